@@ -1,0 +1,233 @@
+//! Where native contracts plug into execution.
+//!
+//! This L1 runs no WASM. Its contracts are Rust functions behind [`NativeContracts`]; they read and write their own
+//! storage, own lux, pick up deposits, pay accounts and emit events through a [`CallContext`] that meters their gas.
+
+use dusk_core::abi::Event;
+use dusk_core::transfer::data::ContractCall;
+
+use crate::execute::BlockEnv;
+use crate::keys::AccountId;
+use crate::state::{Overlay, StateError, StateKey, StateRead, account, contract_balance};
+
+/// Why a call failed. The transaction stays in its block, with all of its gas spent and this as its error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallFailure {
+    /// Nothing is registered under this contract id.
+    #[error("no contract {}", hex_id(.0))]
+    UnknownContract([u8; 32]),
+    /// The contract has no such function.
+    #[error("the contract has no function `{0}`")]
+    UnknownFunction(String),
+    /// The gas limit was reached.
+    #[error("out of gas")]
+    OutOfGas,
+    /// The contract refused, with its reason.
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn hex_id(id: &[u8; 32]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Either a property of the call, or a state that cannot be read, which stops the whole block.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The call failed; everything it changed is undone.
+    #[error(transparent)]
+    Failed(#[from] CallFailure),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// The contracts of a network.
+pub trait NativeContracts {
+    /// Whether a contract is registered under `id`.
+    fn exists(&self, id: &[u8; 32]) -> bool;
+
+    /// Runs one call. Everything it does goes through `context`, and is undone if it returns an error.
+    fn call(&self, context: &mut CallContext<'_>, call: &ContractCall) -> Result<(), CallError>;
+}
+
+/// A network without contracts: every call fails.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoContracts;
+
+impl NativeContracts for NoContracts {
+    fn exists(&self, _id: &[u8; 32]) -> bool {
+        false
+    }
+
+    fn call(&self, _context: &mut CallContext<'_>, call: &ContractCall) -> Result<(), CallError> {
+        Err(CallFailure::UnknownContract(call.contract.to_bytes()).into())
+    }
+}
+
+/// State access without the storage's type, for contracts.
+trait Access {
+    fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError>;
+    fn write(&mut self, key: StateKey, value: Option<Vec<u8>>);
+    fn contract_balance(&self, contract: &[u8; 32]) -> Result<u64, StateError>;
+    fn set_contract_balance(&mut self, contract: &[u8; 32], lux: u64);
+    fn credit(&mut self, id: &AccountId, lux: u64) -> Result<bool, StateError>;
+}
+
+impl<S: StateRead + ?Sized> Access for Overlay<'_, S> {
+    fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        StateRead::read(self, key)
+    }
+
+    fn write(&mut self, key: StateKey, value: Option<Vec<u8>>) {
+        Overlay::write(self, key, value);
+    }
+
+    fn contract_balance(&self, contract: &[u8; 32]) -> Result<u64, StateError> {
+        contract_balance(self, contract)
+    }
+
+    fn set_contract_balance(&mut self, contract: &[u8; 32], lux: u64) {
+        Overlay::set_contract_balance(self, contract, lux);
+    }
+
+    fn credit(&mut self, id: &AccountId, lux: u64) -> Result<bool, StateError> {
+        let mut record = account(self, id)?;
+        let Some(balance) = record.balance.checked_add(lux) else { return Ok(false) };
+        record.balance = balance;
+        self.set_account(id, record);
+        Ok(true)
+    }
+}
+
+/// What one call may see and do.
+pub struct CallContext<'a> {
+    state: &'a mut dyn Access,
+    env: &'a BlockEnv,
+    contract: [u8; 32],
+    sender: AccountId,
+    tx_id: [u8; 32],
+    deposit: u64,
+    gas_left: u64,
+    events: Vec<Event>,
+}
+
+impl std::fmt::Debug for CallContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallContext")
+            .field("contract", &hex_id(&self.contract))
+            .field("deposit", &self.deposit)
+            .field("gas_left", &self.gas_left)
+            .field("events", &self.events.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a finished call leaves behind.
+pub(crate) struct CallEnd {
+    pub(crate) gas_left: u64,
+    pub(crate) deposit_left: u64,
+    pub(crate) events: Vec<Event>,
+}
+
+impl<'a> CallContext<'a> {
+    pub(crate) fn new<S: StateRead + ?Sized>(
+        state: &'a mut Overlay<'_, S>,
+        env: &'a BlockEnv,
+        contract: [u8; 32],
+        sender: AccountId,
+        tx_id: [u8; 32],
+        deposit: u64,
+        gas_left: u64,
+    ) -> Self {
+        Self { state, env, contract, sender, tx_id, deposit, gas_left, events: Vec::new() }
+    }
+
+    pub(crate) fn finish(self) -> CallEnd {
+        CallEnd { gas_left: self.gas_left, deposit_left: self.deposit, events: self.events }
+    }
+
+    /// Block height and timestamp, chain id, producer.
+    pub fn env(&self) -> &BlockEnv {
+        self.env
+    }
+
+    /// The account that signed the transaction.
+    pub fn sender(&self) -> &AccountId {
+        &self.sender
+    }
+
+    /// Id of the transaction. It does not bind the transaction's kind: do not use it as a secret or as the only key.
+    pub fn tx_id(&self) -> &[u8; 32] {
+        &self.tx_id
+    }
+
+    /// Gas that is left.
+    pub fn gas_left(&self) -> u64 {
+        self.gas_left
+    }
+
+    /// Spends gas, or fails the call.
+    pub fn charge(&mut self, gas: u64) -> Result<(), CallError> {
+        match self.gas_left.checked_sub(gas) {
+            Some(left) => {
+                self.gas_left = left;
+                Ok(())
+            }
+            None => {
+                self.gas_left = 0;
+                Err(CallFailure::OutOfGas.into())
+            }
+        }
+    }
+
+    /// Lux that the sender attached and nobody picked up yet.
+    pub fn deposit(&self) -> u64 {
+        self.deposit
+    }
+
+    /// Moves the attached lux into the contract's balance and returns the amount. What is not picked up returns to the
+    /// refund address.
+    pub fn take_deposit(&mut self) -> Result<u64, CallError> {
+        let taken = self.deposit;
+        let balance = self.balance()?;
+        let Some(sum) = balance.checked_add(taken) else {
+            return Err(CallFailure::Refused("the contract's balance would overflow".into()).into());
+        };
+        self.state.set_contract_balance(&self.contract, sum);
+        self.deposit = 0;
+        Ok(taken)
+    }
+
+    /// The contract's balance in lux.
+    pub fn balance(&self) -> Result<u64, CallError> {
+        Ok(self.state.contract_balance(&self.contract)?)
+    }
+
+    /// Pays `lux` out of the contract's balance to an account.
+    pub fn pay(&mut self, to: &AccountId, lux: u64) -> Result<(), CallError> {
+        let Some(left) = self.balance()?.checked_sub(lux) else {
+            return Err(CallFailure::Refused(format!("the contract owns less than {lux} lux")).into());
+        };
+        if !self.state.credit(to, lux)? {
+            return Err(CallFailure::Refused("the receiver's balance would overflow".into()).into());
+        }
+        self.state.set_contract_balance(&self.contract, left);
+        Ok(())
+    }
+
+    /// Reads the contract's own storage.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, CallError> {
+        Ok(self.state.read(&StateKey::ContractStorage(self.contract, key.to_vec()))?)
+    }
+
+    /// Writes the contract's own storage; `None` removes.
+    pub fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) {
+        self.state.write(StateKey::ContractStorage(self.contract, key.to_vec()), value);
+    }
+
+    /// Emits an event of the contract.
+    pub fn emit(&mut self, topic: impl Into<String>, data: Vec<u8>) {
+        self.events.push(Event { source: self.contract.into(), topic: topic.into(), data, reverted: false });
+    }
+}

@@ -1,0 +1,31 @@
+//! Dusk ledger types and rules: genesis, Moonlight state transition, block making and checking.
+//!
+//! Pure functions and state machines: no clock, disk or network. Formats are those of `dusk-core` and `dusk-node-data`
+//! 1.7; see the crate's README for what of Dusk L1 is here and what is not.
+
+pub mod attest;
+pub mod block;
+pub mod bloom;
+pub mod contracts;
+pub mod execute;
+pub mod finality;
+pub mod forks;
+pub mod genesis;
+pub mod keys;
+pub mod mempool;
+pub mod merkle;
+pub mod rewards;
+pub mod sha3;
+pub mod state;
+pub mod tx;
+
+#[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
+mod testing;
+
+/// Transactions and their parts, as wallets build them.
+pub use dusk_core::abi::Event;
+pub use dusk_core::transfer;
+/// Ledger types of the published node.
+pub use dusk_node_data::ledger::{Block, Header, LedgerTransaction};

@@ -1,0 +1,412 @@
+//! L1 state: what is recorded, how it is keyed, and how changes are collected before they are stored.
+//!
+//! Storage is abstract: [`StateRead`] answers for one key, [`StateRoot`] for the root after a set of changes.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{B256, keccak256};
+use alloy_trie::{EMPTY_ROOT_HASH, HashBuilder, Nibbles};
+
+use crate::keys::AccountId;
+
+/// A failure to read the state: the disk, or a record that does not decode. Not a property of any transaction.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("L1 state cannot be read ({what}): {reason}")]
+pub struct StateError {
+    /// The record that was asked for.
+    pub what: String,
+    /// What went wrong.
+    pub reason: String,
+}
+
+/// Name of one state record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StateKey {
+    /// A Moonlight account: [`Account`].
+    Account(AccountId),
+    /// A provisioner's stake: [`Stake`].
+    Stake(AccountId),
+    /// What a contract owns (lux, u64 little-endian).
+    ContractBalance([u8; 32]),
+    /// One value of a contract's own storage.
+    ContractStorage([u8; 32], Vec<u8>),
+}
+
+impl StateKey {
+    /// The bytes that name the record in storage and, hashed, in the state tree: a tag byte, then the parts.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Account(id) => [&[1], id.as_bytes().as_slice()].concat(),
+            Self::Stake(id) => [&[2], id.as_bytes().as_slice()].concat(),
+            Self::ContractBalance(contract) => [&[3], contract.as_slice()].concat(),
+            Self::ContractStorage(contract, key) => [&[4], contract.as_slice(), key].concat(),
+        }
+    }
+
+    /// The inverse of [`Self::to_bytes`]; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        match tag {
+            1 => Some(Self::Account(AccountId::from_trusted(rest.try_into().ok()?))),
+            2 => Some(Self::Stake(AccountId::from_trusted(rest.try_into().ok()?))),
+            3 => Some(Self::ContractBalance(rest.try_into().ok()?)),
+            4 => {
+                let (contract, key) = rest.split_at_checked(32)?;
+                Some(Self::ContractStorage(contract.try_into().ok()?, key.to_vec()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A Moonlight account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Nonce of the last transaction that was included; the next one carries this plus one.
+    pub nonce: u64,
+    /// Balance in lux.
+    pub balance: u64,
+}
+
+/// A provisioner's stake. All amounts in lux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stake {
+    /// Staked and counting as weight.
+    pub value: u64,
+    /// Staked but locked by penalties or top-ups.
+    pub locked: u64,
+    /// Rewards that have not been withdrawn.
+    pub reward: u64,
+    /// Height from which the stake counts.
+    pub eligibility: u64,
+    /// Soft faults since the last reward.
+    pub faults: u8,
+    /// Hard faults since the last reward.
+    pub hard_faults: u8,
+}
+
+impl Account {
+    fn to_bytes(self) -> Option<Vec<u8>> {
+        if self == Self::default() {
+            return None;
+        }
+        Some([self.nonce.to_le_bytes(), self.balance.to_le_bytes()].concat())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let account = Self { nonce: take_u64(&mut rest)?, balance: take_u64(&mut rest)? };
+        rest.is_empty().then_some(account)
+    }
+}
+
+impl Stake {
+    fn to_bytes(self) -> Option<Vec<u8>> {
+        if self == Self::default() {
+            return None;
+        }
+        let mut out = [self.value, self.locked, self.reward, self.eligibility].map(u64::to_le_bytes).concat();
+        out.extend_from_slice(&[self.faults, self.hard_faults]);
+        Some(out)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let (value, locked, reward, eligibility) =
+            (take_u64(&mut rest)?, take_u64(&mut rest)?, take_u64(&mut rest)?, take_u64(&mut rest)?);
+        let [faults, hard_faults] = *rest else { return None };
+        Some(Self { value, locked, reward, eligibility, faults, hard_faults })
+    }
+}
+
+fn take_u64(rest: &mut &[u8]) -> Option<u64> {
+    let (head, tail) = rest.split_at_checked(8)?;
+    *rest = tail;
+    Some(u64::from_le_bytes(head.try_into().ok()?))
+}
+
+/// Reads one record of the state.
+pub trait StateRead {
+    /// The record's bytes, `None` if there is none.
+    fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError>;
+}
+
+/// Answers what the state root becomes when changes are applied.
+pub trait StateRoot: StateRead {
+    /// The root after `changes`, which are not applied by this call.
+    fn root_with(&self, changes: &StateDiff) -> Result<B256, StateError>;
+}
+
+impl<S: StateRead + ?Sized> StateRead for &S {
+    fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        (**self).read(key)
+    }
+}
+
+/// The changes of a block: new bytes of a record, or `None` where it is removed.
+pub type StateDiff = BTreeMap<StateKey, Option<Vec<u8>>>;
+
+/// An account; an unknown one is empty.
+pub fn account<S: StateRead + ?Sized>(state: &S, id: &AccountId) -> Result<Account, StateError> {
+    typed(state, StateKey::Account(*id), Account::from_bytes)
+}
+
+/// A stake; an unknown one is empty.
+pub fn stake<S: StateRead + ?Sized>(state: &S, id: &AccountId) -> Result<Stake, StateError> {
+    typed(state, StateKey::Stake(*id), Stake::from_bytes)
+}
+
+/// A contract's balance in lux.
+pub fn contract_balance<S: StateRead + ?Sized>(state: &S, contract: &[u8; 32]) -> Result<u64, StateError> {
+    typed(state, StateKey::ContractBalance(*contract), |bytes| bytes.try_into().ok().map(u64::from_le_bytes))
+}
+
+fn typed<S: StateRead + ?Sized, T: Default>(
+    state: &S,
+    key: StateKey,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, StateError> {
+    match state.read(&key)? {
+        None => Ok(T::default()),
+        Some(bytes) => decode(&bytes)
+            .ok_or_else(|| StateError { what: format!("{key:?}"), reason: "the record does not decode".into() }),
+    }
+}
+
+/// Changes on top of a state that is only read. Checkpoints make single transactions revertible.
+#[derive(Debug)]
+pub struct Overlay<'a, S: ?Sized> {
+    base: &'a S,
+    changes: StateDiff,
+    /// Previous overlay values of the records written since the last checkpoint.
+    undo: Vec<(StateKey, Option<Option<Vec<u8>>>)>,
+}
+
+impl<'a, S: StateRead + ?Sized> Overlay<'a, S> {
+    /// No changes yet.
+    pub fn new(base: &'a S) -> Self {
+        Self { base, changes: StateDiff::new(), undo: Vec::new() }
+    }
+
+    /// Writes a record, or removes it.
+    pub fn write(&mut self, key: StateKey, value: Option<Vec<u8>>) {
+        let before = self.changes.insert(key.clone(), value);
+        self.undo.push((key, before));
+    }
+
+    /// Writes an account; an empty one is removed.
+    pub fn set_account(&mut self, id: &AccountId, account: Account) {
+        self.write(StateKey::Account(*id), account.to_bytes());
+    }
+
+    /// Writes a stake; an empty one is removed.
+    pub fn set_stake(&mut self, id: &AccountId, stake: Stake) {
+        self.write(StateKey::Stake(*id), stake.to_bytes());
+    }
+
+    /// Writes a contract's balance in lux; zero is removed.
+    pub fn set_contract_balance(&mut self, contract: &[u8; 32], lux: u64) {
+        let value = (lux != 0).then(|| lux.to_le_bytes().to_vec());
+        self.write(StateKey::ContractBalance(*contract), value);
+    }
+
+    /// Marks a point to which [`Self::revert`] returns.
+    pub fn checkpoint(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Undoes everything written since `checkpoint`.
+    pub fn revert(&mut self, checkpoint: usize) {
+        while self.undo.len() > checkpoint {
+            let Some((key, before)) = self.undo.pop() else { break };
+            match before {
+                Some(value) => self.changes.insert(key, value),
+                None => self.changes.remove(&key),
+            };
+        }
+    }
+
+    /// The collected changes.
+    pub fn into_diff(self) -> StateDiff {
+        self.changes
+    }
+}
+
+impl<S: StateRead + ?Sized> StateRead for Overlay<'_, S> {
+    fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        match self.changes.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.base.read(key),
+        }
+    }
+}
+
+/// The state root over hashed record names in ascending order.
+///
+/// It is the Merkle-Patricia root over keccak256(record name) → record bytes. It is *ours*: a Dusk node's root comes
+/// from the pages of its contract VM, which this program does not run.
+pub fn state_root<'a>(records: impl IntoIterator<Item = (B256, &'a [u8])>) -> B256 {
+    let mut builder = HashBuilder::default();
+    let mut empty = true;
+    for (key, value) in records {
+        builder.add_leaf(Nibbles::unpack(key), value);
+        empty = false;
+    }
+    if empty { EMPTY_ROOT_HASH } else { builder.root() }
+}
+
+/// A whole state in memory, ordered for the root computation.
+///
+/// The root is computed over all records; that suits a local network with thousands of accounts.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryState {
+    records: BTreeMap<B256, Vec<u8>>,
+}
+
+impl MemoryState {
+    /// Puts a record that was stored under its name.
+    pub fn insert(&mut self, name: &[u8], value: Vec<u8>) {
+        self.records.insert(keccak256(name), value);
+    }
+
+    /// Applies the changes of a block.
+    pub fn apply(&mut self, changes: &StateDiff) {
+        for (key, value) in changes {
+            let hashed = keccak256(key.to_bytes());
+            match value {
+                Some(value) => self.records.insert(hashed, value.clone()),
+                None => self.records.remove(&hashed),
+            };
+        }
+    }
+
+    /// The root of what is held.
+    pub fn root(&self) -> B256 {
+        state_root(self.records.iter().map(|(key, value)| (*key, value.as_slice())))
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+impl StateRead for MemoryState {
+    fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.records.get(&keccak256(key.to_bytes())).cloned())
+    }
+}
+
+impl StateRoot for MemoryState {
+    fn root_with(&self, changes: &StateDiff) -> Result<B256, StateError> {
+        let changed: BTreeMap<B256, Option<&[u8]>> =
+            changes.iter().map(|(key, value)| (keccak256(key.to_bytes()), value.as_deref())).collect();
+        // Both maps are ordered: merge them, the change winning.
+        let mut old = self.records.iter().peekable();
+        let mut new = changed.into_iter().peekable();
+        let merged = std::iter::from_fn(move || {
+            loop {
+                let take_new = match (old.peek(), new.peek()) {
+                    (None, None) => return None,
+                    (Some((old_key, _)), Some((new_key, _))) => {
+                        if *old_key == new_key {
+                            old.next();
+                        }
+                        new.peek().is_some_and(|(new_key, _)| old.peek().is_none_or(|(old_key, _)| new_key < *old_key))
+                    }
+                    (None, Some(_)) => true,
+                    (Some(_), None) => false,
+                };
+                if take_new {
+                    if let Some((key, Some(value))) = new.next() {
+                        return Some((key, value));
+                    }
+                } else if let Some((key, value)) = old.next() {
+                    return Some((*key, value.as_slice()));
+                }
+            }
+        });
+        Ok(state_root(merged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::Signer;
+
+    #[test]
+    fn names_round_trip() {
+        let id = Signer::from_seed(b"x").id();
+        for key in [
+            StateKey::Account(id),
+            StateKey::Stake(id),
+            StateKey::ContractBalance([9; 32]),
+            StateKey::ContractStorage([9; 32], vec![]),
+            StateKey::ContractStorage([9; 32], vec![1, 2]),
+        ] {
+            assert_eq!(StateKey::from_bytes(&key.to_bytes()), Some(key));
+        }
+        for bad in [&[][..], &[0], &[1, 2], &[5; 97], &[4; 32]] {
+            assert_eq!(StateKey::from_bytes(bad), None);
+        }
+    }
+
+    #[test]
+    fn records_round_trip_and_empty_ones_vanish() {
+        let state = MemoryState::default();
+        let mut overlay = Overlay::new(&state);
+        let id = Signer::from_seed(b"x").id();
+        let (a, s) = (
+            Account { nonce: 3, balance: u64::MAX },
+            Stake { value: 1, locked: 2, reward: 3, eligibility: 4, faults: 5, hard_faults: 6 },
+        );
+        overlay.set_account(&id, a);
+        overlay.set_stake(&id, s);
+        overlay.set_contract_balance(&[1; 32], 8);
+        assert_eq!(account(&overlay, &id).unwrap(), a);
+        assert_eq!(stake(&overlay, &id).unwrap(), s);
+        assert_eq!(contract_balance(&overlay, &[1; 32]).unwrap(), 8);
+        let at = overlay.checkpoint();
+        overlay.set_account(&id, Account::default());
+        assert_eq!(account(&overlay, &id).unwrap(), Account::default());
+        overlay.revert(at);
+        assert_eq!(account(&overlay, &id).unwrap(), a);
+        overlay.revert(0);
+        assert!(overlay.into_diff().is_empty());
+    }
+
+    #[test]
+    fn damaged_record_is_an_error() {
+        let id = Signer::from_seed(b"x").id();
+        let mut state = MemoryState::default();
+        state.insert(&StateKey::Account(id).to_bytes(), vec![1, 2, 3]);
+        assert!(account(&state, &id).unwrap_err().to_string().contains("does not decode"));
+    }
+
+    proptest! {
+        /// The root of a changed state equals that of the state after the change.
+        #[test]
+        fn predicted_root_is_the_root_after(
+            base in prop::collection::btree_map(0u8..24, prop::collection::vec(any::<u8>(), 1..40), 0..16),
+            changes in prop::collection::btree_map(0u8..24, prop::option::of(prop::collection::vec(any::<u8>(), 1..40)), 0..16),
+        ) {
+            let key = |i: u8| StateKey::ContractStorage([7; 32], vec![i]);
+            let mut state = MemoryState::default();
+            for (i, value) in base {
+                state.insert(&key(i).to_bytes(), value);
+            }
+            let diff: StateDiff = changes.into_iter().map(|(i, value)| (key(i), value)).collect();
+            let predicted = state.root_with(&diff).unwrap();
+            state.apply(&diff);
+            prop_assert_eq!(predicted, state.root());
+        }
+    }
+}
