@@ -19,7 +19,7 @@ fn id(seed: &str) -> AccountId {
 
 fn genesis_state() -> MemoryState {
     let mut state = MemoryState::default();
-    state.apply(&testing::genesis().state());
+    state.apply(&testing::genesis().state()).unwrap();
     state
 }
 
@@ -92,7 +92,7 @@ fn transfer_moves_value_and_charges_gas() {
     assert_eq!(executor.fees(), fee);
     let executed = executor.finish(&[]).unwrap();
     let mut after = state.clone();
-    after.apply(&executed.diff);
+    after.apply(&executed.diff).unwrap();
     assert_eq!(account(&after, &id("alice")).unwrap(), Account { nonce: 1, balance: 999 * DUSK - fee });
     assert_eq!(account(&after, &id("bob")).unwrap(), Account { nonce: 0, balance: 2 * DUSK });
     let [(Some(0), event)] = &executed.events[..] else { panic!("{:?}", executed.events) };
@@ -165,7 +165,7 @@ fn memo_costs_and_refund_goes_where_it_should() {
     assert_eq!(spent, intrinsic_gas(Some(&memo)));
     let executed = executor.finish(&[]).unwrap();
     let mut after = state.clone();
-    after.apply(&executed.diff);
+    after.apply(&executed.diff).unwrap();
     // The whole limit left alice; what was not spent, and the deposit that nobody took, went to carol.
     assert_eq!(account(&after, &id("alice")).unwrap().balance, 999 * DUSK - 200_000 - 11);
     assert_eq!(account(&after, &id("carol")).unwrap().balance, (100_000 - spent) * 2 + 11);
@@ -180,7 +180,7 @@ fn calls_without_contracts_fail_but_are_included() {
     assert_eq!(outcome.error.as_deref(), Some(format!("no contract {}", "c0".repeat(32)).as_str()));
     let executed = executor.finish(&[]).unwrap();
     let mut after = state.clone();
-    after.apply(&executed.diff);
+    after.apply(&executed.diff).unwrap();
     // Value went over, the deposit came back, the nonce is used.
     assert_eq!(account(&after, &id("alice")).unwrap(), Account { nonce: 1, balance: 999 * DUSK - 200_000 });
 }
@@ -206,7 +206,7 @@ fn native_contracts_plug_in() {
     let fees = executor.fees();
     let executed = executor.finish(&[]).unwrap();
     let mut after = state.clone();
-    after.apply(&executed.diff);
+    after.apply(&executed.diff).unwrap();
     assert_eq!(contract_balance(&after, &COUNTER).unwrap(), 93, "one deposit taken, seven lux paid out");
     assert_eq!(account(&after, &id("alice")).unwrap().balance, 1000 * DUSK - fees - 93);
     let own: Vec<_> = executed.events.iter().filter(|(_, event)| event.source.to_bytes() == COUNTER).collect();
@@ -255,7 +255,7 @@ impl Chain {
     }
 
     fn accept(&mut self, block: ExecutedBlock) {
-        self.state.apply(&block.executed.diff);
+        self.state.apply(&block.executed.diff).unwrap();
         self.tip = block.block.header().clone();
     }
 }
