@@ -1,0 +1,161 @@
+//! Messages to the executor, the only writer of L2 blocks and state.
+
+use alloy_consensus::{Header, Sealed};
+use alloy_eips::BlockNumHash;
+use alloy_primitives::B256;
+use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
+use duskevm_supervision::Message;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// Where the L2 chain stands. Published by the executor after every change, and once when it starts.
+#[derive(Debug, Clone)]
+pub struct ChainHeads {
+    /// The newest block (*unsafe*).
+    pub latest: Sealed<Header>,
+    /// The newest block derived from L1.
+    pub safe: BlockNumHash,
+    /// The newest block derived from final L1 blocks.
+    pub finalized: BlockNumHash,
+    /// Number of the newest block that would survive a power cut.
+    pub durable: u64,
+}
+
+/// The feed of [`ChainHeads`]; `None` until the executor has opened its database for the first time.
+pub type HeadsFeed = watch::Receiver<Option<Arc<ChainHeads>>>;
+
+/// Why the executor did not do what was asked. An answer, not a fault: the executor goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecutorRefusal {
+    /// The block to build on is not the head.
+    #[error("the head is block {head_number} {head}, not {wanted}: build on the head")]
+    NotTheHead {
+        /// What the head is.
+        head: B256,
+        /// Its number.
+        head_number: u64,
+        /// What was asked for.
+        wanted: B256,
+    },
+    /// The parent of an imported block is unknown.
+    #[error("parent {parent} of block {number} is unknown: import it first")]
+    UnknownParent {
+        /// The missing block.
+        parent: B256,
+        /// Number of its child.
+        number: u64,
+    },
+    /// No block of this hash was built, or it was given up since.
+    #[error("block {0} is not waiting to be inserted: import it")]
+    NotPending(B256),
+    /// The block does not follow the rules.
+    #[error("invalid block: {0}")]
+    Invalid(String),
+    /// The change would undo finalized blocks.
+    #[error("block {number} is not above the finalized block {finalized}: finalized blocks never change")]
+    BelowFinalized {
+        /// The block asked for.
+        number: u64,
+        /// The finalized one.
+        finalized: u64,
+    },
+    /// The block is not known.
+    #[error("block {0} is not in the database")]
+    UnknownBlock(B256),
+}
+
+/// Build a block on the head; asked by the sequencer (and the Engine API).
+///
+/// The block is executed and sealed but not inserted: that is [`Insert`]'s part, after the sequencer has written it to its journal.
+/// Delivered twice it builds twice; the last block built is the one that waits.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// The block to build on; must be the head.
+    pub parent: B256,
+    /// What it is built from.
+    pub attributes: BlockAttributes,
+    /// Transactions to try after the forced ones, best first.
+    pub pool: Arc<[Arc<RecoveredTx>]>,
+    /// When to stop taking transactions from the pool.
+    pub until: Option<Instant>,
+}
+
+/// A block that waits to be inserted.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Pool transactions that cannot be executed on this state, with the reason: the pool should drop them.
+    pub invalid: Vec<(B256, String)>,
+    /// Time spent executing.
+    pub execution: Duration,
+}
+
+impl Message for Build {
+    type Reply = Result<Built, ExecutorRefusal>;
+    const NAME: &'static str = "build";
+}
+
+/// Insert the block that was built last and make it the head; asked by the sequencer once the block is in its journal.
+///
+/// Idempotent: a block that is the head already is fine.
+#[derive(Debug, Clone, Copy)]
+pub struct Insert {
+    /// Hash of the block.
+    pub hash: B256,
+}
+
+impl Message for Insert {
+    type Reply = Result<(), ExecutorRefusal>;
+    const NAME: &'static str = "insert";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Execute a block made elsewhere (or before a restart), store it and make it the head; asked by the sequencer from its journal, by
+/// derivation and by gossip. If its parent is an ancestor of the head, the blocks in between are reorganized out.
+///
+/// Idempotent: a canonical block is not executed again and the head does not move back.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// The block.
+    pub block: Arc<Block>,
+}
+
+impl Message for Import {
+    type Reply = Result<(), ExecutorRefusal>;
+    const NAME: &'static str = "import";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Make an ancestor of the head the head again; asked by derivation when L1 was reorganized, and by the Engine API.
+///
+/// Idempotent. The transactions of the dropped blocks go back to the pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Rewind {
+    /// The block that becomes the head.
+    pub to: B256,
+}
+
+impl Message for Rewind {
+    type Reply = Result<(), ExecutorRefusal>;
+    const NAME: &'static str = "rewind";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Move the safe and finalized labels; asked by derivation. Idempotent; labels never move above the head, `finalized` never back.
+#[derive(Debug, Clone, Copy)]
+pub struct SetLabels {
+    /// New safe block, if it changes.
+    pub safe: Option<B256>,
+    /// New finalized block, if it changes.
+    pub finalized: Option<B256>,
+}
+
+impl Message for SetLabels {
+    type Reply = Result<(), ExecutorRefusal>;
+    const NAME: &'static str = "set_labels";
+    const IDEMPOTENT: bool = true;
+}

@@ -1,0 +1,5 @@
+//! Every message that crosses an actor boundary, one module per receiving actor.
+//!
+//! Each message says who sends it, what the reply means, and whether it may be delivered twice.
+
+pub mod executor;

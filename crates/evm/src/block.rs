@@ -1,0 +1,102 @@
+//! Blocks: a sealed header and transactions whose senders are known.
+
+use crate::tx::{RecoveredTx, TxDecodeError};
+use alloc::{sync::Arc, vec::Vec};
+use alloy_consensus::{Block as RlpBlock, BlockBody, EMPTY_OMMER_ROOT_HASH, Header, Sealable, Sealed};
+use alloy_eips::{eip2718::Encodable2718, eip4895::Withdrawals};
+use alloy_primitives::{B256, Bytes};
+use alloy_rlp::{Decodable, Encodable};
+use op_alloy_consensus::OpTxEnvelope;
+
+/// An L2 block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The header with its hash.
+    pub header: Sealed<Header>,
+    /// Transactions in order; the first one is the L1-attributes deposit.
+    pub transactions: Vec<Arc<RecoveredTx>>,
+}
+
+/// Bytes that are not a block of this chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlockDecodeError {
+    /// Not the RLP of a block.
+    #[error("not an RLP block: {0}")]
+    Rlp(alloy_rlp::Error),
+    /// Bytes follow after the block.
+    #[error("{0} bytes follow after the block")]
+    TrailingBytes(usize),
+    /// The body has ommers or withdrawals, which no L2 block has.
+    #[error("the block has {0}, which no L2 block has")]
+    Foreign(&'static str),
+    /// A transaction does not belong here.
+    #[error("transaction {index}: {source}")]
+    Transaction {
+        /// Position in the block.
+        index: usize,
+        /// What is wrong.
+        source: TxDecodeError,
+    },
+}
+
+impl Block {
+    /// Hash of the header.
+    pub fn hash(&self) -> B256 {
+        self.header.hash()
+    }
+
+    /// Block number.
+    pub fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    /// The block as Ethereum's RLP has it: header, transactions, ommers, and withdrawals if the header names their root.
+    pub fn to_rlp(&self) -> Vec<u8> {
+        let body = BlockBody {
+            transactions: self.transactions.iter().map(|tx| tx.envelope().clone()).collect::<Vec<_>>(),
+            ommers: Vec::<Header>::new(),
+            withdrawals: self.header.withdrawals_root.map(|_| Withdrawals::default()),
+        };
+        let mut out = Vec::new();
+        RlpBlock { header: self.header.inner().clone(), body }.encode(&mut out);
+        out
+    }
+
+    /// Decodes a block and recovers all senders.
+    ///
+    /// # Errors
+    /// See [`BlockDecodeError`]. The header's roots are not compared with the body: [`crate::execute_block`] does that.
+    pub fn from_rlp(mut bytes: &[u8]) -> Result<Self, BlockDecodeError> {
+        let block = RlpBlock::<OpTxEnvelope>::decode(&mut bytes).map_err(BlockDecodeError::Rlp)?;
+        if !bytes.is_empty() {
+            return Err(BlockDecodeError::TrailingBytes(bytes.len()));
+        }
+        if !block.body.ommers.is_empty() || block.header.ommers_hash != EMPTY_OMMER_ROOT_HASH {
+            return Err(BlockDecodeError::Foreign("ommers"));
+        }
+        if block.body.withdrawals.as_ref().is_some_and(|list| !list.is_empty()) {
+            return Err(BlockDecodeError::Foreign("withdrawals"));
+        }
+        let encoded: Vec<Bytes> = block.body.transactions.iter().map(|tx| tx.encoded_2718().into()).collect();
+        Ok(Self { header: block.header.seal_slow(), transactions: recover_all(&encoded)? })
+    }
+}
+
+/// Decodes the transactions of a block and recovers their senders, on all cores where there are threads.
+///
+/// # Errors
+/// [`BlockDecodeError::Transaction`] with the position of the first one that is refused.
+pub fn recover_all(encoded: &[Bytes]) -> Result<Vec<Arc<RecoveredTx>>, BlockDecodeError> {
+    let recover = |(index, bytes): (usize, &Bytes)| {
+        RecoveredTx::decode(bytes).map(Arc::new).map_err(|source| BlockDecodeError::Transaction { index, source })
+    };
+    #[cfg(feature = "std")]
+    {
+        use rayon::prelude::*;
+        encoded.par_iter().enumerate().with_min_len(8).map(recover).collect()
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        encoded.iter().enumerate().map(recover).collect()
+    }
+}

@@ -1,0 +1,1 @@
+//! A whole DuskEVM rollup node in one program of supervised actors.
