@@ -111,16 +111,35 @@ impl Gate {
     /// [`FenceBusy`] if a write of an older generation is still running after `bound`. The older generation is shut out
     /// all the same, so that a later call succeeds as soon as that write is over.
     pub fn advance(&self, bound: Duration) -> Result<Fence, FenceBusy> {
+        match self.advance_if(bound, || true)? {
+            Some(fence) => Ok(fence),
+            None => Err(FenceBusy { actor: self.shared.actor.clone(), waited: Duration::ZERO }),
+        }
+    }
+
+    /// The same, unless `wanted` says that the new instance is not wanted any more: then `None`, and whoever is current
+    /// stays current. An instance that was given up while it waited here must not shut out its own replacement.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub fn advance_if(&self, bound: Duration, wanted: impl Fn() -> bool) -> Result<Option<Fence>, FenceBusy> {
         let shared = &self.shared;
-        // Shut the old generation out first: a stream of short writes must not starve its replacement.
-        shared.current.store(0, Ordering::SeqCst);
-        let Some(turn) = shared.turn.try_lock_for(bound) else {
+        let seen = shared.current.load(Ordering::SeqCst);
+        if !wanted() {
+            return Ok(None);
+        }
+        // Shut the old generation out first: a stream of short writes must not starve its replacement. If the exchange
+        // fails someone else has shut it out or replaced it.
+        let _ = shared.current.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let Some(_turn) = shared.turn.try_lock_for(bound) else {
             return Err(FenceBusy { actor: shared.actor.clone(), waited: bound });
         };
+        if !wanted() {
+            return Ok(None);
+        }
         let generation = shared.issued.fetch_add(1, Ordering::SeqCst) + 1;
         shared.current.store(generation, Ordering::SeqCst);
-        drop(turn);
-        Ok(Fence { gate: Some(self.clone()), generation: Generation(generation), patience: DEFAULT_PATIENCE })
+        Ok(Some(Fence { gate: Some(self.clone()), generation: Generation(generation), patience: DEFAULT_PATIENCE }))
     }
 
     /// Shuts `generation` out at once, without waiting for a write in progress. Does nothing if it is not current.

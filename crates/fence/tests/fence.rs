@@ -84,6 +84,20 @@ fn revoking_shuts_out_only_the_named_generation() {
 }
 
 #[test]
+fn an_unwanted_instance_does_not_shut_out_its_replacement() {
+    let gate = Gate::new("store");
+    let first = gate.advance(SOON).unwrap();
+    assert!(gate.advance_if(SOON, || false).unwrap().is_none());
+    assert_eq!(first.write(|| 1), Ok(1));
+
+    // Given up while it waits for its turn: the first question is answered yes, the second no.
+    let asked = AtomicU64::new(0);
+    let late = gate.advance_if(SOON, || asked.fetch_add(1, Ordering::SeqCst) == 0).unwrap();
+    assert!(late.is_none());
+    assert_eq!(gate.advance(SOON).unwrap().write(|| 2), Ok(2));
+}
+
+#[test]
 fn a_panicking_write_opens_the_gate_again() {
     let gate = Gate::new("store");
     let fence = gate.advance(SOON).unwrap();

@@ -1,0 +1,2 @@
+//! Stable references next to bare addresses.
+fn main() {}
