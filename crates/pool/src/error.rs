@@ -130,6 +130,12 @@ pub enum PoolError {
         /// Effective gas price of the cheapest at the current base fee.
         cheapest: u128,
     },
+    /// Submissions come faster than they can be made durable. Nothing is wrong with this one.
+    #[error("txpool is busy: {waiting} transactions wait to be made durable; retry later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
     /// The pool is full and nothing in it can make room.
     #[error("txpool is full: retry later")]
     Full,
@@ -235,6 +241,7 @@ impl PoolError {
             Self::NonceMax(_) | Self::NonceTooHigh { .. } => "nonce_too_high",
             Self::IntrinsicGas { .. } | Self::FloorGas { .. } => "intrinsic_gas",
             Self::TipTooLow { .. } | Self::FeeCapTooLow { .. } | Self::Underpriced { .. } => "underpriced",
+            Self::Busy { .. } => "busy",
             Self::Full => "full",
             Self::EmptyAuthorizations => "empty_authorizations",
             Self::NonceTooLow { .. } => "nonce_too_low",
@@ -262,6 +269,7 @@ impl PoolError {
         "nonce_too_high",
         "intrinsic_gas",
         "underpriced",
+        "busy",
         "full",
         "empty_authorizations",
         "nonce_too_low",

@@ -1,4 +1,5 @@
 //! The pool against a model that is a plain list and computes everything anew each time.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test stops where it is wrong")]
 
 mod common;
 

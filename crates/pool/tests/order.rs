@@ -1,4 +1,5 @@
 //! Order, room, and following the chain.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test stops where it is wrong")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Transactions, accounts and heads for the tests.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
 
 use std::{collections::HashMap, sync::Arc};
 
