@@ -3,3 +3,4 @@
 //! Each message says who sends it, what the reply means, and whether it may be delivered twice.
 
 pub mod executor;
+pub mod txpool;
