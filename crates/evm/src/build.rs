@@ -4,6 +4,7 @@ use crate::{
     block::Block,
     diff::StateDiff,
     header::{self, HeaderError},
+    list_root::list_root,
     spec::ChainSpec,
     tx::RecoveredTx,
 };
@@ -26,8 +27,7 @@ use alloy_op_evm::{
 };
 use alloy_op_hardforks::OpHardforks;
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, map::HashSet};
-use alloy_rlp::BufMut;
-use alloy_trie::{EMPTY_ROOT_HASH, root::ordered_trie_root_with_encoder};
+use alloy_trie::EMPTY_ROOT_HASH;
 use op_alloy_consensus::OpReceiptEnvelope;
 use revm::database::{State, states::bundle_state::BundleRetention};
 
@@ -395,7 +395,7 @@ fn list_roots(
 ) -> (B256, B256, Bloom) {
     let (receipts_root, transactions_root) = join(
         || receipts_root(spec, timestamp, receipts),
-        || ordered_trie_root_with_encoder(transactions, |tx, out| out.put_slice(tx.encoded())),
+        || list_root(transactions.len(), |index, out| out.extend_from_slice(transactions[index].encoded())),
     );
     let bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | *receipt.logs_bloom());
     (transactions_root, receipts_root, bloom)
@@ -416,9 +416,9 @@ pub fn receipts_root(spec: &ChainSpec, timestamp: u64, receipts: &[OpReceiptEnve
                 receipt
             })
             .collect();
-        return ordered_trie_root_with_encoder(&stripped, |receipt, out| receipt.encode_2718(out));
+        return list_root(stripped.len(), |index, out| stripped[index].encode_2718(out));
     }
-    ordered_trie_root_with_encoder(receipts, |receipt, out| receipt.encode_2718(out))
+    list_root(receipts.len(), |index, out| receipts[index].encode_2718(out))
 }
 
 #[cfg(feature = "std")]

@@ -7,6 +7,7 @@ mod block;
 mod build;
 mod diff;
 pub mod header;
+mod list_root;
 mod spec;
 mod state;
 mod tx;
