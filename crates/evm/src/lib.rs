@@ -8,6 +8,8 @@ mod build;
 mod diff;
 pub mod header;
 mod list_root;
+#[cfg(feature = "std")]
+mod scratch;
 mod spec;
 mod state;
 mod tx;
@@ -25,3 +27,5 @@ pub use tx::{RecoveredTx, TxDecodeError};
 #[cfg(feature = "std")]
 pub use witness::record_witness;
 pub use witness::{ExecutionWitness, WitnessDecodeError, execute_stateless};
+#[cfg(feature = "std")]
+pub use scratch::{ScratchChain, ScratchState};

@@ -11,7 +11,7 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_evm::{
     AccountDiff, AccountFields, Block, BlockAttributes, ChainSpec, Eip1559Constants, ExecuteError, ExecutionWitness,
-    ForkTimes, RecoveredTx, Rejection, StateDiff, StateSource, TrieRoots, TrieState, TxSource, build_block,
+    ForkTimes, RecoveredTx, Rejection, ScratchChain, ScratchState, StateDiff, StateSource, TrieRoots, TrieState, TxSource, build_block,
     execute_block, execute_stateless, record_witness,
 };
 use duskevm_trie::{EMPTY_ROOT_HASH, NodeSource, StateTrie};
@@ -77,6 +77,8 @@ struct Chain {
     trie: StateTrie,
     head: Sealed<Header>,
     blocks: Vec<(Sealed<Header>, Block)>,
+    /// The same state without tries.
+    scratch: ScratchChain,
 }
 
 const CHAIN_ID: u64 = 31310;
@@ -97,7 +99,8 @@ impl Chain {
             })
             .collect();
         accounts.sort_by_key(|account| account.address);
-        let outcome = trie.apply(&all, &StateDiff { accounts, codes: Vec::new() }.to_hashed()).unwrap();
+        let alloc = StateDiff { accounts, codes: Vec::new() };
+        let outcome = trie.apply(&all, &alloc.to_hashed()).unwrap();
         store(&mut all, &outcome);
         let timestamp = 1_000;
         let extra_data = duskevm_evm::header::extra_data(
@@ -117,7 +120,11 @@ impl Chain {
         }
         .seal_slow();
         all.0.insert(genesis.hash(), alloy_rlp::encode(genesis.inner()).into());
-        Self { spec, all, trie, head: genesis, blocks: Vec::new() }
+        let mut state = ScratchState::new();
+        state.apply(&alloc);
+        state.note_block(0, genesis.hash());
+        assert_eq!(state.roots().state, genesis.state_root);
+        Self { spec, all, trie, head: genesis, blocks: Vec::new(), scratch: ScratchChain::new(state) }
     }
 
     fn attributes(&self) -> BlockAttributes {
@@ -162,6 +169,8 @@ impl Chain {
         .unwrap();
         assert_eq!(imported.block, built.block);
         assert_eq!((imported.receipts, &imported.diff), (built.receipts.clone(), &built.diff));
+
+        self.scratch.execute(&self.spec, &self.head, &built.block).unwrap();
 
         store(&mut self.all, &outcome);
         for (hash, code) in &built.diff.codes {
