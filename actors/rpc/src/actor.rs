@@ -1,0 +1,279 @@
+//! The two actors. Each instance has its own runtime for sockets, so that neither a busy mailbox nor a hang of the actor's own thread
+//! keeps clients waiting; the actor starts it, watches it, and stops it.
+
+use crate::{
+    api::{Api, admin::{AdminBackend, admin_methods}, methods},
+    chain::{Chain, ChainReader},
+    config::{AdminConfig, Limits, RpcConfig},
+    feed::{Feed, HeadSignal},
+    fees::FeeOracle,
+    filters::Filters,
+    listener::{Exposure, Listening},
+    metrics,
+    node::{NodeView, Rollup},
+    pool::PoolPorts,
+    simulate::CodeCache,
+    socket::Socket,
+    submit::Ingress,
+    workers::Workers,
+};
+use duskevm_evm::ChainSpec;
+use duskevm_supervision::{Actor, ActorError, ChildSpec, Context, Fence, Reaction, Ref, StartContext};
+use jsonrpsee::Methods;
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::runtime::Runtime;
+
+/// How often the actor looks whether its server lives.
+const WATCH: Duration = Duration::from_secs(1);
+/// Looks without a sign of life after which the server counts as dead.
+const PATIENCE: u32 = 5;
+/// Bytes of analysed code to keep.
+const CODE_CACHE: usize = 32 * 1024 * 1024;
+
+/// What can go wrong with a server. A request that fails is none of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcServerError {
+    /// The port is taken, or the address is not one of this machine.
+    #[error("cannot listen on {address}: {source}; free the port or set another one")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// No threads.
+    #[error("cannot start the threads of the server: {0}")]
+    Threads(#[source] io::Error),
+    /// Two methods have one name.
+    #[error("cannot register the methods: {0}")]
+    Methods(#[from] jsonrpsee::core::RegisterMethodError),
+    /// The threads that serve sockets do nothing any more.
+    #[error("the threads that serve sockets have done nothing for {0:?}")]
+    Stuck(Duration),
+}
+
+impl ActorError for RpcServerError {
+    fn reaction(&self) -> Reaction {
+        match self {
+            Self::Listen { .. } | Self::Threads(_) | Self::Stuck(_) => Reaction::RestartSelf,
+            // The same program would do the same again.
+            Self::Methods(_) => Reaction::Abort,
+        }
+    }
+}
+
+/// What the public server works with.
+#[derive(Clone)]
+pub struct Wiring {
+    /// Its settings.
+    pub config: RpcConfig,
+    /// Its socket, on [`RpcConfig::listen`].
+    pub socket: Socket,
+    /// Reads blocks and states.
+    pub reader: Arc<dyn ChainReader>,
+    /// Which rules hold when.
+    pub spec: ChainSpec,
+    /// Says when the heads may have moved.
+    pub heads: HeadSignal,
+    /// The transaction pool.
+    pub pool: PoolPorts,
+    /// The rest of the node.
+    pub node: Arc<dyn NodeView>,
+    /// The rollup that the chain is.
+    pub rollup: Rollup,
+}
+
+impl fmt::Debug for Wiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wiring").field("config", &self.config).field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// The public JSON-RPC server.
+#[derive(Debug)]
+pub struct RpcServer {
+    server: Server,
+}
+
+/// The admin server.
+#[derive(Debug)]
+pub struct AdminServer {
+    server: Server,
+}
+
+/// How the public server is supervised. It keeps nothing: a new instance listens on the same socket, and clients subscribe again.
+pub fn rpc_spec(actor: &Ref<RpcServer>, wiring: Wiring) -> ChildSpec<RpcServer> {
+    metrics::describe();
+    ChildSpec::new(actor, move |start: StartContext| Ok(RpcServer::start(&wiring, start.fence)?))
+        .drain(Duration::from_secs(3))
+}
+
+/// How the admin server is supervised.
+pub fn admin_spec(
+    actor: &Ref<AdminServer>,
+    config: AdminConfig,
+    socket: Socket,
+    backend: Arc<dyn AdminBackend>,
+) -> ChildSpec<AdminServer> {
+    ChildSpec::new(actor, move |start: StartContext| {
+        Ok(AdminServer::start(&config, &socket, backend.clone(), start.fence)?)
+    })
+    .drain(Duration::from_secs(3))
+}
+
+impl RpcServer {
+    /// # Errors
+    /// See [`RpcServerError`].
+    fn start(wiring: &Wiring, fence: Fence) -> Result<Self, RpcServerError> {
+        let limits = &wiring.config.limits;
+        let runtime = runtime("rpc-io", limits.io_threads)?;
+        let _entered = runtime.enter();
+        let chain = Chain::new(wiring.reader.clone(), wiring.spec.clone(), limits.cache_bytes);
+        let reads =
+            Workers::start("read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
+        let heavy =
+            Workers::start("heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
+        let (feed, filters) = (Feed::new(), Filters::new(limits));
+        tokio::spawn(feed.clone().follow(chain.clone(), reads.clone(), wiring.heads.clone()));
+        tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
+        let api = Arc::new(Api {
+            ingress: Ingress::start(wiring.pool.clone(), limits).map_err(RpcServerError::Threads)?,
+            pool: wiring.pool.clone(),
+            node: wiring.node.clone(),
+            rollup: wiring.rollup.clone(),
+            fees: FeeOracle::new(limits),
+            codes: Arc::new(CodeCache::new(CODE_CACHE)),
+            limits: limits.clone(),
+            chain,
+            feed,
+            filters,
+            reads,
+            heavy,
+        });
+        let exposure = Exposure { cors: wiring.config.cors.clone(), websocket: true, local_names_only: false };
+        let methods = methods(api)?;
+        drop(_entered);
+        Ok(Self { server: Server::start(runtime, &wiring.socket, methods.into(), limits, &exposure, fence)? })
+    }
+}
+
+impl AdminServer {
+    fn start(
+        config: &AdminConfig,
+        socket: &Socket,
+        backend: Arc<dyn AdminBackend>,
+        fence: Fence,
+    ) -> Result<Self, RpcServerError> {
+        if !config.listen.ip().is_loopback() {
+            tracing::warn!(listen = %config.listen, "the admin server has no authentication and listens beyond this machine");
+        }
+        let limits = Limits { max_connections: 64, max_batch: 32, ..Limits::default() };
+        let exposure = Exposure { cors: Vec::new(), websocket: false, local_names_only: config.listen.ip().is_loopback() };
+        let methods = admin_methods(backend)?;
+        let runtime = runtime("rpc-admin", 1)?;
+        Ok(Self { server: Server::start(runtime, socket, methods.into(), &limits, &exposure, fence)? })
+    }
+}
+
+fn runtime(name: &'static str, threads: usize) -> Result<Runtime, RpcServerError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(RpcServerError::Threads)
+}
+
+/// A running server with its runtime.
+struct Server {
+    listening: Listening,
+    address: SocketAddr,
+    /// `None` once it is being dropped.
+    runtime: Option<Runtime>,
+    beats: u64,
+    silent: u32,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.listening.stop();
+        // Dropping a runtime would wait for its threads, which is not allowed on an actor's thread.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Server {
+    fn start(
+        runtime: Runtime,
+        socket: &Socket,
+        methods: Methods,
+        limits: &Limits,
+        exposure: &Exposure,
+        fence: Fence,
+    ) -> Result<Self, RpcServerError> {
+        let entered = runtime.enter();
+        let failed = |source| RpcServerError::Listen { address: socket.wanted(), source };
+        let started = socket.listener().and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                drop(entered);
+                runtime.shutdown_background();
+                return Err(failed(error));
+            }
+        };
+        let listening = Listening::start(listener, methods, limits, exposure, fence);
+        drop(entered);
+        tracing::info!(%address, "JSON-RPC is served");
+        Ok(Self { listening, address, runtime: Some(runtime), beats: 0, silent: 0 })
+    }
+
+    /// Looks for a sign of life.
+    fn watch(&mut self) -> Result<(), RpcServerError> {
+        let beats = self.listening.beats();
+        self.silent = if beats == self.beats { self.silent + 1 } else { 0 };
+        self.beats = beats;
+        if self.silent >= PATIENCE {
+            return Err(RpcServerError::Stuck(WATCH * PATIENCE));
+        }
+        Ok(())
+    }
+}
+
+/// Both actors do the same.
+macro_rules! serve {
+    ($actor:ty) => {
+        impl Actor for $actor {
+            type Error = RpcServerError;
+
+            fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), RpcServerError> {
+                ctx.progress(format!("serving {}", self.server.address));
+                ctx.waiting("requests");
+                ctx.every(WATCH, |actor, ctx| {
+                    actor.server.watch()?;
+                    ctx.progress(format!("serving {}", actor.server.address));
+                    ctx.waiting("requests");
+                    Ok(())
+                });
+                Ok(())
+            }
+
+            fn stopping(&mut self, ctx: &mut Context<Self>) {
+                // Running requests are answered; the drain bound of the actor ends what takes longer.
+                self.server.listening.stop();
+                ctx.pipe(self.server.listening.stopped(), |_, (), _| Ok(()));
+            }
+        }
+    };
+}
+
+serve!(RpcServer);
+serve!(AdminServer);

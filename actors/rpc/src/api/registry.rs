@@ -1,0 +1,130 @@
+//! How a method comes to its thread: four kinds of registration.
+
+use super::Api;
+use crate::{
+    error::RpcError,
+    json::{Json, to_json},
+    params::Args,
+    workers::{Cancel, Workers},
+};
+use jsonrpsee::{RpcModule, core::RegisterMethodError, types::ErrorObjectOwned};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Collects methods. The first name that is taken twice is the error at the end.
+pub(crate) struct Registry {
+    module: RpcModule<Api>,
+    error: Option<RegisterMethodError>,
+}
+
+impl Registry {
+    pub(crate) fn new(api: Arc<Api>) -> Self {
+        Self { module: RpcModule::from_arc(api), error: None }
+    }
+
+    /// # Errors
+    /// If two methods have the same name.
+    pub(crate) fn finish(self) -> Result<RpcModule<Api>, RegisterMethodError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.module),
+        }
+    }
+
+    /// For subscriptions, which no other kind fits.
+    pub(crate) fn module(&mut self) -> &mut RpcModule<Api> {
+        &mut self.module
+    }
+
+    /// Keeps the first error.
+    pub(crate) fn note<T>(&mut self, outcome: Result<T, RegisterMethodError>) {
+        if let Err(error) = outcome {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// Answers at once, on a thread that serves sockets: only for what neither computes nor reads the disk.
+    pub(crate) fn inline<T, F>(&mut self, name: &'static str, method: F)
+    where
+        T: Serialize + Clone + 'static,
+        F: Fn(&Api, Args) -> Result<T, RpcError> + Send + Sync + 'static,
+    {
+        let outcome = self
+            .module
+            .register_method(name, move |params, api, _| -> Result<T, ErrorObjectOwned> {
+                Ok(method(api, Args::new(&params)?)?)
+            })
+            .map(drop);
+        self.note(outcome);
+    }
+
+    /// Awaits others, and computes nothing itself.
+    pub(crate) fn future<T, F, Fut>(&mut self, name: &'static str, method: F)
+    where
+        T: Serialize + Clone + 'static,
+        F: Fn(Arc<Api>, Args) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, RpcError>> + Send + 'static,
+    {
+        let outcome = self
+            .module
+            .register_async_method(name, move |params, api, _| {
+                let started = Args::new(&params).map(|args| method(api, args));
+                async move { Ok::<T, ErrorObjectOwned>(started?.await?) }
+            })
+            .map(drop);
+        self.note(outcome);
+    }
+
+    /// Reads blocks or state, on a thread for reads.
+    pub(crate) fn read<T, F>(&mut self, name: &'static str, method: F)
+    where
+        T: Serialize,
+        F: Fn(&Api, Args) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+    {
+        self.blocking(name, |api| &api.reads, move |api, args, _| method(api, args));
+    }
+
+    /// Runs the EVM or searches, on a thread for heavy work.
+    pub(crate) fn heavy<T, F>(&mut self, name: &'static str, method: F)
+    where
+        T: Serialize,
+        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+    {
+        self.blocking(name, |api| &api.heavy, method);
+    }
+
+    fn blocking<T, F>(&mut self, name: &'static str, workers: fn(&Api) -> &Workers, method: F)
+    where
+        T: Serialize,
+        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+    {
+        let outcome = self
+            .module
+            .register_async_method(name, move |params, api, _| {
+                let args = Args::new(&params);
+                let method = method.clone();
+                async move {
+                    let args = args?;
+                    Ok::<Json, ErrorObjectOwned>(api.on(workers(&api), move |api, cancel| method(api, args, cancel)).await?)
+                }
+            })
+            .map(drop);
+        self.note(outcome);
+    }
+}
+
+impl Api {
+    /// Runs a job on worker threads and writes its result to JSON there.
+    ///
+    /// # Errors
+    /// Those of the job; if the result is too large; if too many jobs wait already.
+    pub(crate) async fn on<T, F>(self: &Arc<Self>, workers: &Workers, job: F) -> Result<Json, RpcError>
+    where
+        T: Serialize,
+        F: FnOnce(&Self, &Cancel) -> Result<T, RpcError> + Send + 'static,
+    {
+        let api = self.clone();
+        let max = self.limits.max_response_bytes as usize;
+        workers.run(move |cancel| to_json(&job(&api, cancel)?, max)).await
+    }
+}

@@ -1,0 +1,27 @@
+//! `web3_` and `rpc_`.
+
+use super::registry::Registry;
+use alloy_primitives::{Bytes, keccak256};
+use std::collections::BTreeMap;
+
+/// Name and version of this program, in the form that geth gives its own.
+pub(super) fn client_version() -> String {
+    format!("duskevm/v{}/{}-{}/rust", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+}
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.inline("web3_clientVersion", |_, args| {
+        args.end()?;
+        Ok(client_version())
+    });
+    registry.read("web3_sha3", |_, mut args| {
+        let data: Bytes = args.required()?;
+        args.end()?;
+        Ok(keccak256(data))
+    });
+    registry.inline("rpc_modules", |_, args| {
+        args.end()?;
+        let modules = ["debug", "eth", "net", "optimism", "rpc", "txpool", "web3"];
+        Ok(modules.map(|module| (module, "1.0")).into_iter().collect::<BTreeMap<_, _>>())
+    });
+}

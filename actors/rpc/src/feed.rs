@@ -1,0 +1,166 @@
+//! News of the chain for subscriptions, filters and those who wait for a receipt.
+//!
+//! The executor only says that the heads moved. What that means block by block is worked out here from the chain itself, so that a
+//! missed message loses nothing.
+
+use crate::{
+    chain::{BlockAndReceipts, BlockRef, Chain, ReadError},
+    workers::Workers,
+};
+use alloy_primitives::{B256, map::HashMap};
+use futures::{StreamExt, stream::BoxStream};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::{broadcast, oneshot};
+
+/// Makes a stream that yields whenever the heads of the chain may have moved.
+pub type HeadSignal = Arc<dyn Fn() -> BoxStream<'static, ()> + Send + Sync>;
+
+/// Updates that a slow receiver may leave unread before it loses the oldest.
+const BACKLOG: usize = 64;
+
+/// Blocks that are announced after a gap; beyond it only the newest ones are.
+const MAX_GAP: usize = 512;
+
+/// How the canonical chain changed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ChainUpdate {
+    /// Blocks that are no longer canonical, newest first.
+    pub(crate) reverted: Vec<BlockAndReceipts>,
+    /// Blocks that are canonical now, oldest first.
+    pub(crate) applied: Vec<BlockAndReceipts>,
+}
+
+/// A mined transaction: its block and its position there.
+pub(crate) type Mined = (BlockAndReceipts, usize);
+
+/// Where news is handed out.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    updates: broadcast::Sender<Arc<ChainUpdate>>,
+    waiting: Mutex<HashMap<B256, Vec<oneshot::Sender<Mined>>>>,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Arc<Self> {
+        let (updates, _) = broadcast::channel(BACKLOG);
+        Arc::new(Self { updates, waiting: Mutex::default() })
+    }
+
+    /// Updates from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<ChainUpdate>> {
+        self.updates.subscribe()
+    }
+
+    /// Resolves when a transaction is in a block that is announced from now on.
+    pub(crate) fn wait_for(&self, hash: B256) -> oneshot::Receiver<Mined> {
+        let (mined, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        // Those who gave up leave a closed sender behind; their number is bounded by clearing them when others come.
+        if waiting.len() >= 1024 {
+            waiting.retain(|_, senders| {
+                senders.retain(|sender| !sender.is_closed());
+                !senders.is_empty()
+            });
+        }
+        waiting.entry(hash).or_default().push(mined);
+        receiver
+    }
+
+    fn publish(&self, update: ChainUpdate) {
+        let mut waiting = self.waiting.lock();
+        if !waiting.is_empty() {
+            for mined in &update.applied {
+                for (index, tx) in mined.block.transactions.iter().enumerate() {
+                    for sender in waiting.remove(&tx.hash()).into_iter().flatten() {
+                        // The one who waited may have given up.
+                        let _ = sender.send((mined.clone(), index));
+                    }
+                }
+            }
+        }
+        drop(waiting);
+        // Fails only if nobody is subscribed.
+        let _ = self.updates.send(Arc::new(update));
+    }
+
+    /// Follows the chain until the signal ends.
+    pub(crate) async fn follow(self: Arc<Self>, chain: Chain, workers: Workers, signal: HeadSignal) {
+        let mut last = chain.heads().latest;
+        let mut signal = signal();
+        while signal.next().await.is_some() {
+            let latest = chain.heads().latest;
+            if latest == last {
+                continue;
+            }
+            let reader = chain.clone();
+            let update = workers.run(move |_| Ok(between(&reader, last, latest)?)).await;
+            match update {
+                Ok(update) => {
+                    last = latest;
+                    self.publish(update);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, block = latest.number, "cannot announce a new block; trying again with the next one");
+                }
+            }
+        }
+    }
+}
+
+/// The way from one head to another: both are walked back to the block they have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// Blocks that are no longer canonical, newest first.
+    pub(crate) reverted: Vec<B256>,
+    /// Blocks that are canonical now, oldest first.
+    pub(crate) applied: Vec<B256>,
+}
+
+impl Path {
+    /// # Errors
+    /// If a block of the new side cannot be read. The old side may be gone already: that costs its part of the path only.
+    pub(crate) fn between(chain: &Chain, from: BlockRef, to: BlockRef, most: usize) -> Result<Self, ReadError> {
+        let mut path = Self::default();
+        let (mut old, mut new) = (from, to);
+        while old.hash != new.hash && path.applied.len() < most && path.reverted.len() < most {
+            let step_old = old.number >= new.number;
+            if new.number >= old.number {
+                path.applied.push(new.hash);
+                let parent = parent_of(chain, new)?
+                    .ok_or_else(|| ReadError::Backend(format!("block {} is not in the database", new.hash)))?;
+                // Genesis is where it ends at the latest.
+                let Some(parent) = parent else { break };
+                new = parent;
+            }
+            if step_old {
+                let Some(Some(parent)) = parent_of(chain, old)? else { break };
+                path.reverted.push(old.hash);
+                old = parent;
+            }
+        }
+        path.applied.reverse();
+        Ok(path)
+    }
+}
+
+/// The parent of a block: `None` if the block is unknown, `Some(None)` if it is genesis.
+fn parent_of(chain: &Chain, block: BlockRef) -> Result<Option<Option<BlockRef>>, ReadError> {
+    Ok(chain.header(block.hash)?.map(|header| {
+        header.number.checked_sub(1).map(|number| BlockRef { number, hash: header.parent_hash })
+    }))
+}
+
+/// What changed between two heads, with all that subscribers want to know.
+fn between(chain: &Chain, from: BlockRef, to: BlockRef) -> Result<ChainUpdate, ReadError> {
+    let path = Path::between(chain, from, to, MAX_GAP)?;
+    let mut update = ChainUpdate::default();
+    for hash in path.reverted {
+        update.reverted.extend(chain.block_and_receipts(hash).ok().flatten());
+    }
+    for hash in path.applied {
+        let block = chain.block_and_receipts(hash)?;
+        update.applied.push(block.ok_or_else(|| ReadError::Backend(format!("block {hash} is not in the database")))?);
+    }
+    Ok(update)
+}

@@ -1,0 +1,31 @@
+//! The JSON-RPC servers: the L2 surface for clients, the admin surface for operators.
+
+mod actor;
+mod api;
+mod cache;
+pub mod chain;
+mod config;
+mod error;
+mod feed;
+mod fees;
+mod filters;
+mod json;
+mod listener;
+pub mod metrics;
+mod middleware;
+pub mod node;
+mod params;
+mod pool;
+mod simulate;
+mod socket;
+mod submit;
+mod types;
+mod workers;
+
+pub use actor::{AdminServer, RpcServer, RpcServerError, Wiring, admin_spec, rpc_spec};
+pub use api::admin::AdminBackend;
+pub use config::{AdminConfig, Limits, RpcConfig};
+pub use error::{RpcError, revert_message};
+pub use feed::HeadSignal;
+pub use pool::PoolPorts;
+pub use socket::Socket;

@@ -1,0 +1,54 @@
+//! Names of the metrics, in one place.
+
+use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+const REQUESTS: &str = "duskevm_rpc_requests_total";
+const SECONDS: &str = "duskevm_rpc_request_seconds";
+const CONNECTIONS: &str = "duskevm_rpc_connections";
+const REFUSED: &str = "duskevm_rpc_connections_refused_total";
+const QUEUE: &str = "duskevm_rpc_queue_depth";
+const SUBSCRIPTIONS: &str = "duskevm_rpc_subscriptions";
+const SLOW: &str = "duskevm_rpc_slow_subscribers_total";
+
+/// Describes all metrics of this crate and sets those without labels to zero.
+pub fn describe() {
+    describe_counter!(REQUESTS, "JSON-RPC calls by method and result code (0 is success); unknown methods share one name");
+    describe_histogram!(SECONDS, Unit::Seconds, "Time from a parsed JSON-RPC call to its answer, by method");
+    describe_gauge!(CONNECTIONS, "Open connections of the JSON-RPC server");
+    describe_counter!(REFUSED, "Connections closed at once because too many were open");
+    describe_gauge!(QUEUE, "Jobs that wait for a thread of the JSON-RPC server, by kind of work");
+    describe_gauge!(SUBSCRIPTIONS, "Open subscriptions");
+    describe_counter!(SLOW, "Subscriptions ended because the client did not read");
+    connections().set(0.0);
+    connections_refused().absolute(0);
+    subscriptions().set(0.0);
+    slow_subscribers().absolute(0);
+}
+
+pub(crate) fn requests(method: &'static str, code: i32) -> Counter {
+    counter!(REQUESTS, "method" => method, "code" => code.to_string())
+}
+
+pub(crate) fn request_seconds(method: &'static str) -> Histogram {
+    histogram!(SECONDS, "method" => method)
+}
+
+pub(crate) fn connections() -> Gauge {
+    gauge!(CONNECTIONS)
+}
+
+pub(crate) fn connections_refused() -> Counter {
+    counter!(REFUSED)
+}
+
+pub(crate) fn queue_depth(queue: &'static str) -> Gauge {
+    gauge!(QUEUE, "queue" => queue)
+}
+
+pub(crate) fn subscriptions() -> Gauge {
+    gauge!(SUBSCRIPTIONS)
+}
+
+pub(crate) fn slow_subscribers() -> Counter {
+    counter!(SLOW)
+}

@@ -1,0 +1,12 @@
+//! From what the chain stores to what JSON-RPC shows, in the shapes of geth and op-geth.
+
+mod block;
+mod fees;
+mod log;
+mod receipt;
+mod transaction;
+
+pub(crate) use block::{RpcBlock, block, header};
+pub(crate) use log::logs_of;
+pub(crate) use receipt::{receipt, receipts};
+pub(crate) use transaction::{RpcTransaction, mined, pending};
