@@ -1,0 +1,82 @@
+//! Starting a node and staying with it to its end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::args::NodeArgs;
+use super::signals::{self, Leftover, Stop};
+use super::{CliError, Failure};
+use crate::config::{Config, Loader};
+use crate::metrics::Metrics;
+use crate::{logging, node};
+
+/// What a node is given beside its configuration.
+pub struct RunOptions {
+    /// Completes when the node shall stop in order.
+    pub stop: Stop,
+    /// The metrics of the process.
+    pub metrics: Metrics,
+    /// Called once when every listener is bound.
+    pub started: Box<dyn FnOnce(&Endpoints) + Send>,
+}
+
+impl std::fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunOptions").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+/// Where a running node can be reached; `None` where the actor is off. Port 0 of the configuration is the real one here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// L2 JSON-RPC over HTTP and WebSocket.
+    pub rpc: Option<SocketAddr>,
+    /// Admin JSON-RPC.
+    pub admin: SocketAddr,
+    /// Metrics and health.
+    pub http: Option<SocketAddr>,
+}
+
+/// `duskevm node`.
+pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
+    let mut loader =
+        Loader::new().needs_data_dir().file(Some(&args.config)).environment(std::env::vars_os());
+    if let Some(dir) = &args.data_dir {
+        loader = loader.flag("--data-dir", "data.dir", path(dir)?);
+    }
+    if let Some(level) = &args.log {
+        loader = loader.flag("--log", "log.level", level.as_str());
+    }
+    if args.json_logs {
+        loader = loader.flag("--json-logs", "log.format", "json");
+    }
+    let config = loader.load()?.config;
+    logging::init(&config.log).map_err(Failure)?;
+    run(config, Leftover::default(), |endpoints| {
+        tracing::info!(rpc = ?endpoints.rpc, admin = %endpoints.admin, http = ?endpoints.http, "the node is up");
+    })
+}
+
+/// Runs a node until it ends, with signals and metrics set up around it. Logging is up already.
+pub(crate) fn run(
+    config: Config,
+    leftover: Leftover,
+    started: impl FnOnce(&Endpoints) + Send + 'static,
+) -> Result<u8, CliError> {
+    let stop = Stop::new();
+    signals::listen(stop.clone(), leftover).map_err(Failure)?;
+    let metrics = Metrics::install().map_err(Failure)?;
+    node::run(config, RunOptions { stop, metrics, started: Box::new(started) }).map_err(CliError::Failed)
+}
+
+/// A path as a TOML value, which must be Unicode.
+pub(crate) fn path(path: &std::path::Path) -> Result<String, CliError> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| CliError::Usage(format!("the path {} is not Unicode: use another one", path.display())))
+}
+
+/// The same path, absolute, so that what is printed can be used from anywhere.
+pub(crate) fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}

@@ -1,0 +1,289 @@
+//! What settings must fulfil beyond having the right type.
+
+use std::net::IpAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::error::Problem;
+use super::load::{Effective, is_test_mnemonic};
+use super::origin::Origin;
+use super::schema::Section;
+use super::types::{ForkTime, NetworkName};
+use super::{Config, Forks, Genesis, L2};
+
+/// One DUSK is 10^9 lux, and L1 counts lux in 64 bits: no network can hold more DUSK than this.
+const MAX_DUSK: u64 = u64::MAX / 1_000_000_000;
+/// The L1-attributes deposit of every block may use 1,000,000 gas; less than twice that leaves no room for users.
+const MIN_GAS_LIMIT: u64 = 2_000_000;
+/// Block gas limits are stored as `uint64` in Solidity but as `i64` by some clients; 2^53 also survives JavaScript.
+const MAX_GAS_LIMIT: u64 = 1 << 53;
+/// Chain ids above this are refused by wallets: `v = 35 + 2 * id` must stay exact in JavaScript.
+const MAX_CHAIN_ID: u64 = ((1 << 53) - 1 - 36) / 2;
+const MAX_ACCOUNTS: u32 = 10_000;
+const MAX_BLOCK_TIME: u64 = 3_600;
+
+/// Every problem that the values have, alone and together.
+pub(crate) fn check(effective: &Effective, needs_data_dir: bool) -> Vec<Problem> {
+    let mut checker = Checker { effective, problems: Vec::new() };
+    checker.network(needs_data_dir);
+    checker.chain();
+    checker.forks();
+    checker.actors();
+    checker.services();
+    checker.limits();
+    checker.problems
+}
+
+struct Checker<'a> {
+    effective: &'a Effective,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn config(&self) -> &Config {
+        &self.effective.config
+    }
+
+    fn refuse(&mut self, key: &str, what: impl Into<String>) {
+        let origin = self.effective.origin(key);
+        self.problems.push(Problem::Senseless { key: key.to_owned(), origin, what: what.into() });
+    }
+
+    fn require(&mut self, holds: bool, key: &str, what: impl Into<String>) {
+        if !holds {
+            self.refuse(key, what);
+        }
+    }
+
+    fn network(&mut self, needs_data_dir: bool) {
+        let config = &self.effective.config;
+        self.require(
+            !needs_data_dir || config.data.dir.is_some(),
+            "data.dir",
+            "not set: set it to the folder that shall hold the node's databases, in the file, as DUSKEVM_DATA__DIR or with --data-dir",
+        );
+        self.require(
+            config.data.archive || config.data.history_blocks >= 1,
+            "data.history_blocks",
+            "must be at least 1: the state of the head is needed to go on",
+        );
+        self.require(
+            config.network.name == NetworkName::Local || !is_test_mnemonic(&config.keys.mnemonic),
+            "keys.mnemonic",
+            format!(
+                "everybody knows the keys of the test mnemonic: set your own to take part in {}",
+                config.network.name
+            ),
+        );
+        // These are part of a genesis. Where one is given, a second opinion would be ignored, so it is refused.
+        let fixed_by = match (&config.network.genesis, config.network.name) {
+            (Some(_), _) => "the genesis that `network.genesis` names",
+            (None, NetworkName::Local) => return,
+            (None, _) => "the named network",
+        };
+        for spec in [L2::SPEC, Forks::SPEC, Genesis::SPEC] {
+            for key in spec.keys {
+                let path = format!("{}.{}", spec.path, key.name);
+                if !matches!(self.effective.origin(&path), Origin::Default | Origin::Dev) {
+                    self.refuse(&path, format!("is fixed by {fixed_by}: remove the setting"));
+                }
+            }
+        }
+    }
+
+    fn chain(&mut self) {
+        let config = &self.effective.config;
+        let (l1, l2, genesis) = (config.l1.block_time, &config.l2, &config.genesis);
+        for (key, seconds) in [("l1.block_time", l1), ("l2.block_time", l2.block_time)] {
+            self.require(
+                (1..=MAX_BLOCK_TIME).contains(&seconds),
+                key,
+                format!("{seconds} s is not between 1 and {MAX_BLOCK_TIME}"),
+            );
+        }
+        self.require(
+            l1 >= l2.block_time,
+            "l1.block_time",
+            format!(
+                "{l1} s is shorter than the L2 block time of {} s, and L2 would fall ever further behind L1: raise it, or lower `l2.block_time`",
+                l2.block_time
+            ),
+        );
+        self.require(
+            (1..=MAX_CHAIN_ID).contains(&l2.chain_id),
+            "l2.chain_id",
+            format!("{} is not between 1 and {MAX_CHAIN_ID}", l2.chain_id),
+        );
+        for real in [NetworkName::Devnet, NetworkName::Testnet, NetworkName::Mainnet] {
+            self.require(
+                config.network.name != NetworkName::Local || l2.chain_id != real.chain_id(),
+                "l2.chain_id",
+                format!(
+                    "{} is DuskEVM {real}, and a transaction signed for this network would be valid there: take another one",
+                    l2.chain_id
+                ),
+            );
+        }
+        self.require(
+            (MIN_GAS_LIMIT..=MAX_GAS_LIMIT).contains(&l2.gas_limit),
+            "l2.gas_limit",
+            format!("{} is not between {MIN_GAS_LIMIT} and {MAX_GAS_LIMIT}", l2.gas_limit),
+        );
+        self.require(
+            (1..=MAX_ACCOUNTS).contains(&genesis.accounts),
+            "genesis.accounts",
+            format!("{} is not between 1 and {MAX_ACCOUNTS}", genesis.accounts),
+        );
+        self.require(
+            u128::from(genesis.balance) * u128::from(genesis.accounts) <= u128::from(MAX_DUSK),
+            "genesis.balance",
+            format!("all accounts together would hold more than the {MAX_DUSK} DUSK that L1 can count: lower it"),
+        );
+    }
+
+    fn forks(&mut self) {
+        let forks = &self.effective.config.forks;
+        let in_order: [(&str, ForkTime); 9] = [
+            ("regolith", forks.regolith),
+            ("canyon", forks.canyon),
+            ("delta", forks.delta),
+            ("ecotone", forks.ecotone),
+            ("fjord", forks.fjord),
+            ("granite", forks.granite),
+            ("holocene", forks.holocene),
+            ("isthmus", forks.isthmus),
+            ("jovian", forks.jovian),
+        ];
+        for pair in in_order.windows(2) {
+            let [(earlier, ForkTime(before)), (later, ForkTime(after))] = pair else { continue };
+            if let Some(after) = after
+                && before.is_none_or(|before| before > *after)
+            {
+                self.refuse(
+                    &format!("l2.forks.{later}"),
+                    format!("{later} is scheduled at {after}, but {earlier} before it is not active by then: schedule {earlier} at {after} or earlier, or {later} later"),
+                );
+            }
+        }
+    }
+
+    fn actors(&mut self) {
+        let actors = &self.effective.config.actors;
+        // What cannot work without what, as long as L1 is embedded and blocks come from the own sequencer only.
+        let needs = [
+            ("sequencer", actors.sequencer, "executor", actors.executor),
+            ("sequencer", actors.sequencer, "txpool", actors.txpool),
+            ("sequencer", actors.sequencer, "l1", actors.l1),
+            ("txpool", actors.txpool, "executor", actors.executor),
+            ("rpc", actors.rpc, "executor", actors.executor),
+            ("rpc", actors.rpc, "txpool", actors.txpool),
+            ("executor", actors.executor, "l1", actors.l1),
+            ("l1", actors.l1, "consensus", actors.consensus),
+        ];
+        for (actor, on, other, other_on) in needs {
+            self.require(
+                !on || other_on,
+                &format!("actors.{other}"),
+                format!("off, but {actor} needs it: turn it on, or turn `actors.{actor}` off"),
+            );
+        }
+    }
+
+    fn services(&mut self) {
+        let config = &self.effective.config;
+        self.require(
+            config.admin.host.is_loopback() || config.admin.allow_remote,
+            "admin.host",
+            format!(
+                "whoever reaches {} can stop this node, and no password is asked: use 127.0.0.1, or set `admin.allow_remote = true` if something else guards the port",
+                config.admin.host
+            ),
+        );
+        let ports: [(&str, bool, IpAddr, u16); 3] = [
+            ("rpc.port", config.actors.rpc, config.rpc.host, config.rpc.port),
+            ("admin.port", true, config.admin.host, config.admin.port),
+            ("http.port", config.actors.http, config.http.host, config.http.port),
+        ];
+        for (index, (key, on, host, port)) in ports.iter().enumerate() {
+            for (other_key, other_on, other_host, other_port) in &ports[..index] {
+                let same_place = host == other_host || host.is_unspecified() || other_host.is_unspecified();
+                self.require(
+                    !(*on && *other_on && *port != 0 && port == other_port && same_place),
+                    key,
+                    format!("{port} is taken by `{other_key}`: give one of them another port"),
+                );
+            }
+        }
+        if let Err(error) = EnvFilter::builder().parse(&config.log.level) {
+            let level = &config.log.level;
+            self.refuse(
+                "log.level",
+                format!("\"{level}\" is not a level ({error}): write error, warn, info, debug, trace or off, or directives such as info,duskevm_executor=debug"),
+            );
+        }
+    }
+
+    fn limits(&mut self) {
+        let config = self.config().clone();
+        let budget = config.sequencer.time_budget_ms;
+        self.require(
+            budget >= 1 && budget <= config.l2.block_time.saturating_mul(1_000),
+            "sequencer.time_budget_ms",
+            format!("{budget} ms is not between 1 ms and the L2 block time of {} s", config.l2.block_time),
+        );
+        // Safe heads come from batches on L1. Without any, every bound but none would stop the chain for good.
+        self.require(
+            config.sequencer.max_safe_lag == 0,
+            "sequencer.max_safe_lag",
+            "no batches are posted to L1 yet, so the safe head does not move and the chain would stop: leave it at 0",
+        );
+        let at_least_one: [(&str, u64); 28] = [
+            ("sequencer.max_transactions", config.sequencer.max_transactions),
+            ("txpool.max_slots", config.txpool.max_slots),
+            ("txpool.max_bytes", config.txpool.max_bytes),
+            ("txpool.max_tx_bytes", config.txpool.max_tx_bytes),
+            ("txpool.account_ready", config.txpool.account_ready),
+            ("txpool.waiting_lifetime_seconds", config.txpool.waiting_lifetime_seconds),
+            ("rpc.max_connections", config.rpc.max_connections.into()),
+            ("rpc.max_request_bytes", config.rpc.max_request_bytes.into()),
+            ("rpc.max_response_bytes", config.rpc.max_response_bytes.into()),
+            ("rpc.max_batch", config.rpc.max_batch.into()),
+            ("rpc.max_depth", config.rpc.max_depth.into()),
+            ("rpc.max_subscriptions", config.rpc.max_subscriptions.into()),
+            ("rpc.max_filters", config.rpc.max_filters.into()),
+            ("rpc.max_log_blocks", config.rpc.max_log_blocks),
+            ("rpc.max_log_results", config.rpc.max_log_results.into()),
+            ("rpc.call_gas_cap", config.rpc.call_gas_cap),
+            ("rpc.call_timeout_ms", config.rpc.call_timeout_ms),
+            ("rpc.trace_timeout_ms", config.rpc.trace_timeout_ms),
+            ("rpc.cache_bytes", config.rpc.cache_bytes),
+            ("http.max_connections", config.http.max_connections.into()),
+            ("http.header_timeout_ms", config.http.header_timeout_ms),
+            ("http.connection_timeout_ms", config.http.connection_timeout_ms),
+            ("supervision.max_restarts", config.supervision.max_restarts.into()),
+            ("supervision.within_seconds", config.supervision.within_seconds),
+            ("supervision.backoff_min_ms", config.supervision.backoff_min_ms),
+            ("supervision.backoff_max_ms", config.supervision.backoff_max_ms),
+            ("supervision.deadline_ms", config.supervision.deadline_ms),
+            ("supervision.shutdown_ms", config.supervision.shutdown_ms),
+        ];
+        for (key, value) in at_least_one {
+            self.require(value >= 1, key, "must be at least 1");
+        }
+        self.require(
+            config.http.max_header_bytes >= 1_024,
+            "http.max_header_bytes",
+            "must be at least 1024: ordinary clients send that much",
+        );
+        self.require(
+            config.supervision.backoff_max_ms >= config.supervision.backoff_min_ms,
+            "supervision.backoff_max_ms",
+            "is less than `supervision.backoff_min_ms`: raise it",
+        );
+        self.require(
+            config.txpool.max_bytes >= config.txpool.max_tx_bytes,
+            "txpool.max_bytes",
+            "is less than `txpool.max_tx_bytes`: raise it",
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! Every setting of the node. The doc comment of a setting is also what `config show --docs` prints above it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use super::schema::section;
+use super::types::{ForkTime, L1Backend, LogFormat, NetworkName, Secret};
+
+/// The mnemonic that every local Ethereum tool knows. Its keys are public.
+pub const TEST_MNEMONIC: &str = "test test test test test test test test test test test junk";
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+section! {
+    /// Which DuskEVM this node belongs to.
+    Network = "network" {
+        /// `local`, `devnet`, `testnet` or `mainnet`. A local network is made from the sections `l2`, `genesis` and `keys`.
+        name: NetworkName = NetworkName::Local,
+        /// Folder with `genesis.json`, `rollup.json` and `l1-genesis.json` as `duskevm genesis` writes them.
+        /// It replaces what `l2` and `genesis` would say.
+        genesis: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// Where chains and state are kept.
+    Data = "data" {
+        /// Folder of the databases and journals. `dev` uses a temporary one, removed at exit, unless this is set.
+        dir: Option<PathBuf> = None,
+        /// Keep the state of every block instead of a window.
+        archive: bool = false,
+        /// How many blocks back the L2 state can be read (calls, proofs, traces) when `archive` is off.
+        history_blocks: u64 = 10_000,
+    }
+}
+
+section! {
+    /// Which actors run in this process.
+    Actors = "actors" {
+        /// The embedded Dusk L1.
+        consensus: bool = true,
+        /// The L1 port: follows L1 and serves its view to the L2 side.
+        l1: bool = true,
+        /// L2 blocks and state.
+        executor: bool = true,
+        /// Pending transactions.
+        txpool: bool = true,
+        /// Builds L2 blocks. One node of a network has it on.
+        sequencer: bool = true,
+        /// The L2 JSON-RPC.
+        rpc: bool = true,
+        /// Metrics and health over HTTP.
+        http: bool = true,
+    }
+}
+
+section! {
+    /// Dusk L1 as the L2 side sees it.
+    L1 = "l1" {
+        /// What stands behind the L1 port: `embedded` is the L1 of this same program.
+        backend: L1Backend = L1Backend::Embedded,
+        /// Seconds from one embedded L1 block to the next. Not below `l2.block_time`.
+        block_time: u64 = 10,
+    }
+}
+
+section! {
+    /// Parameters of a local L2 network. They are part of its genesis: change them only for a new data folder.
+    L2 = "l2" {
+        /// EIP-155 chain id.
+        chain_id: u64 = NetworkName::Local.chain_id(),
+        /// Seconds from one L2 block to the next.
+        block_time: u64 = 2,
+        /// Gas limit of an L2 block.
+        gas_limit: u64 = 60_000_000,
+    }
+}
+
+section! {
+    /// When each fork of the OP Stack activates on a local network: seconds of L2 block time (0 is genesis) or "never".
+    Forks = "l2.forks" {
+        /// Regolith.
+        regolith: ForkTime = ForkTime::GENESIS,
+        /// Canyon (Shanghai).
+        canyon: ForkTime = ForkTime::GENESIS,
+        /// Delta (span batches).
+        delta: ForkTime = ForkTime::GENESIS,
+        /// Ecotone (Cancun).
+        ecotone: ForkTime = ForkTime::GENESIS,
+        /// Fjord.
+        fjord: ForkTime = ForkTime::GENESIS,
+        /// Granite.
+        granite: ForkTime = ForkTime::GENESIS,
+        /// Holocene.
+        holocene: ForkTime = ForkTime::GENESIS,
+        /// Isthmus (Prague). The newest fork of the real DuskEVM networks.
+        isthmus: ForkTime = ForkTime::GENESIS,
+        /// Jovian.
+        jovian: ForkTime = ForkTime::NEVER,
+    }
+}
+
+section! {
+    /// What the genesis of a local network holds.
+    Genesis = "genesis" {
+        /// How many accounts of the mnemonic are funded.
+        accounts: u32 = 10,
+        /// DUSK on each of them.
+        balance: u64 = 10_000,
+    }
+}
+
+section! {
+    /// Secrets of this node.
+    Keys = "keys" {
+        /// BIP-39 mnemonic of the local network: its funded accounts (m/44'/60'/0'/0/i) and its own keys come from it.
+        /// The default is public: for local networks only.
+        mnemonic: Secret = Secret::new(TEST_MNEMONIC),
+    }
+}
+
+section! {
+    /// The block builder.
+    Sequencer = "sequencer" {
+        /// Milliseconds a block may take pool transactions for; at most the block time.
+        time_budget_ms: u64 = 700,
+        /// Pool transactions in one block.
+        max_transactions: u64 = 20_000,
+        /// L1 blocks that an L2 origin must be below the L1 tip.
+        l1_confirmations: u64 = 0,
+        /// Stop building when the unsafe head is this many blocks ahead of the safe head; 0 is no bound.
+        /// Only 0 is accepted as long as no batches are posted to L1.
+        max_safe_lag: u64 = 0,
+    }
+}
+
+section! {
+    /// Limits and prices of the transaction pool.
+    Txpool = "txpool" {
+        /// Slots in the whole pool; a transaction takes one for each started 32 KiB. Beyond it the cheapest is evicted.
+        max_slots: u64 = 65_536,
+        /// Encoded bytes in the whole pool.
+        max_bytes: u64 = 128 * 1024 * 1024,
+        /// Encoded bytes of one transaction.
+        max_tx_bytes: u64 = 128 * 1024,
+        /// Executable transactions of one sender.
+        account_ready: u64 = 2_048,
+        /// Transactions of one sender that wait behind a missing nonce.
+        account_waiting: u64 = 256,
+        /// How far a nonce may lie beyond the sender's next one.
+        max_nonce_gap: u64 = 1_024,
+        /// Seconds after which a waiting transaction is dropped.
+        waiting_lifetime_seconds: u64 = 3 * 60 * 60,
+        /// By how many percent a replacement must raise both fees.
+        price_bump: u8 = 10,
+        /// Least priority fee per gas, in wei.
+        min_tip_wei: u64 = 0,
+        /// Accept legacy transactions that name no chain; anybody can replay them elsewhere.
+        allow_unprotected: bool = false,
+    }
+}
+
+section! {
+    /// The L2 JSON-RPC: HTTP and WebSocket on one port.
+    Rpc = "rpc" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one.
+        port: u16 = 9545,
+        /// Origins that browsers may call from; `["*"]` is every origin.
+        cors: Vec<String> = Vec::new(),
+        /// Connections at one time.
+        max_connections: u32 = 1_024,
+        /// Bytes of one HTTP body or WebSocket message.
+        max_request_bytes: u32 = 5 * 1024 * 1024,
+        /// Bytes of one answer, and of all answers of a batch together.
+        max_response_bytes: u32 = 64 * 1024 * 1024,
+        /// Calls in one batch.
+        max_batch: u32 = 1_000,
+        /// Nesting of arrays and objects in the parameters of a call.
+        max_depth: u32 = 64,
+        /// Subscriptions of one WebSocket connection.
+        max_subscriptions: u32 = 128,
+        /// Filters that may be installed at one time.
+        max_filters: u32 = 1_024,
+        /// Blocks that one log query may span.
+        max_log_blocks: u64 = 10_000,
+        /// Logs that one query may return.
+        max_log_results: u32 = 10_000,
+        /// Gas that one call or estimate may use.
+        call_gas_cap: u64 = 50_000_000,
+        /// Milliseconds that one call or estimate may run.
+        call_timeout_ms: u64 = 5_000,
+        /// Milliseconds that one trace may run.
+        trace_timeout_ms: u64 = 10_000,
+        /// Bytes of recently read blocks and receipts to keep in memory.
+        cache_bytes: u64 = 128 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// The admin JSON-RPC: actors, faults, status. It asks for no password.
+    Admin = "admin" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one.
+        port: u16 = 9546,
+        /// Allow an address that other machines can reach.
+        allow_remote: bool = false,
+    }
+}
+
+section! {
+    /// Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
+    Http = "http" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one.
+        port: u16 = 7300,
+        /// Connections at one time.
+        max_connections: u32 = 64,
+        /// Bytes of the headers of one request.
+        max_header_bytes: u32 = 8 * 1024,
+        /// Milliseconds a client has to send the headers of a request.
+        header_timeout_ms: u64 = 5_000,
+        /// Milliseconds from the first to the last byte of a connection, however slowly the client reads.
+        connection_timeout_ms: u64 = 60_000,
+    }
+}
+
+section! {
+    /// Log lines, written to standard error.
+    Log = "log" {
+        /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or directives such as `info,duskevm_executor=debug`.
+        level: String = "info".to_owned(),
+        /// `human` or `json`.
+        format: LogFormat = LogFormat::Human,
+    }
+}
+
+section! {
+    /// When actors are restarted and when the node gives up.
+    Supervision = "supervision" {
+        /// Restarts within `within_seconds` after which a failure goes up to the parent, and from the root ends the process.
+        max_restarts: u32 = 10,
+        /// The window of `max_restarts`, in seconds.
+        within_seconds: u64 = 10,
+        /// Milliseconds before the second restart in a row; it doubles from there. The first one is immediate.
+        backoff_min_ms: u64 = 10,
+        /// Longest pause between two restarts in milliseconds.
+        backoff_max_ms: u64 = 5_000,
+        /// Milliseconds without progress after which an actor counts as hung and is replaced.
+        deadline_ms: u64 = 10_000,
+        /// Milliseconds an ordered shutdown may take.
+        shutdown_ms: u64 = 10_000,
+    }
+}
+
+section! {
+    /// Fault injection.
+    Faults = "faults" {
+        /// Obey `actors kill|panic|hang|restart` and failing disk writes. On in `dev`.
+        allow: bool = false,
+    }
+}

@@ -1,0 +1,315 @@
+//! Layers, their order, and what is said about mistakes in each of them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+struct File {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn file(text: &str) -> File {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    fs::write(&path, text).unwrap();
+    File { _folder: folder, path }
+}
+
+fn env(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
+}
+
+fn from_file(text: &str) -> Result<Effective, ConfigError> {
+    Loader::new().file(Some(&file(text).path)).load()
+}
+
+fn from_env(variables: &[(&str, &str)]) -> Result<Effective, ConfigError> {
+    Loader::new().environment(env(variables)).load()
+}
+
+/// The problems of a configuration that must have some.
+fn problems(result: Result<Effective, ConfigError>) -> Vec<Problem> {
+    match result {
+        Err(ConfigError::Problems(problems)) => problems,
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+fn the_problem(result: Result<Effective, ConfigError>) -> String {
+    let problems = problems(result);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems[0].to_string()
+}
+
+#[test]
+fn defaults_are_valid_and_those_of_the_architecture() {
+    let config = Loader::new().load().unwrap().config;
+    assert_eq!((config.rpc.port, config.admin.port, config.http.port), (9545, 9546, 7300));
+    assert!(config.rpc.host.is_loopback() && config.admin.host.is_loopback() && config.http.host.is_loopback());
+    assert_eq!(config.chain_id(), 31310);
+    assert!(!config.faults.allow);
+    assert_eq!((config.genesis.accounts, config.genesis.balance), (10, 10_000));
+    let dev = Loader::dev().load().unwrap();
+    assert!(dev.config.faults.allow);
+    assert_eq!(dev.origin("faults.allow"), Origin::Dev);
+    assert_eq!(config.forks.times(), duskevm_evm::ForkTimes::isthmus_at_genesis());
+}
+
+#[test]
+fn later_layers_win_and_are_named() {
+    let file = file("[rpc]\nport = 1\nmax_batch = 1\ncall_gas_cap = 1\n\n[log]\nlevel = \"warn\"\n");
+    let effective = Loader::dev()
+        .file(Some(&file.path))
+        .environment(env(&[("DUSKEVM_RPC__PORT", "2"), ("DUSKEVM_RPC__MAX_BATCH", "2"), ("HOME", "/")]))
+        .flag("--port", "rpc.port", 3)
+        .load()
+        .unwrap();
+    let rpc = &effective.config.rpc;
+    assert_eq!((rpc.port, rpc.max_batch, rpc.call_gas_cap, rpc.max_filters), (3, 2, 1, 1024));
+    assert_eq!(effective.origin("rpc.port"), Origin::Flag { flag: "--port".into() });
+    assert_eq!(effective.origin("rpc.max_batch"), Origin::Env { variable: "DUSKEVM_RPC__MAX_BATCH".into() });
+    assert_eq!(effective.origin("rpc.call_gas_cap"), Origin::File { path: file.path.clone(), line: 4 });
+    assert_eq!(effective.origin("rpc.max_filters"), Origin::Default);
+    assert_eq!(effective.origin("rpc.cors"), Origin::Dev);
+}
+
+#[test]
+fn unknown_keys_in_a_file_name_the_nearest_one_and_the_line() {
+    for (text, key, nearest, line) in [
+        ("[rpc]\nprot = 1\n", "rpc.prot", "rpc.port", 2),
+        ("[rcp]\nport = 1\n", "rcp.port", "rpc.port", 2),
+        ("[rpc]\n\n\nmax_bach = 1\n", "rpc.max_bach", "rpc.max_batch", 4),
+        ("[l2.forks]\njovain = 0\n", "l2.forks.jovain", "l2.forks.jovian", 2),
+        ("[forks]\njovian = 0\n", "forks.jovian", "l2.forks.jovian", 2),
+        ("[metrics]\nport = 1\n", "metrics.port", "http.port", 2),
+        ("[logging]\nlevel = \"info\"\n", "logging.level", "log.level", 2),
+        ("archive = true\n", "archive", "data.archive", 1),
+        ("rpc.port = 1\nfaults = { alow = true }\n", "faults.alow", "faults.allow", 2),
+        ("[datum]\n", "datum", "data", 1),
+    ] {
+        let problem = the_problem(from_file(text));
+        assert!(problem.contains(&format!("unknown key `{key}` ")), "{text}: {problem}");
+        assert!(problem.ends_with(&format!("the nearest known key is `{nearest}`")), "{text}: {problem}");
+        assert!(problem.contains(&format!("node.toml:{line})")), "{text}: {problem}");
+    }
+}
+
+#[test]
+fn unknown_variables_name_the_nearest_one() {
+    for (variable, nearest) in [
+        ("DUSKEVM_RPC__PROT", "DUSKEVM_RPC__PORT"),
+        ("DUSKEVM_RPC_PORT", "DUSKEVM_RPC__PORT"),
+        ("DUSKEVM_RPC__MAXBATCH", "DUSKEVM_RPC__MAX_BATCH"),
+        ("DUSKEVM_L2_FORKS_JOVIAN", "DUSKEVM_L2__FORKS__JOVIAN"),
+        ("DUSKEVM_METRICS__PORT", "DUSKEVM_HTTP__PORT"),
+        ("DUSKEVM_ARCHIVE", "DUSKEVM_DATA__ARCHIVE"),
+    ] {
+        let problem = the_problem(from_env(&[(variable, "1")]));
+        assert!(problem.contains(&format!("`{variable}` (environment {variable})")), "{problem}");
+        assert!(problem.ends_with(&format!("`{nearest}`")), "{problem}");
+    }
+}
+
+#[test]
+fn a_section_in_the_place_of_a_value_and_the_other_way_round() {
+    assert!(the_problem(from_file("[rpc.port]\nx = 1\n")).contains("wrong value for `rpc.port`"));
+    assert!(the_problem(from_file("rpc = 1\n")).contains("this is a section"));
+    assert!(the_problem(from_env(&[("DUSKEVM_RPC", "1")])).contains("this is a section"));
+    // An empty section is nothing.
+    from_file("[rpc]\n").unwrap();
+}
+
+#[test]
+fn wrong_types_name_the_key_the_place_and_what_was_expected() {
+    for (text, key, expected) in [
+        ("[rpc]\nport = \"9545\"\n", "rpc.port", "expected u16"),
+        ("[rpc]\nport = 70000\n", "rpc.port", "expected u16"),
+        ("[rpc]\nport = -1\n", "rpc.port", "expected u16"),
+        ("[rpc]\nport = 1.5\n", "rpc.port", "expected u16"),
+        ("[rpc]\nhost = \"localhost\"\n", "rpc.host", "IP address"),
+        ("[rpc]\ncors = \"*\"\n", "rpc.cors", "expected a sequence"),
+        ("[data]\narchive = \"yes\"\n", "data.archive", "expected a boolean"),
+        ("[l1]\nbackend = \"rusk\"\n", "l1.backend", "expected `embedded`"),
+        ("[network]\nname = \"moon\"\n", "network.name", "`local`, `devnet`"),
+        ("[l2.forks]\njovian = \"soon\"\n", "l2.forks.jovian", "\"never\""),
+        ("[l2.forks]\njovian = -5\n", "l2.forks.jovian", "\"never\""),
+        ("[l2]\ngas_limit = 99999999999999999999\n", "l2.gas_limit", "out of range"),
+        ("[keys]\nmnemonic = 5\n", "keys.mnemonic", "expected a string"),
+    ] {
+        let problem = the_problem(from_file(text));
+        assert!(problem.contains(&format!("wrong value for `{key}`")), "{text}: {problem}");
+        assert!(problem.contains("node.toml:2)") && problem.contains(expected), "{text}: {problem}");
+    }
+    let problem = the_problem(from_env(&[("DUSKEVM_RPC__PORT", "high")]));
+    assert!(problem.contains("`rpc.port` (environment DUSKEVM_RPC__PORT)"), "{problem}");
+    let problem = the_problem(from_env(&[("DUSKEVM_RPC__PORT", "70000")]));
+    assert!(problem.contains("70000"), "the number is at fault, not that it is text: {problem}");
+}
+
+#[test]
+fn text_from_the_environment_takes_the_type_of_its_key() {
+    let config = from_env(&[
+        ("DUSKEVM_RPC__PORT", "0x2549"),
+        ("DUSKEVM_DATA__ARCHIVE", "true"),
+        ("DUSKEVM_RPC__CORS", "https://a.example, https://b.example"),
+        ("DUSKEVM_L2__GAS_LIMIT", "30_000_000"),
+        ("DUSKEVM_L2__FORKS__JOVIAN", "0"),
+        ("DUSKEVM_LOG__LEVEL", "debug"),
+        ("DUSKEVM_DATA__DIR", "12345"),
+        ("DUSKEVM_HTTP__HOST", "::1"),
+        ("DUSKEVM_PASSWORD", "not a setting"),
+        ("DUSKEVM_TEST_SEED", "7"),
+        ("DUSKEVM_ADMIN__PORT", ""),
+    ])
+    .unwrap()
+    .config;
+    assert_eq!((config.rpc.port, config.admin.port), (9545, 9546));
+    assert!(config.data.archive);
+    assert_eq!(config.rpc.cors, ["https://a.example", "https://b.example"]);
+    assert_eq!(config.l2.gas_limit, 30_000_000);
+    assert_eq!(config.forks.jovian, ForkTime::GENESIS);
+    assert_eq!(config.log.level, "debug");
+    assert_eq!(config.data.dir, Some(PathBuf::from("12345")), "a folder may be called like a number");
+    assert_eq!(config.http.host.to_string(), "::1");
+    let config = from_env(&[("DUSKEVM_RPC__CORS", "[\"*\"]"), ("DUSKEVM_L2__FORKS__ISTHMUS", "never")]).unwrap().config;
+    assert_eq!((config.rpc.cors, config.forks.isthmus), (vec!["*".to_owned()], ForkTime::NEVER));
+}
+
+#[test]
+fn the_usual_log_variable_counts_less_than_our_own() {
+    assert_eq!(from_env(&[("RUST_LOG", "trace")]).unwrap().config.log.level, "trace");
+    let both = [("RUST_LOG", "trace"), ("DUSKEVM_LOG__LEVEL", "warn")];
+    assert_eq!(from_env(&both).unwrap().config.log.level, "warn");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_unicode_is_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let variables = [(OsString::from("DUSKEVM_DATA__DIR"), OsString::from_vec(vec![0xff]))];
+    assert!(the_problem(Loader::new().environment(variables).load()).contains("not valid Unicode"));
+}
+
+#[test]
+fn relative_paths_in_a_file_start_at_the_file() {
+    let file = file("[data]\ndir = \"chain\"\n[network]\ngenesis = \"/absolute\"\n");
+    let config = Loader::new().file(Some(&file.path)).load().unwrap().config;
+    assert_eq!(config.data.dir, Some(file.path.with_file_name("chain")));
+    assert_eq!(config.network.genesis, Some(PathBuf::from("/absolute")));
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let found = problems(from_file("[rpc]\nprot = 1\nhost = 5\n[foo]\nbar = 1\n"));
+    assert_eq!(found.len(), 3, "{found:?}");
+    let error = ConfigError::Problems(found).to_string();
+    assert!(error.starts_with("the configuration has 3 problems:\n  - unknown key `rpc.prot`"), "{error}");
+}
+
+#[test]
+fn files_that_are_missing_or_no_toml() {
+    let missing = Loader::new().file(Some(Path::new("/nowhere/node.toml"))).load().unwrap_err();
+    assert!(matches!(missing, ConfigError::Read { .. }), "{missing}");
+    let error = from_file("[rpc]\nport = = 1\n").unwrap_err().to_string();
+    assert!(error.contains("not valid TOML") && error.contains("line 2"), "{error}");
+    let error = from_file("[rpc]\nport = 1\nport = 2\n").unwrap_err().to_string();
+    assert!(error.contains("duplicate key"), "{error}");
+}
+
+#[test]
+fn forks_this_node_does_not_run_are_refused_with_the_reason() {
+    for fork in ["karst", "interop"] {
+        let problem = the_problem(from_file(&format!("[l2.forks]\n{fork} = 0\n")));
+        assert!(problem.contains("up to Jovian"), "{problem}");
+    }
+}
+
+#[test]
+fn senseless_values_are_refused_with_what_to_do() {
+    for (text, key, part) in [
+        ("[l1]\nblock_time = 1\n", "l1.block_time", "shorter than the L2 block time"),
+        ("[l2]\nblock_time = 0\n", "l2.block_time", "not between 1"),
+        ("[l2]\nchain_id = 744\n", "l2.chain_id", "valid there"),
+        ("[l2]\nchain_id = 0\n", "l2.chain_id", "not between"),
+        ("[l2]\ngas_limit = 21000\n", "l2.gas_limit", "not between"),
+        ("[l2.forks]\nisthmus = \"never\"\njovian = 0\n", "l2.forks.jovian", "isthmus before it"),
+        ("[l2.forks]\nholocene = 50\nisthmus = 40\n", "l2.forks.isthmus", "holocene before it"),
+        ("[actors]\nexecutor = false\nsequencer = false\ntxpool = false\n", "actors.executor", "rpc needs it"),
+        ("[actors]\ntxpool = false\nrpc = false\n", "actors.txpool", "sequencer needs it"),
+        ("[rpc]\nport = 7300\n", "http.port", "taken by `rpc.port`"),
+        ("[rpc]\nport = 7300\nhost = \"0.0.0.0\"\n", "http.port", "taken by `rpc.port`"),
+        ("[admin]\nhost = \"0.0.0.0\"\n", "admin.host", "no password"),
+        ("[log]\nlevel = \"loud,,=\"\n", "log.level", "not a level"),
+        ("[data]\nhistory_blocks = 0\n", "data.history_blocks", "at least 1"),
+        ("[genesis]\nbalance = 99999999999\n", "genesis.balance", "lower it"),
+        ("[sequencer]\ntime_budget_ms = 5000\n", "sequencer.time_budget_ms", "block time of 2 s"),
+        ("[sequencer]\nmax_safe_lag = 5\n", "sequencer.max_safe_lag", "leave it at 0"),
+        ("[supervision]\nbackoff_min_ms = 9000\n", "supervision.backoff_max_ms", "raise it"),
+        ("[network]\nname = \"testnet\"\n", "keys.mnemonic", "everybody knows"),
+        ("[network]\ngenesis = \"g\"\n[l2]\ngas_limit = 30000000\n", "l2.gas_limit", "remove the setting"),
+        ("[rpc]\nmax_batch = 0\n", "rpc.max_batch", "at least 1"),
+    ] {
+        let found = problems(from_file(text));
+        let problem = found.iter().map(ToString::to_string).find(|problem| problem.starts_with(&format!("`{key}` ")));
+        assert!(problem.as_ref().is_some_and(|problem| problem.contains(part)), "{text}: {found:?}");
+    }
+    // The same port on different addresses, and free ports, are no clash; nor is a port of an actor that is off.
+    from_file("[rpc]\nport = 7300\nhost = \"127.0.0.2\"\n").unwrap();
+    from_file("[rpc]\nport = 0\n[http]\nport = 0\n[admin]\nport = 0\n").unwrap();
+    from_file("[rpc]\nport = 7300\n[actors]\nhttp = false\n").unwrap();
+    from_file("[admin]\nhost = \"0.0.0.0\"\nallow_remote = true\n").unwrap();
+}
+
+#[test]
+fn a_node_needs_a_data_folder() {
+    assert!(the_problem(Loader::new().needs_data_dir().load()).contains("data.dir"));
+    assert!(Config::default().data_dir().is_err());
+    let config = Loader::new().needs_data_dir().flag("--data-dir", "data.dir", "/d").load().unwrap().config;
+    assert_eq!(config.data_dir().unwrap(), Path::new("/d"));
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let effective = Loader::dev()
+        .flag("--data-dir", "data.dir", "/with \"quotes\" and \\ in it")
+        .flag("--jovian", "l2.forks.jovian", 0)
+        .load()
+        .unwrap();
+    for docs in [false, true] {
+        let shown = effective.to_toml(Show { docs, secrets: true });
+        let again = from_file(&shown).unwrap();
+        assert_eq!(again.config, effective.config, "{shown}");
+    }
+    let shown = effective.to_toml(Show::default());
+    assert!(shown.lines().any(|line| line.starts_with("jovian = 0 ") && line.ends_with("# flag --jovian")), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with("# genesis is not set ")), "{shown}");
+    let json = effective.to_json(Show::default());
+    assert_eq!(json["rpc.port"], serde_json::json!({"value": 9545, "origin": {"layer": "default"}}));
+    assert_eq!(json["network.genesis"]["value"], serde_json::Value::Null);
+    assert_eq!(json["l2.forks.jovian"]["origin"]["flag"], "--jovian");
+}
+
+#[test]
+fn secrets_are_shown_only_on_request() {
+    let effective = Loader::new().flag("--mnemonic", "keys.mnemonic", "my own words").load().unwrap();
+    for text in [effective.to_toml(Show::default()), effective.to_json(Show::default()).to_string(), format!("{effective:?}")] {
+        assert!(text.contains("<hidden>") && !text.contains("my own"), "{text}");
+    }
+    assert!(effective.to_toml(Show { secrets: true, docs: false }).contains("my own words"));
+}
+
+#[test]
+fn every_setting_is_documented_and_has_a_variable_of_its_own() {
+    let mut variables = std::collections::BTreeSet::new();
+    for section in Config::SECTIONS {
+        assert!(!section.keys.is_empty() && !section.doc.is_empty(), "{}", section.path);
+        for key in section.keys {
+            assert!(key.doc.iter().all(|line| line.len() > 4), "{}.{}", section.path, key.name);
+            let path = format!("{}.{}", section.path, key.name);
+            assert!(variables.insert(super::layers::variable_of(&path)), "{path}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Log lines on standard error: readable by default, one JSON object per line on request.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `log.level` is not a filter.
+    #[error("`log.level` is \"{level}\", which is not a level ({source}): write for example info, or info,duskevm_executor=debug")]
+    Level {
+        /// The setting.
+        level: String,
+        /// What the parser says.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something else has installed a subscriber before.
+    #[error("logging is already set up in this process: {0}")]
+    Installed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Installs the subscriber for the whole process. Call it once, before any thread is started.
+///
+/// # Errors
+/// [`LoggingError`] says what is wrong.
+pub fn init(log: &Log) -> Result<(), LoggingError> {
+    let filter = EnvFilter::builder()
+        .parse(&log.level)
+        .map_err(|source| LoggingError::Level { level: log.level.clone(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        // Escape sequences belong on a terminal only; `NO_COLOR` is the usual way to refuse them there as well.
+        LogFormat::Human => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            builder.compact().with_ansi(colour).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+    }
+    .map_err(LoggingError::Installed)
+}
