@@ -4,7 +4,6 @@ use dusk_core::abi::Event;
 use dusk_core::stake::STAKE_CONTRACT;
 use dusk_core::transfer::data::{ContractCall, TransactionData};
 use dusk_core::transfer::{MOONLIGHT_TOPIC, MoonlightTransactionEvent, TRANSFER_CONTRACT};
-use serde::{Deserialize, Serialize};
 
 use crate::bloom::EventBloom;
 use crate::contracts::{CallContext, CallError, NativeContracts};
@@ -104,7 +103,7 @@ pub enum Rejection {
 }
 
 /// What one included transaction did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxOutcome {
     /// Its id.
     pub id: TxId,

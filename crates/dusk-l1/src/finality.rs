@@ -6,10 +6,8 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 /// How ripe a block is. The numbers are those of Dusk's labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
     /// Iterations before it failed without attestation; needs this many stable successors.
     Accepted(u64),
@@ -22,7 +20,7 @@ pub enum Label {
 }
 
 /// The labels of the blocks above the last final one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finality {
     last_final: u64,
     /// Labels of heights `last_final + 1 ..= tip`.
@@ -39,6 +37,15 @@ impl Finality {
     /// Only the genesis block exists, and it is final.
     pub fn genesis() -> Self {
         Self { last_final: 0, labels: VecDeque::new() }
+    }
+
+    pub(crate) fn from_parts(last_final: u64, labels: VecDeque<Label>) -> Self {
+        Self { last_final, labels }
+    }
+
+    /// Labels of the blocks above the last final one, in ascending order.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = Label> {
+        self.labels.iter().copied()
     }
 
     /// Height of the newest final block.
@@ -126,16 +133,6 @@ mod tests {
         finality.accept(0);
         assert_eq!(finality.last_final(), 5);
         assert_eq!(finality.tip(), 6);
-    }
-
-    #[test]
-    fn survives_encoding() {
-        let mut finality = Finality::genesis();
-        for pni in [0, 1, 0, 3, 0] {
-            finality.accept(pni);
-        }
-        let json = serde_json::to_string(&finality).unwrap();
-        assert_eq!(serde_json::from_str::<Finality>(&json).unwrap(), finality);
     }
 
     proptest! {

@@ -14,6 +14,7 @@ pub mod genesis;
 pub mod keys;
 pub mod mempool;
 pub mod merkle;
+pub mod record;
 pub mod rewards;
 pub mod sha3;
 pub mod state;
