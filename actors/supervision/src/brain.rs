@@ -238,19 +238,22 @@ impl Brain {
         let leaf = &mut self.leaves[at];
         let before = leaf.phase;
         let recycled = leaf.recycle.take();
-        if self.exit.is_some() {
+        if let Some(exit) = &mut self.exit {
             leaf.phase = Phase::Down;
+            if let (ExitReason::Shutdown { abandoned }, DeathCause::Hang(_)) = (&mut exit.reason, &cause) {
+                abandoned.push(leaf.plan.name.clone());
+            }
             self.todo.push(Action::Refuse { leaf: at });
-            return;
-        }
-        if matches!(before, Phase::Stopping { .. }) {
-            self.fall(at);
             return;
         }
         if reaction == Reaction::Abort {
             let reason = ExitReason::Aborted { actor: leaf.plan.name.clone(), error: cause.to_string().into() };
             leaf.phase = Phase::Down;
             self.leave(reason, now + self.exit_bound);
+            return;
+        }
+        if matches!(before, Phase::Stopping { .. }) {
+            self.fall(at);
             return;
         }
         leaf.cause = Some(cause.clone());

@@ -202,6 +202,10 @@ impl<A: Actor> Cell<A> {
         let begun = Instant::now();
         let outcome = self.call(|user, ctx| user.handle(msg, ctx));
         self.seconds::<M>().record(begun.elapsed().as_secs_f64());
+        if self.ctx.stop {
+            // Before the reply: who has it must not find this instance any more.
+            self.close(DeathCause::Stop, self.drain);
+        }
         match outcome {
             Outcome::Done(reply) => self.answer(reply, wire, bound),
             Outcome::Failed(error) => {

@@ -1,6 +1,7 @@
 //! One life of an actor, as all other threads see it.
 
 use std::{
+    any::Any,
     borrow::Cow,
     cell::RefCell,
     collections::BTreeMap,
@@ -47,6 +48,8 @@ pub(crate) struct Instance {
     lease: Mutex<LeaseState>,
     owed: Mutex<Owed>,
     asking: Mutex<Asking>,
+    /// Wires of callers whose requests were dropped by a panic that is not recorded yet.
+    orphans: Mutex<Vec<Box<dyn Any + Send>>>,
     /// Where the kernel keeps this thread's statistics.
     pub(crate) thread: OnceLock<String>,
 }
@@ -98,6 +101,7 @@ impl Instance {
             lease: Mutex::new(LeaseState::default()),
             owed: Mutex::new(Owed::default()),
             asking: Mutex::new(Asking::default()),
+            orphans: Mutex::new(Vec::new()),
             thread: OnceLock::new(),
         }
     }
@@ -117,7 +121,18 @@ impl Instance {
     /// Records why it died. Only the first cause counts. Must come before anything of the instance is dropped, so that
     /// a caller whose request is dropped finds the cause.
     pub(crate) fn record_death(&self, cause: DeathCause, reaction: Reaction) -> bool {
-        self.death.set(Death { cause, reaction }).is_ok()
+        let first = self.death.set(Death { cause, reaction }).is_ok();
+        let orphans = std::mem::take(&mut *self.orphans.lock());
+        drop(orphans);
+        first
+    }
+
+    /// Keeps the wire of a caller until the cause of death can be told to it.
+    pub(crate) fn keep_until_death(&self, wire: Box<dyn Any + Send>) {
+        let mut orphans = self.orphans.lock();
+        if !self.is_dead() {
+            orphans.push(wire);
+        }
     }
 
     pub(crate) fn death(&self) -> Option<&Death> {

@@ -5,7 +5,10 @@ use std::{fmt, pin::Pin, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{AskError, Failure, Message, instance::Instance};
+use crate::{
+    AskError, Failure, Message,
+    instance::{Instance, with_current},
+};
 
 /// What a handler returns for a message.
 pub enum Reply<M: Message> {
@@ -43,7 +46,7 @@ impl<M: Message> fmt::Debug for Reply<M> {
 }
 
 /// Where a handler and a responder meet: the answer may come before the handler returns, or long after.
-enum Desk<R> {
+enum Desk<R: Send + 'static> {
     /// Neither has come.
     Open,
     /// The answer came first.
@@ -133,24 +136,38 @@ impl<M: Message> Drop for Responder<M> {
 }
 
 /// A caller that waits for an answer which is not there when the handler returns.
-pub(crate) struct Pending<R> {
-    wire: oneshot::Sender<Result<R, AskError>>,
+pub(crate) struct Pending<R: Send + 'static> {
+    wire: Option<oneshot::Sender<Result<R, AskError>>>,
     instance: Arc<Instance>,
 }
 
-impl<R> Pending<R> {
+impl<R: Send + 'static> Pending<R> {
     pub(crate) fn new(wire: oneshot::Sender<Result<R, AskError>>, instance: &Arc<Instance>) -> Self {
-        Self { wire, instance: instance.clone() }
+        Self { wire: Some(wire), instance: instance.clone() }
     }
 
     /// Sends the answer; an instance that was declared dead meanwhile has nothing to say.
-    pub(crate) fn settle(self, answer: Result<R, Failure>) {
+    pub(crate) fn settle(mut self, answer: Result<R, Failure>) {
         let answer = if self.instance.is_dead() {
             Err(self.instance.dropped_request())
         } else {
             answer.map_err(|error| AskError::Failed { actor: self.instance.name(), error })
         };
-        // A caller that gave up is no error.
-        let _ = self.wire.send(answer);
+        if let Some(wire) = self.wire.take() {
+            // A caller that gave up is no error.
+            let _ = wire.send(answer);
+        }
+    }
+}
+
+impl<R: Send + 'static> Drop for Pending<R> {
+    fn drop(&mut self) {
+        // While the actor's thread unwinds the death is not recorded yet, and the caller must not look before it is.
+        if std::thread::panicking()
+            && let Some(wire) = self.wire.take()
+            && with_current(|me| Arc::ptr_eq(me, &self.instance)).unwrap_or(false)
+        {
+            self.instance.keep_until_death(Box::new(wire));
+        }
     }
 }

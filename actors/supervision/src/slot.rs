@@ -139,9 +139,16 @@ impl<A: Actor> Slot<A> {
         Self { core: Arc::new(SlotCore::new(name)), current: ArcSwapOption::empty(), held: Mutex::new(None) }
     }
 
-    /// Keeps the way to an instance that is being started, for the supervisor and for messages it sends to itself.
-    pub(crate) fn hold(&self, link: Arc<Link<A>>) {
-        *self.held.lock() = Some(link);
+    /// Keeps the way to an instance that is being started, for the supervisor and for messages it sends to itself. An
+    /// instance that was given up meanwhile must not take the place of its replacement: then false.
+    pub(crate) fn hold(&self, link: Arc<Link<A>>) -> bool {
+        // Whoever gives an instance up records its death first and comes here, for the lock, afterwards.
+        let mut held = self.held.lock();
+        if link.instance.is_dead() {
+            return false;
+        }
+        *held = Some(link);
+        true
     }
 
     /// Lets the held instance take messages, unless it was given up meanwhile.

@@ -234,12 +234,14 @@ impl<A: Actor> Life<A> {
         let slot = self.slot.clone();
         match self.make() {
             Ok((ax, cell)) => {
-                slot.hold(Arc::new(Link { addr: actix::AsyncContext::address(&ax), instance: instance.clone() }));
-                // The user's panics are caught in the cell; this is the last line.
-                let lived = AssertUnwindSafe(ax.into_future(cell)).catch_unwind().await;
-                if let Err(payload) = lived {
-                    let cause = DeathCause::Panic(panic_text(&*payload).into());
-                    instance.record_death(cause, Reaction::RestartSelf);
+                let link = Link { addr: actix::AsyncContext::address(&ax), instance: instance.clone() };
+                if slot.hold(Arc::new(link)) {
+                    // The user's panics are caught in the cell; this is the last line.
+                    let lived = AssertUnwindSafe(ax.into_future(cell)).catch_unwind().await;
+                    if let Err(payload) = lived {
+                        let cause = DeathCause::Panic(panic_text(&*payload).into());
+                        instance.record_death(cause, Reaction::RestartSelf);
+                    }
                 }
             }
             Err((cause, reaction)) => {

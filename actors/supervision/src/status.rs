@@ -92,7 +92,7 @@ impl ActorStatus {
             path: path.to_vec(),
             state,
             since,
-            generation: instance.as_ref().map(|i| i.generation()).unwrap_or_default(),
+            generation: slot.gate.issued(),
             restarts,
             last_cause,
             lease,

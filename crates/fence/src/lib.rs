@@ -148,6 +148,11 @@ impl Gate {
         let _ = self.shared.current.compare_exchange(generation.0, 0, Ordering::SeqCst, Ordering::SeqCst);
     }
 
+    /// The newest generation that was ever handed out, 0 for none.
+    pub fn issued(&self) -> Generation {
+        Generation(self.shared.issued.load(Ordering::SeqCst))
+    }
+
     /// The generation that may write, 0 for none.
     pub fn current(&self) -> Generation {
         Generation(self.shared.current.load(Ordering::SeqCst))

@@ -78,6 +78,7 @@ fn revoking_shuts_out_only_the_named_generation() {
     let first = gate.advance(SOON).unwrap();
     gate.revoke(Generation(1));
     assert!(first.write(|| ()).is_err());
+    assert_eq!((gate.current(), gate.issued()), (Generation(0), Generation(1)));
     let second = gate.advance(SOON).unwrap();
     gate.revoke(Generation(1));
     assert_eq!(second.write(|| 7), Ok(7));
