@@ -13,6 +13,7 @@
 
 mod actor;
 mod error;
+mod file_log;
 mod ingress;
 mod log;
 mod metrics;
@@ -22,4 +23,5 @@ mod writer;
 
 pub use actor::{Settings, TxPool, Wiring, spec};
 pub use error::TxPoolError;
+pub use file_log::journal_in;
 pub use log::{Log, LogError, OpenLog, OpenedLog};
