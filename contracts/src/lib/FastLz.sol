@@ -62,21 +62,23 @@ library FastLz {
         returns (uint256 next, uint256 candidate)
     {
         assembly ("memory-safe") {
-            function u24(at) -> value {
-                let word := calldataload(at)
-                value := or(byte(0, word), or(shl(8, byte(1, word)), shl(16, byte(2, word))))
-            }
             next := position
+            // The three bytes at `next` as a little-endian number; each step shifts one out and one in.
+            let word := calldataload(add(input, next))
+            let sequence := or(shl(8, byte(0, word)), shl(16, byte(1, word)))
             for {} 1 {} {
-                let sequence := u24(add(input, next))
-                let entry := add(table, shl(2, and(shr(19, mul(sequence, 2654435769)), 0x1fff)))
-                let word := mload(entry)
-                candidate := shr(224, word)
-                mstore(entry, xor(word, shl(224, xor(candidate, next))))
+                word := calldataload(add(input, next))
+                sequence := or(shr(8, sequence), shl(16, byte(2, word)))
+                let entry := add(table, and(shr(17, mul(sequence, 2654435769)), 0x7ffc))
+                let stored := mload(entry)
+                candidate := shr(224, stored)
+                mstore(entry, xor(stored, shl(224, xor(candidate, next))))
                 if iszero(lt(next, limit)) { break }
-                let distance := sub(next, candidate)
                 next := add(next, 1)
-                if and(lt(distance, 8192), eq(sequence, u24(add(input, candidate)))) { break }
+                // A place counts if it is near and its three bytes are the same. `next` is one ahead.
+                if iszero(shr(232, xor(word, calldataload(add(input, candidate))))) {
+                    if lt(sub(next, candidate), 8193) { break }
+                }
             }
         }
     }
@@ -97,7 +99,7 @@ library FastLz {
         assembly ("memory-safe") {
             let word := calldataload(add(input, position))
             let sequence := or(byte(0, word), or(shl(8, byte(1, word)), shl(16, byte(2, word))))
-            let entry := add(table, shl(2, and(shr(19, mul(sequence, 2654435769)), 0x1fff)))
+            let entry := add(table, and(shr(17, mul(sequence, 2654435769)), 0x7ffc))
             word := mload(entry)
             mstore(entry, xor(word, shl(224, xor(shr(224, word), position))))
         }

@@ -75,10 +75,7 @@ mod tests {
         let accounts = dev_accounts().unwrap();
         let first = accounts.users[0];
         assert_eq!(first.address, address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266"));
-        assert_eq!(
-            first.private_key,
-            b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
-        );
+        assert_eq!(first.private_key, b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"));
         assert_eq!(accounts.users[1].address, address!("70997970C51812dc3A010C7d01b50e0d17dc79C8"));
         let last = accounts.users[9];
         assert_eq!(last.address, address!("a0Ee7A142d267C1f36714E4a8F75612F20a79720"));

@@ -44,7 +44,9 @@ pub enum GenesisError {
         later_time: u64,
     },
     /// No network has this name or chain id.
-    #[error("no DuskEVM network is known as {0:?}; known are mainnet (744), testnet (745), devnet (310) and local (31310)")]
+    #[error(
+        "no DuskEVM network is known as {0:?}; known are mainnet (744), testnet (745), devnet (310) and local (31310)"
+    )]
     UnknownNetwork(String),
     /// The network exists, but nothing about its genesis is built in.
     #[error(
@@ -101,7 +103,9 @@ pub enum GenesisError {
         problem: String,
     },
     /// A compiled contract inside this program is damaged.
-    #[error("the embedded contract {name} is damaged ({problem}); rebuild the artifacts with: node contracts/build.mjs")]
+    #[error(
+        "the embedded contract {name} is damaged ({problem}); rebuild the artifacts with: node contracts/build.mjs"
+    )]
     Artifact {
         /// Which contract.
         name: &'static str,

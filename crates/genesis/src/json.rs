@@ -265,8 +265,8 @@ impl L2Genesis {
     /// for [`RollupParams::from_rollup_json`].
     pub fn from_json(genesis_json: &str, rollup_json: &str) -> Result<(Self, GenesisAnchor), GenesisError> {
         let (rollup, anchor) = RollupParams::from_rollup_json(rollup_json)?;
-        let file: Genesis = serde_json::from_str(genesis_json)
-            .map_err(|source| GenesisError::Json { file: GENESIS_FILE, source })?;
+        let file: Genesis =
+            serde_json::from_str(genesis_json).map_err(|source| GenesisError::Json { file: GENESIS_FILE, source })?;
         check_agreement(&file, &rollup)?;
 
         let header = GenesisHeader {
@@ -295,7 +295,11 @@ impl L2Genesis {
 /// The two files repeat some values; where they differ, one belongs to another chain.
 fn check_agreement(file: &Genesis, rollup: &RollupParams) -> Result<(), GenesisError> {
     let differs = |field: &str, here: String, there: String| {
-        Err(bad(GENESIS_FILE, field, format!("is {here}, but {ROLLUP_FILE} says {there}; use files of the same network")))
+        Err(bad(
+            GENESIS_FILE,
+            field,
+            format!("is {here}, but {ROLLUP_FILE} says {there}; use files of the same network"),
+        ))
     };
     if file.config.chain_id != rollup.l2_chain_id {
         return differs("config.chainId", file.config.chain_id.to_string(), rollup.l2_chain_id.to_string());
@@ -381,7 +385,5 @@ impl GenesisAccount {
 }
 
 fn to_text(file: &'static str, value: &impl Serialize) -> Result<String, GenesisError> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|source| GenesisError::Json { file, source })
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|source| GenesisError::Json { file, source })
 }

@@ -178,14 +178,8 @@ fn devnet() -> (RollupParams, GenesisAnchor) {
         },
     };
     let anchor = GenesisAnchor {
-        l1: BlockRef {
-            number: 17250,
-            hash: b256!("72ae2354ea7e215791740e12eb0a17b7609d7cb213abeeb202098563341ed351"),
-        },
-        l2: BlockRef {
-            number: 0,
-            hash: b256!("e9243be35a0c54e20a3940d3a38817a41c758d0506b917d4591cbbec7703e149"),
-        },
+        l1: BlockRef { number: 17250, hash: b256!("72ae2354ea7e215791740e12eb0a17b7609d7cb213abeeb202098563341ed351") },
+        l2: BlockRef { number: 0, hash: b256!("e9243be35a0c54e20a3940d3a38817a41c758d0506b917d4591cbbec7703e149") },
     };
     (params, anchor)
 }
