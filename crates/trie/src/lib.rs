@@ -24,6 +24,7 @@
 
 extern crate alloc;
 
+mod changes;
 mod commit;
 mod decode;
 mod encode;
@@ -36,6 +37,7 @@ mod trie;
 mod update;
 mod walk;
 
+pub use changes::{AccountDelta, AccountInfo, SlotDelta, StateChanges};
 pub use error::{TrieError, TrieId};
 pub use key::NibblePath;
 #[cfg(feature = "std")]

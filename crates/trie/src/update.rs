@@ -235,13 +235,12 @@ impl<'s, S: NodeSource> Work<'s, S> {
                     self.touch(&mut cached);
                     *node = Node::Empty;
                 }
-                Some(Some(value)) => {
-                    if value != leaf.value {
-                        let leaf = Arc::make_mut(leaf);
-                        self.touch(&mut leaf.cached);
-                        leaf.value = value;
-                    }
+                Some(Some(value)) if value != leaf.value => {
+                    let leaf = Arc::make_mut(leaf);
+                    self.touch(&mut leaf.cached);
+                    leaf.value = value;
                 }
+                Some(Some(_)) => {}
             }
             return;
         }
