@@ -2,7 +2,11 @@
 //! keeps clients waiting; the actor starts it, watches it, and stops it.
 
 use crate::{
-    api::{Api, admin::{AdminBackend, admin_methods}, methods},
+    api::{
+        Api,
+        admin::{AdminBackend, admin_methods},
+        methods,
+    },
     chain::{Chain, ChainReader},
     config::{AdminConfig, Limits, RpcConfig},
     feed::{Feed, HeadSignal},
@@ -129,8 +133,7 @@ impl RpcServer {
         let runtime = runtime("rpc-io", limits.io_threads)?;
         let _entered = runtime.enter();
         let chain = Chain::new(wiring.reader.clone(), wiring.spec.clone(), limits.cache_bytes);
-        let reads =
-            Workers::start("read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
+        let reads = Workers::start("read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
         let heavy =
             Workers::start("heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
         let (feed, filters) = (Feed::new(), Filters::new(limits));
@@ -168,7 +171,8 @@ impl AdminServer {
             tracing::warn!(listen = %config.listen, "the admin server has no authentication and listens beyond this machine");
         }
         let limits = Limits { max_connections: 64, max_batch: 32, ..Limits::default() };
-        let exposure = Exposure { cors: Vec::new(), websocket: false, local_names_only: config.listen.ip().is_loopback() };
+        let exposure =
+            Exposure { cors: Vec::new(), websocket: false, local_names_only: config.listen.ip().is_loopback() };
         let methods = admin_methods(backend)?;
         let runtime = runtime("rpc-admin", 1)?;
         Ok(Self { server: Server::start(runtime, socket, methods.into(), &limits, &exposure, fence)? })

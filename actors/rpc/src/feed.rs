@@ -146,9 +146,9 @@ impl Path {
 
 /// The parent of a block: `None` if the block is unknown, `Some(None)` if it is genesis.
 fn parent_of(chain: &Chain, block: BlockRef) -> Result<Option<Option<BlockRef>>, ReadError> {
-    Ok(chain.header(block.hash)?.map(|header| {
-        header.number.checked_sub(1).map(|number| BlockRef { number, hash: header.parent_hash })
-    }))
+    Ok(chain
+        .header(block.hash)?
+        .map(|header| header.number.checked_sub(1).map(|number| BlockRef { number, hash: header.parent_hash })))
 }
 
 /// What changed between two heads, with all that subscribers want to know.

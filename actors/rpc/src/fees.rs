@@ -118,9 +118,7 @@ pub(crate) fn fee_history(
         history.base_fee_per_blob_gas.push(header.excess_blob_gas.map_or(0, |_| 1));
         history.blob_gas_used_ratio.push(ratio(header.blob_gas_used.unwrap_or_default(), header.gas_limit));
         if !percentiles.is_empty() {
-            let block = chain
-                .block_and_receipts(header.hash())?
-                .ok_or_else(|| RpcError::server("block not found"))?;
+            let block = chain.block_and_receipts(header.hash())?.ok_or_else(|| RpcError::server("block not found"))?;
             rewards.push(tips_at(&block, percentiles));
         }
         last = Some(header);

@@ -182,8 +182,11 @@ impl Filters {
                 // Moved on even if it fails: else a filter that has too much to say would fail for ever.
                 *seen = head;
                 let mut found = Found::new(limits);
-                for (hash, removed) in
-                    path.reverted.into_iter().map(|hash| (hash, true)).chain(path.applied.into_iter().map(|hash| (hash, false)))
+                for (hash, removed) in path
+                    .reverted
+                    .into_iter()
+                    .map(|hash| (hash, true))
+                    .chain(path.applied.into_iter().map(|hash| (hash, false)))
                 {
                     found.take_block(chain, hash, filter, removed)?;
                 }

@@ -17,7 +17,9 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T, max: usize) -> Result<Js
     match serde_json::to_writer(&mut writer, value) {
         Ok(()) => {}
         Err(_) if writer.full => {
-            return Err(RpcError::LimitExceeded(format!("response too large: more than {max} bytes; ask for less at once")));
+            return Err(RpcError::LimitExceeded(format!(
+                "response too large: more than {max} bytes; ask for less at once"
+            )));
         }
         Err(error) => return Err(RpcError::internal(error)),
     }

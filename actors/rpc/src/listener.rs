@@ -1,9 +1,17 @@
 //! Accepting connections, and the bounds on them. Shared by both servers.
 
-use crate::{config::Limits, metrics, middleware::{ObserveLayer, Transport}};
+use crate::{
+    config::Limits,
+    metrics,
+    middleware::{ObserveLayer, Transport},
+};
 use duskevm_fence::Fence;
 use http_body_util::Full;
-use hyper::{body::{Bytes, Incoming}, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::{
     Methods,
@@ -19,7 +27,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::{TcpListener, TcpStream}, sync::{OwnedSemaphorePermit, Semaphore}};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tower::Service as _;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -108,7 +119,9 @@ fn builder(methods: &Methods, limits: &Limits, exposure: &Exposure) -> Builder {
         .max_subscriptions_per_connection(limits.max_subscriptions)
         .set_batch_request_config(BatchRequestConfig::Limit(limits.max_batch))
         .set_message_buffer_capacity(limits.message_buffer.max(1))
-        .enable_ws_ping(PingConfig::new().ping_interval(Duration::from_secs(30)).inactive_limit(Duration::from_secs(90)))
+        .enable_ws_ping(
+            PingConfig::new().ping_interval(Duration::from_secs(30)).inactive_limit(Duration::from_secs(90)),
+        )
         .set_id_provider(HexIds);
     if !exposure.websocket {
         config = config.http_only();

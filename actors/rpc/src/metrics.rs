@@ -1,6 +1,8 @@
 //! Names of the metrics, in one place.
 
-use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 const REQUESTS: &str = "duskevm_rpc_requests_total";
 const SECONDS: &str = "duskevm_rpc_request_seconds";
@@ -12,7 +14,10 @@ const SLOW: &str = "duskevm_rpc_slow_subscribers_total";
 
 /// Describes all metrics of this crate and sets those without labels to zero.
 pub fn describe() {
-    describe_counter!(REQUESTS, "JSON-RPC calls by method and result code (0 is success); unknown methods share one name");
+    describe_counter!(
+        REQUESTS,
+        "JSON-RPC calls by method and result code (0 is success); unknown methods share one name"
+    );
     describe_histogram!(SECONDS, Unit::Seconds, "Time from a parsed JSON-RPC call to its answer, by method");
     describe_gauge!(CONNECTIONS, "Open connections of the JSON-RPC server");
     describe_counter!(REFUSED, "Connections closed at once because too many were open");

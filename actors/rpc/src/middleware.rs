@@ -35,12 +35,7 @@ struct Meters {
 
 impl Meters {
     fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            ok: metrics::requests(name, 0),
-            seconds: metrics::request_seconds(name),
-            errors: Mutex::default(),
-        }
+        Self { name, ok: metrics::requests(name, 0), seconds: metrics::request_seconds(name), errors: Mutex::default() }
     }
 
     fn record(&self, started: Instant, code: Option<i32>) {

@@ -38,8 +38,7 @@ impl Args {
     /// If it is missing, `null` or of another type.
     pub(crate) fn required<T: DeserializeOwned>(&mut self) -> Result<T, RpcError> {
         let index = self.next;
-        self.optional()?
-            .ok_or_else(|| RpcError::params(format!("missing value for required argument {index}")))
+        self.optional()?.ok_or_else(|| RpcError::params(format!("missing value for required argument {index}")))
     }
 
     /// A parameter that may be missing or `null`.
@@ -49,7 +48,9 @@ impl Args {
     pub(crate) fn optional<T: DeserializeOwned>(&mut self) -> Result<Option<T>, RpcError> {
         let index = self.next;
         self.next += 1;
-        let Some(raw) = self.raw.get(index).map(|raw| raw.get()).filter(|text| *text != "null") else { return Ok(None) };
+        let Some(raw) = self.raw.get(index).map(|raw| raw.get()).filter(|text| *text != "null") else {
+            return Ok(None);
+        };
         serde_json::from_str(raw).map(Some).map_err(|e| RpcError::params(format!("invalid argument {index}: {e}")))
     }
 
@@ -112,10 +113,7 @@ mod tests {
     #[test]
     fn speaks_like_geth() {
         let mut none = args("[]").unwrap();
-        assert_eq!(
-            none.required::<Address>().unwrap_err(),
-            RpcError::params("missing value for required argument 0")
-        );
+        assert_eq!(none.required::<Address>().unwrap_err(), RpcError::params("missing value for required argument 0"));
         assert_eq!(args("{}").unwrap_err(), RpcError::params("non-array args"));
         let mut many = args("[1, 2]").unwrap();
         many.required::<u64>().unwrap();

@@ -3,9 +3,7 @@
 use crate::error::RpcError;
 use alloy_primitives::{Address, B256};
 use duskevm_evm::RecoveredTx;
-use duskevm_messages::txpool::{
-    GetContent, GetContentFrom, GetPooled, GetStatus, NonceOf, PendingFeed, Submit,
-};
+use duskevm_messages::txpool::{GetContent, GetContentFrom, GetPooled, GetStatus, NonceOf, PendingFeed, Submit};
 use duskevm_supervision::{Actor, AskError, Handle, Message, Port, Ref};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast;

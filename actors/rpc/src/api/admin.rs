@@ -151,9 +151,7 @@ fn faults(module: &mut Module) -> Result<(), RegisterMethodError> {
     fault(module, "admin_panic", |_| Ok(Fault::Panic))?;
     fault(module, "admin_restart", |_| Ok(Fault::Restart))?;
     fault(module, "admin_heal", |_| Ok(Fault::Heal))?;
-    fault(module, "admin_hang", |args| {
-        Ok(Fault::Hang(args.optional()?.map_or(HANG, Duration::from_millis)))
-    })?;
+    fault(module, "admin_hang", |args| Ok(Fault::Hang(args.optional()?.map_or(HANG, Duration::from_millis))))?;
     fault(module, "admin_drop", |args| {
         Ok(Fault::Drop { share: args.required()?, lasting: Duration::from_millis(args.required()?) })
     })?;

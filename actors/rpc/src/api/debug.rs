@@ -1,12 +1,12 @@
 //! `debug_`.
 
 use super::{Api, registry::Registry};
+use crate::workers::Cancel;
 use crate::{error::RpcError, simulate};
 use alloy_eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718 as _};
 use alloy_primitives::{B256, Bytes};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_trace::geth::{GethDebugTracingCallOptions, GethDebugTracingOptions, TraceResult};
-use crate::workers::Cancel;
 use duskevm_evm::Block;
 use std::sync::Arc;
 
@@ -20,8 +20,7 @@ fn tracing(registry: &mut Registry) {
         let hash: B256 = args.required()?;
         let options: Option<GethDebugTracingOptions> = args.optional()?;
         args.end()?;
-        let (block, index) =
-            api.chain.transaction(hash)?.ok_or_else(|| RpcError::server("transaction not found"))?;
+        let (block, index) = api.chain.transaction(hash)?.ok_or_else(|| RpcError::server("transaction not found"))?;
         let options = options.unwrap_or_default();
         simulate::trace_transaction(&api.chain, &api.codes, &block, index, options, &api.limits, cancel)
     });

@@ -21,8 +21,8 @@ use crate::{
     submit::Ingress,
     workers::Workers,
 };
-use jsonrpsee::{RpcModule, core::RegisterMethodError};
 pub(crate) use eth::log;
+use jsonrpsee::{RpcModule, core::RegisterMethodError};
 use registry::Registry;
 use std::sync::Arc;
 

@@ -1,16 +1,11 @@
 //! `optimism_`: the rollup RPC of op-node. Numbers in block references are plain JSON integers here, as op-batcher expects them.
 
 use super::{Api, registry::Registry};
-use crate::{
-    chain::{BlockRef, Chain},
-    error::RpcError,
-    node::L1Status,
-};
-use alloy_consensus::{Header, Sealed};
+use crate::{chain::Chain, error::RpcError, node::L1Status};
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::B256;
 use duskevm_evm::header::MESSAGE_PASSER;
-use duskevm_rollup::{L1Info, OUTPUT_VERSION_V0, RollupConfig, output_root};
+use duskevm_rollup::{L2BlockRef, OUTPUT_VERSION_V0, RollupConfig, l2_block_ref, output_root};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -77,13 +72,13 @@ pub(super) fn register(registry: &mut Registry) {
 fn sync_status(api: &Api) -> Result<SyncStatus, RpcError> {
     let heads = api.chain.heads();
     let config = &api.rollup.config;
-    let safe_l2 = reference(&api.chain, config, heads.safe)?;
-    let unsafe_l2 = reference(&api.chain, config, heads.latest)?;
+    let safe_l2 = reference(&api.chain, config, heads.safe.hash)?;
+    let unsafe_l2 = reference(&api.chain, config, heads.latest.hash)?;
     Ok(SyncStatus {
         l1: api.node.l1(),
         unsafe_l2,
         safe_l2,
-        finalized_l2: reference(&api.chain, config, heads.finalized)?,
+        finalized_l2: reference(&api.chain, config, heads.finalized.hash)?,
         pending_safe_l2: safe_l2,
         // Without interop nothing depends on other chains.
         cross_unsafe_l2: unsafe_l2,
@@ -91,44 +86,27 @@ fn sync_status(api: &Api) -> Result<SyncStatus, RpcError> {
     })
 }
 
-fn reference(chain: &Chain, config: &RollupConfig, block: BlockRef) -> Result<L2Ref, RpcError> {
-    let header = chain
-        .header(block.hash)?
-        .ok_or_else(|| RpcError::Server(format!("block {} not found", block.hash)))?;
-    of_header(chain, config, &header)
+fn reference(chain: &Chain, config: &RollupConfig, hash: B256) -> Result<L2Ref, RpcError> {
+    let block = chain.block(hash)?.ok_or_else(|| RpcError::Server(format!("block {hash} not found")))?;
+    Ok(l2_block_ref(config, &block).map_err(RpcError::internal)?.into())
 }
 
-/// The L1 origin is in the first transaction of a block; that of genesis is in the rollup config.
-fn of_header(chain: &Chain, config: &RollupConfig, header: &Sealed<Header>) -> Result<L2Ref, RpcError> {
-    let (l1_origin, sequence_number) = if header.number == config.genesis.l2.number {
-        (Origin { hash: config.genesis.l1.hash, number: config.genesis.l1.number }, 0)
-    } else {
-        let block = chain
-            .block(header.hash())?
-            .ok_or_else(|| RpcError::Server(format!("block {} not found", header.hash())))?;
-        let deposit = block
-            .transactions
-            .first()
-            .and_then(|tx| tx.envelope().as_deposit())
-            .ok_or_else(|| RpcError::internal(format!("block {} does not begin with a deposit", header.number)))?;
-        let info = L1Info::decode(&deposit.input).map_err(RpcError::internal)?;
-        (Origin { hash: info.hash, number: info.number }, info.sequence_number)
-    };
-    Ok(L2Ref {
-        hash: header.hash(),
-        number: header.number,
-        parent_hash: header.parent_hash,
-        timestamp: header.timestamp,
-        l1_origin,
-        sequence_number,
-    })
+impl From<L2BlockRef> for L2Ref {
+    fn from(block: L2BlockRef) -> Self {
+        Self {
+            hash: block.hash,
+            number: block.number,
+            parent_hash: block.parent_hash,
+            timestamp: block.timestamp,
+            l1_origin: Origin { hash: block.l1_origin.hash, number: block.l1_origin.number },
+            sequence_number: block.sequence_number,
+        }
+    }
 }
 
 fn output(api: &Api, number: BlockNumberOrTag) -> Result<Output, RpcError> {
-    let header = api
-        .chain
-        .header_of(number.into())?
-        .ok_or_else(|| RpcError::Server(format!("block {number} not found")))?;
+    let header =
+        api.chain.header_of(number.into())?.ok_or_else(|| RpcError::Server(format!("block {number} not found")))?;
     // From Isthmus on the header holds the storage root of the message passer; before, it is proved from the state.
     let isthmus = api.chain.spec().spec_id(header.timestamp).is_enabled_in(op_revm::OpSpecId::ISTHMUS);
     let withdrawal_storage_root = match header.withdrawals_root {
@@ -141,7 +119,7 @@ fn output(api: &Api, number: BlockNumberOrTag) -> Result<Output, RpcError> {
     Ok(Output {
         version: OUTPUT_VERSION_V0,
         output_root: output_root(header.state_root, withdrawal_storage_root, header.hash()),
-        block_ref: of_header(&api.chain, &api.rollup.config, &header)?,
+        block_ref: reference(&api.chain, &api.rollup.config, header.hash())?,
         withdrawal_storage_root,
         state_root: header.state_root,
         sync_status: sync_status(api)?,

@@ -105,7 +105,9 @@ impl Registry {
                 let method = method.clone();
                 async move {
                     let args = args?;
-                    Ok::<Json, ErrorObjectOwned>(api.on(workers(&api), move |api, cancel| method(api, args, cancel)).await?)
+                    Ok::<Json, ErrorObjectOwned>(
+                        api.on(workers(&api), move |api, cancel| method(api, args, cancel)).await?,
+                    )
                 }
             })
             .map(drop);

@@ -1,11 +1,7 @@
 //! `txpool_`.
 
 use super::{Api, registry::Registry};
-use crate::{
-    error::RpcError,
-    json::Json,
-    types::pending,
-};
+use crate::{error::RpcError, json::Json, types::pending};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, U64};
 use duskevm_evm::RecoveredTx;

@@ -5,12 +5,7 @@ use crate::{
     chain::{ReadError, StateReader},
 };
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
-use revm::{
-    bytecode::Bytecode,
-    database::CacheDB,
-    database_interface::DatabaseRef,
-    state::AccountInfo,
-};
+use revm::{bytecode::Bytecode, database::CacheDB, database_interface::DatabaseRef, state::AccountInfo};
 use std::{fmt, sync::Arc};
 
 /// Code with its jump table. Analysing it costs more than running most calls, so what was analysed stays.

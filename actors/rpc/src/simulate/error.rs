@@ -24,11 +24,7 @@ impl From<ExecuteError> for RpcError {
 }
 
 /// An error of the EVM about a call from `caller` with this gas limit.
-pub(crate) fn execute_error(
-    error: EVMError<ReadError, OpTxError>,
-    caller: Address,
-    gas_limit: u64,
-) -> ExecuteError {
+pub(crate) fn execute_error(error: EVMError<ReadError, OpTxError>, caller: Address, gas_limit: u64) -> ExecuteError {
     match error {
         EVMError::Transaction(OpTxError(OpTransactionError::Base(invalid))) => {
             let (message, gas) = invalid_message(&invalid, caller);

@@ -6,7 +6,6 @@ use super::{
     overrides::{apply_block, apply_state},
 };
 use crate::{chain::Chain, error::RpcError};
-use alloy_consensus::{Header, Sealed};
 use alloy_eips::BlockId;
 use alloy_evm::{Evm as _, EvmEnv, EvmFactory as _};
 use alloy_op_evm::{OpEvmContext, OpEvmFactory, OpTx, evm_env_for_op_block};
@@ -21,7 +20,6 @@ use std::sync::Arc;
 pub(crate) struct Simulation {
     pub(crate) env: EvmEnv<OpSpecId>,
     pub(crate) db: SimDb,
-    pub(crate) header: Sealed<Header>,
     /// Precompiles that a state override moved.
     pub(crate) moves: Vec<(Address, Address)>,
 }
@@ -41,7 +39,7 @@ impl Simulation {
         let (header, snapshot) = chain.state_of(block)?;
         let db = SimDb::new(StateDb::new(snapshot, codes.clone()));
         let env = evm_env_for_op_block(header.inner(), chain.spec().hardforks(), chain.spec().chain_id);
-        let mut simulation = Self { env, db, header, moves: Vec::new() };
+        let mut simulation = Self { env, db, moves: Vec::new() };
         simulation.relax();
         simulation.override_with(state, overrides)?;
         Ok(simulation)

@@ -87,9 +87,7 @@ impl Guard {
     fn message(&self, tripped: Tripped) -> String {
         match tripped {
             Tripped::Time => format!("execution aborted (timeout = {:?})", self.timeout),
-            Tripped::Memory => {
-                "trace too large: use a tracer that records less, or raise `max_trace_bytes`".to_owned()
-            }
+            Tripped::Memory => "trace too large: use a tracer that records less, or raise `max_trace_bytes`".to_owned(),
         }
     }
 }

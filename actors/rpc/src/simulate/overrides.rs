@@ -3,7 +3,10 @@
 use super::db::SimDb;
 use crate::error::RpcError;
 use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_rpc_types_eth::{BlockOverrides, state::{AccountOverride, StateOverride}};
+use alloy_rpc_types_eth::{
+    BlockOverrides,
+    state::{AccountOverride, StateOverride},
+};
 use revm::{bytecode::Bytecode, context::BlockEnv, database_interface::DatabaseRef as _};
 
 /// Changes the state. The result says which precompiles move where; their new homes are checked when the EVM is made.

@@ -24,9 +24,9 @@ impl Fees {
     pub(crate) fn of(request: &TransactionRequest) -> Result<Self, RpcError> {
         let dynamic = request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some();
         match request.gas_price {
-            Some(_) if dynamic => Err(RpcError::server(
-                "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified",
-            )),
+            Some(_) if dynamic => {
+                Err(RpcError::server("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"))
+            }
             Some(price) => Ok(Self { cap: price, tip: price, dynamic: false }),
             None => Ok(Self {
                 cap: request.max_fee_per_gas.unwrap_or_default(),
@@ -34,11 +34,6 @@ impl Fees {
                 dynamic,
             }),
         }
-    }
-
-    /// Nothing is offered: then the base fee is taken to be zero, as in geth.
-    pub(crate) const fn is_zero(&self) -> bool {
-        self.cap == 0 && self.tip == 0
     }
 }
 

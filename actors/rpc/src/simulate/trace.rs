@@ -9,7 +9,9 @@ use super::{
 use crate::{chain::Chain, config::Limits, error::RpcError, workers::Cancel};
 use alloy_eips::BlockId;
 use alloy_evm::{Evm as _, EvmEnv, EvmFactory as _, FromTxWithEncoded as _, block::BlockExecutor as _};
-use alloy_op_evm::{OpBlockExecutionCtx, OpBlockExecutor, OpEvmFactory, OpTx, block::OpAlloyReceiptBuilder, evm_env_for_op_block};
+use alloy_op_evm::{
+    OpBlockExecutionCtx, OpBlockExecutor, OpEvmFactory, OpTx, block::OpAlloyReceiptBuilder, evm_env_for_op_block,
+};
 use alloy_primitives::B256;
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_trace::geth::{
@@ -86,7 +88,7 @@ pub(crate) fn trace_call(
                 .filter(|index| *index < block.transactions.len())
                 .ok_or_else(|| RpcError::server("transaction index out of range for the block"))?;
             let Replay { env, db } = Replay::before(chain, codes, &block, index, &tracer.cancel)?;
-            let mut simulation = Simulation { env, db, header: block.header.clone(), moves: Vec::new() };
+            let mut simulation = Simulation { env, db, moves: Vec::new() };
             simulation.relax();
             simulation.override_with(state_overrides, block_overrides.as_ref())?;
             simulation
@@ -95,9 +97,7 @@ pub(crate) fn trace_call(
     let tx = call_tx(request, chain.spec().chain_id, limits.call_gas_cap)?;
     let mut inspector = tracer.inspector()?;
     let outcome = simulation.run(tx.clone(), (tracer.guard(), &mut inspector))?;
-    inspector
-        .get_result(None, &tx, &simulation.env.block_env, &outcome, &mut simulation.db)
-        .map_err(inspector_error)
+    inspector.get_result(None, &tx, &simulation.env.block_env, &outcome, &mut simulation.db).map_err(inspector_error)
 }
 
 /// A kind of tracer with its bounds; makes a fresh inspector for each transaction.
@@ -200,11 +200,8 @@ impl Replay {
         let outcome = self.run(tx_env.clone(), (&mut guard, &mut inspector), tx.hash())?;
         // All traces of a request are in memory at the same time, so they share one budget.
         tracer.bytes = guard.bytes_left();
-        let context = TransactionContext {
-            block_hash: Some(block.hash()),
-            tx_index: Some(index),
-            tx_hash: Some(tx.hash()),
-        };
+        let context =
+            TransactionContext { block_hash: Some(block.hash()), tx_index: Some(index), tx_hash: Some(tx.hash()) };
         let trace = inspector
             .get_result(Some(context), &tx_env, &self.env.block_env, &outcome, &mut self.db)
             .map_err(inspector_error)?;

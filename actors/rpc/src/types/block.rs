@@ -1,9 +1,7 @@
 //! Blocks and headers.
 
 use super::transaction::{RpcTransaction, mined};
-use crate::{
-    chain::{Chain, ReadError},
-};
+use crate::chain::{Chain, ReadError};
 use alloy_consensus::{Header, Sealed};
 use alloy_eips::eip4895::Withdrawals;
 use alloy_primitives::U256;

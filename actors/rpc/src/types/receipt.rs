@@ -63,7 +63,8 @@ fn convert(
         TxKind::Call(to) => (Some(to), None),
         TxKind::Create => (None, Some(tx.sender().create(nonce))),
     };
-    let effective_gas_price = if tx.is_deposit() { 0 } else { tx.envelope().effective_gas_price(header.base_fee_per_gas) };
+    let effective_gas_price =
+        if tx.is_deposit() { 0 } else { tx.envelope().effective_gas_price(header.base_fee_per_gas) };
     Some(OpTransactionReceipt {
         inner: TransactionReceipt {
             inner: ReceiptWithBloom { receipt: placed(receipt, logs), logs_bloom: receipt.bloom() },
@@ -86,7 +87,8 @@ fn convert(
 
 /// The same receipt with logs that know their place.
 fn placed(receipt: &OpReceiptEnvelope, logs: Vec<Log>) -> OpReceipt<Log> {
-    let inner = Receipt { status: receipt.status_or_post_state(), cumulative_gas_used: receipt.cumulative_gas_used(), logs };
+    let inner =
+        Receipt { status: receipt.status_or_post_state(), cumulative_gas_used: receipt.cumulative_gas_used(), logs };
     match receipt {
         OpReceiptEnvelope::Legacy(_) => OpReceipt::Legacy(inner),
         OpReceiptEnvelope::Eip2930(_) => OpReceipt::Eip2930(inner),

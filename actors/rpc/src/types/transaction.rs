@@ -3,7 +3,10 @@
 use alloy_consensus::transaction::Recovered;
 use alloy_rpc_types_eth::TransactionInfo;
 use duskevm_evm::{Block, RecoveredTx};
-use op_alloy_consensus::{OpReceiptEnvelope, transaction::{OpDepositInfo, OpTransactionInfo}};
+use op_alloy_consensus::{
+    OpReceiptEnvelope,
+    transaction::{OpDepositInfo, OpTransactionInfo},
+};
 
 /// A transaction with its place in the chain.
 pub(crate) type RpcTransaction = op_alloy_rpc_types::Transaction;

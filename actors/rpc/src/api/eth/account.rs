@@ -1,6 +1,10 @@
 //! Accounts, code, storage and their proofs.
 
-use crate::{api::{Api, registry::Registry}, chain::Account, error::RpcError};
+use crate::{
+    api::{Api, registry::Registry},
+    chain::Account,
+    error::RpcError,
+};
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U64, U256};
 use alloy_rpc_types_eth::{EIP1186AccountProofResponse, EIP1186StorageProof};

@@ -15,8 +15,7 @@ pub(super) fn register(registry: &mut Registry) {
         let state: Option<StateOverride> = args.optional()?;
         let overrides: Option<BlockOverrides> = args.optional()?;
         args.end()?;
-        let simulation =
-            Simulation::at(&api.chain, &api.codes, block.unwrap_or_default(), state, overrides.as_ref())?;
+        let simulation = Simulation::at(&api.chain, &api.codes, block.unwrap_or_default(), state, overrides.as_ref())?;
         simulate::call(&api.chain, simulation, request, &api.limits, cancel)
     });
     registry.heavy("eth_estimateGas", |api, mut args, cancel| {
@@ -25,8 +24,7 @@ pub(super) fn register(registry: &mut Registry) {
         let state: Option<StateOverride> = args.optional()?;
         let overrides: Option<BlockOverrides> = args.optional()?;
         args.end()?;
-        let simulation =
-            Simulation::at(&api.chain, &api.codes, block.unwrap_or_default(), state, overrides.as_ref())?;
+        let simulation = Simulation::at(&api.chain, &api.codes, block.unwrap_or_default(), state, overrides.as_ref())?;
         simulate::estimate(&api.chain, simulation, request, &api.limits, cancel).map(U64::from)
     });
     registry.heavy("eth_createAccessList", |api, mut args, cancel| {

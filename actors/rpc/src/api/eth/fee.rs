@@ -7,8 +7,7 @@ use alloy_primitives::{U64, U128, U256};
 pub(super) fn register(registry: &mut Registry) {
     registry.read("eth_gasPrice", |api, args| {
         args.end()?;
-        let header =
-            api.chain.header_of(BlockId::latest())?.ok_or_else(|| RpcError::server("header not found"))?;
+        let header = api.chain.header_of(BlockId::latest())?.ok_or_else(|| RpcError::server("header not found"))?;
         Ok(U256::from(api.fees.tip(&api.chain)?) + U256::from(header.base_fee_per_gas.unwrap_or_default()))
     });
     registry.read("eth_maxPriorityFeePerGas", |api, args| {

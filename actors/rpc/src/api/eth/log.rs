@@ -120,12 +120,17 @@ impl Found {
             return Ok(());
         }
         let Some(block) = chain.block_and_receipts(hash)? else { return Ok(()) };
-        logs_of(&block, removed, |log| filter.matches(log), |log| {
-            if self.logs.len() == self.most {
-                return Err(RpcError::LimitExceeded(format!("query returned more than {} results", self.most)));
-            }
-            self.logs.push(log);
-            Ok(())
-        })
+        logs_of(
+            &block,
+            removed,
+            |log| filter.matches(log),
+            |log| {
+                if self.logs.len() == self.most {
+                    return Err(RpcError::LimitExceeded(format!("query returned more than {} results", self.most)));
+                }
+                self.logs.push(log);
+                Ok(())
+            },
+        )
     }
 }

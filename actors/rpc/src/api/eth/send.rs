@@ -33,9 +33,7 @@ pub(super) fn register(registry: &mut Registry) {
             }
             Ok(Err(_)) => Err(RpcError::internal("nobody follows the chain")),
             Err(_) => Err(RpcError::ReceiptTimeout {
-                message: format!(
-                    "the transaction was added to the mempool but wasn't processed within {millis} ms"
-                ),
+                message: format!("the transaction was added to the mempool but wasn't processed within {millis} ms"),
                 hash,
             }),
         }

@@ -134,24 +134,37 @@ async fn heads(api: &Api, sink: &SubscriptionSink, mut updates: Receiver<Arc<Cha
     }
 }
 
-async fn logs(api: &Arc<Api>, sink: &SubscriptionSink, mut updates: Receiver<Arc<ChainUpdate>>, filter: &Filter) -> End {
+async fn logs(
+    api: &Arc<Api>,
+    sink: &SubscriptionSink,
+    mut updates: Receiver<Arc<ChainUpdate>>,
+    filter: &Filter,
+) -> End {
     loop {
         let update = match next(sink, &mut updates).await {
             Ok(update) => update,
             Err(end) => return end,
         };
-        let blocks = update.reverted.iter().map(|block| (block, true)).chain(update.applied.iter().map(|block| (block, false)));
+        let blocks =
+            update.reverted.iter().map(|block| (block, true)).chain(update.applied.iter().map(|block| (block, false)));
         for (block, removed) in blocks {
             let header = &block.block.header;
-            if header.logs_bloom.is_zero() || !filter.matches_bloom(header.logs_bloom) || !in_range(filter, header.number) {
+            if header.logs_bloom.is_zero()
+                || !filter.matches_bloom(header.logs_bloom)
+                || !in_range(filter, header.number)
+            {
                 continue;
             }
             let mut matching = Vec::new();
-            let collected: Result<(), std::convert::Infallible> =
-                logs_of(block, removed, |log| filter.matches(log), |log| {
+            let collected: Result<(), std::convert::Infallible> = logs_of(
+                block,
+                removed,
+                |log| filter.matches(log),
+                |log| {
                     matching.push(log);
                     Ok(())
-                });
+                },
+            );
             let Ok(()) = collected;
             for log in matching {
                 if let Err(end) = send(api, sink, &log).await {

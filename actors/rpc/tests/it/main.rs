@@ -1,0 +1,13 @@
+//! The servers on real sockets, over a scripted chain in memory whose blocks are built by the real executor.
+
+mod admin;
+mod chain;
+mod client;
+mod node;
+mod restart;
+mod robust;
+mod scripted;
+mod simulate;
+mod subscribe;
+mod surface;
+mod trace;
