@@ -1,0 +1,155 @@
+//! Messages to `consensus`, the actor that runs the embedded Dusk L1.
+
+use alloy_primitives::{B256, Bytes};
+use duskevm_dusk_l1::keys::AccountId;
+use duskevm_dusk_l1::mempool::MempoolError;
+use duskevm_dusk_l1::record::AcceptedBlock;
+use duskevm_dusk_l1::tx::TxError;
+use duskevm_supervision::Message;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where the Dusk chain stands. Published after every block that is on disk, and once when the actor starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DuskTip {
+    /// Height of the newest block.
+    pub height: u64,
+    /// Its Dusk hash.
+    pub hash: B256,
+    /// Its timestamp in Unix seconds.
+    pub timestamp: u64,
+    /// Height of the newest final block.
+    pub final_height: u64,
+}
+
+/// The feed of [`DuskTip`]; `None` until `consensus` has opened its database for the first time. A height that appeared
+/// here is on disk and never changes.
+pub type DuskTipFeed = watch::Receiver<Option<DuskTip>>;
+
+/// Where the newest block of the Dusk chain is; asked by the admin interface and by tests (others follow the feed).
+///
+/// May be delivered twice.
+#[derive(Debug, Clone, Copy)]
+pub struct GetDuskTip;
+
+impl Message for GetDuskTip {
+    type Reply = DuskTip;
+    const NAME: &'static str = "get-dusk-tip";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Why a Dusk transaction is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitRefusal {
+    /// The bytes are no transaction, or nobody signed them.
+    #[error(transparent)]
+    Invalid(#[from] TxError),
+    /// The rules or the mempool's bounds forbid it.
+    #[error(transparent)]
+    Mempool(#[from] MempoolError),
+    /// Too many signatures wait to be checked.
+    #[error("the L1 node is busy checking {waiting} other transactions: send it again in a moment")]
+    Busy {
+        /// Transactions that wait.
+        waiting: usize,
+    },
+}
+
+/// Submit a signed Dusk transaction (any live envelope); asked by the command line, the batcher and the bridge.
+///
+/// The reply is the transaction's id: it waits in the mempool or is in a block. The mempool is kept in memory only: after a
+/// restart of `consensus` a transaction that is not in a block must be submitted again. May be delivered twice: a transaction
+/// that is known or included already is answered with its id.
+#[derive(Debug, Clone)]
+pub struct SubmitDuskTransaction {
+    /// The encoded transaction.
+    pub bytes: Bytes,
+}
+
+impl Message for SubmitDuskTransaction {
+    type Reply = Result<B256, SubmitRefusal>;
+    const NAME: &'static str = "submit-dusk-transaction";
+    const IDEMPOTENT: bool = true;
+}
+
+/// A Dusk account as the newest block left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DuskAccount {
+    /// Nonce of its last included transaction.
+    pub nonce: u64,
+    /// Balance in lux.
+    pub balance: u64,
+    /// Nonce that its next transaction should carry, counting what waits in the mempool.
+    pub next_nonce: u64,
+    /// Staked lux.
+    pub stake: u64,
+    /// Rewards in lux that were not withdrawn.
+    pub reward: u64,
+}
+
+/// The state of a Dusk account; asked by the command line and by whoever signs Dusk transactions.
+///
+/// May be delivered twice.
+#[derive(Debug, Clone, Copy)]
+pub struct GetDuskAccount {
+    /// Whose.
+    pub account: AccountId,
+}
+
+impl Message for GetDuskAccount {
+    type Reply = DuskAccount;
+    const NAME: &'static str = "get-dusk-account";
+    const IDEMPOTENT: bool = true;
+}
+
+/// What became of a Dusk transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DuskTransactionStatus {
+    /// Never seen, or dropped.
+    Unknown,
+    /// Waits in the mempool.
+    Waiting,
+    /// In a block.
+    Included {
+        /// Height of the block.
+        height: u64,
+        /// Index in the block.
+        index: u32,
+        /// Gas charged.
+        gas_spent: u64,
+        /// Why its call failed, if it did.
+        error: Option<String>,
+        /// Whether the block can never be replaced.
+        is_final: bool,
+    },
+}
+
+/// What became of a Dusk transaction; asked by the command line and by whoever submitted it.
+///
+/// May be delivered twice.
+#[derive(Debug, Clone, Copy)]
+pub struct GetDuskTransaction {
+    /// Its Dusk id.
+    pub id: B256,
+}
+
+impl Message for GetDuskTransaction {
+    type Reply = DuskTransactionStatus;
+    const NAME: &'static str = "get-dusk-transaction";
+    const IDEMPOTENT: bool = true;
+}
+
+/// One accepted Dusk block with its events; asked by the `l1` actor, which follows the chain.
+///
+/// The reply is `None` above the tip. May be delivered twice.
+#[derive(Debug, Clone, Copy)]
+pub struct DuskBlockByHeight {
+    /// Height, 0 for the genesis block.
+    pub height: u64,
+}
+
+impl Message for DuskBlockByHeight {
+    type Reply = Option<Arc<AcceptedBlock>>;
+    const NAME: &'static str = "dusk-block-by-height";
+    const IDEMPOTENT: bool = true;
+}

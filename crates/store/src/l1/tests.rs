@@ -1,0 +1,247 @@
+//! Tests of the L1 database on real files.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use alloy_primitives::B256;
+use duskevm_fence::Gate;
+use fail::FailScenario;
+use tempfile::TempDir;
+
+use super::*;
+
+const NETWORK: Identity = Identity { chain_id: 7, genesis: B256::repeat_byte(7) };
+
+fn id(height: u64, kind: u8) -> [u8; 32] {
+    let mut id = [kind; 32];
+    id[..8].copy_from_slice(&height.to_be_bytes());
+    id
+}
+
+fn block(height: u64) -> BlockCommit {
+    let tag = height as u8;
+    BlockCommit {
+        height,
+        hash: [tag; 32],
+        record: format!("block {height}").into_bytes(),
+        transactions: vec![id(height, 1), id(height, 2)],
+        state: vec![
+            (b"counter".to_vec(), Some(vec![tag])),
+            (format!("made {height}").into_bytes(), Some(vec![1])),
+            (format!("made {}", height.wrapping_sub(1)).into_bytes(), None),
+        ],
+        finality: vec![tag],
+    }
+}
+
+fn view(height: u64) -> ViewCommit {
+    let tag = height as u8;
+    ViewCommit {
+        height,
+        hash: [tag; 32],
+        record: height.to_be_bytes().to_vec(),
+        // Two projected transactions of the same Dusk transaction.
+        transactions: vec![(id(height, 1), id(height, 9)), (id(height, 2), id(height, 9))],
+    }
+}
+
+fn view_of(record: &[u8]) -> ViewCommit {
+    view(u64::from_be_bytes(record.try_into().unwrap()))
+}
+
+fn open(dir: &TempDir) -> L1Store {
+    L1Store::open(&dir.path().join("l1"), &NETWORK).unwrap()
+}
+
+/// Every file of a directory with its content.
+fn content(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect()
+}
+
+#[test]
+fn stores_blocks_in_order_and_finds_them() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    assert_eq!(store.tip().unwrap(), None);
+    for height in 0..100 {
+        store.commit_block(&fence, &block(height)).unwrap();
+    }
+    let check = |store: &L1Store| {
+        assert_eq!(store.tip().unwrap(), Some(99));
+        assert_eq!(store.block(57).unwrap().unwrap(), b"block 57");
+        assert_eq!(store.block(100).unwrap(), None);
+        assert_eq!(store.block_height(&[57; 32]).unwrap(), Some(57));
+        assert_eq!(store.transaction(&block(57).transactions[1]).unwrap(), Some((57, 1)));
+        assert_eq!(store.finality().unwrap(), Some(vec![99]));
+        let mut state = store.state().unwrap();
+        state.sort();
+        assert_eq!(state, [(b"counter".to_vec(), vec![99]), (b"made 99".to_vec(), vec![1])]);
+    };
+    check(&store);
+    drop(store);
+    check(&open(&dir));
+}
+
+#[test]
+fn a_stored_block_is_never_replaced() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    assert!(matches!(store.commit_block(&fence, &block(1)), Err(L1StoreError::NotNext { height: 1, next: 0 })));
+    store.commit_block(&fence, &block(0)).unwrap();
+    store.commit_block(&fence, &block(1)).unwrap();
+    let other = BlockCommit { hash: [0xee; 32], ..block(1) };
+    assert!(matches!(store.commit_block(&fence, &other), Err(L1StoreError::NotNext { height: 1, next: 2 })));
+    assert_eq!(store.block_height(&[0xee; 32]).unwrap(), None);
+}
+
+#[test]
+fn a_replaced_writer_writes_nothing() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let gate = Gate::new("consensus");
+    let old = gate.advance(std::time::Duration::from_secs(1)).unwrap();
+    let new = gate.advance(std::time::Duration::from_secs(1)).unwrap();
+    assert!(matches!(store.commit_block(&old, &block(0)), Err(L1StoreError::Fence(_))));
+    assert!(matches!(store.commit_views(&old, &[view(0)]), Err(L1StoreError::Fence(_))));
+    assert_eq!((store.tip().unwrap(), store.view_tip().unwrap()), (None, None));
+    store.commit_block(&new, &block(0)).unwrap();
+}
+
+#[test]
+fn views_extend_and_truncate() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    let views: Vec<_> = (0..600).map(view).collect();
+    store.commit_views(&fence, &views[..10]).unwrap();
+    store.commit_views(&fence, &views[10..]).unwrap();
+    store.commit_views(&fence, &[]).unwrap();
+    assert!(matches!(store.commit_views(&fence, &[view(601)]), Err(L1StoreError::NotNext { next: 600, .. })));
+    assert!(matches!(
+        store.commit_views(&fence, &[view(600), view(602)]),
+        Err(L1StoreError::NotNext { height: 602, next: 601 })
+    ));
+    assert_eq!(store.view_tip().unwrap(), Some(599));
+    assert_eq!(store.view(5).unwrap(), Some(view(5).record));
+    let (hash, dusk_id) = view(5).transactions[1];
+    assert_eq!(store.view_transaction(&hash).unwrap(), Some((5, 1)));
+    assert_eq!(store.view_transaction(&dusk_id).unwrap(), Some((5, 0)), "the first of those it became");
+    store.truncate_views(&fence, Some(3), view_of).unwrap();
+    assert_eq!(store.view_tip().unwrap(), Some(3));
+    assert_eq!((store.view(4).unwrap(), store.view(599).unwrap()), (None, None));
+    assert_eq!(store.view_transaction(&hash).unwrap(), None);
+    assert_eq!(store.view(3).unwrap(), Some(view(3).record));
+    store.commit_views(&fence, &[view(4)]).unwrap();
+    store.truncate_views(&fence, None, view_of).unwrap();
+    assert_eq!((store.view_tip().unwrap(), store.view(0).unwrap()), (None, None));
+    store.commit_views(&fence, &[view(0)]).unwrap();
+}
+
+/// A copy of the files, taken while the database is open, is what a killed process leaves behind.
+#[test]
+fn a_commit_that_returned_survives_a_crash() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    for height in 0..70 {
+        store.commit_block(&fence, &block(height)).unwrap();
+        if height % 7 == 0 || height > 60 {
+            let crashed = TempDir::new().unwrap();
+            let target = crashed.path().join("l1");
+            fs::create_dir(&target).unwrap();
+            for (name, bytes) in content(store.path()) {
+                fs::write(target.join(name), bytes).unwrap();
+            }
+            let copy = L1Store::open(&target, &NETWORK).unwrap();
+            assert_eq!(copy.tip().unwrap(), Some(height));
+            assert_eq!(copy.block(height).unwrap().unwrap(), block(height).record);
+            assert_eq!(copy.state().unwrap().len(), 2);
+        }
+    }
+}
+
+#[test]
+fn refuses_another_network_and_writes_nothing() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    store.commit_block(&Fence::unfenced(), &block(0)).unwrap();
+    let path = store.path().to_path_buf();
+    assert!(matches!(L1Store::open(&path, &NETWORK), Err(OpenError::Locked { .. })));
+    drop(store);
+    let before = content(&path);
+    for other in [Identity { chain_id: 8, ..NETWORK }, Identity { genesis: B256::ZERO, ..NETWORK }] {
+        assert!(matches!(L1Store::open(&path, &other), Err(OpenError::WrongChain { .. })));
+        assert_eq!(content(&path), before);
+    }
+    assert_eq!(L1Store::open(&path, &NETWORK).unwrap().tip().unwrap(), Some(0));
+}
+
+/// Lets every step of the disk fail in turn, and looks at what is there afterwards.
+#[test]
+fn failed_writes_are_all_or_nothing_and_heal() {
+    let _scenario = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    store.commit_block(&fence, &block(0)).unwrap();
+    let mut next = 1;
+    let (mut failures, mut lost) = (0, 0);
+    let steps = ["store-db-commit", "store-db-process", "store-db-flush", "store-db-enact", "store-db-clean"];
+    for point in steps.into_iter().cycle().take(25) {
+        fail::cfg(point, "return(disk full)").unwrap();
+        let result = store.commit_block(&fence, &block(next));
+        if result.is_err() {
+            failures += 1;
+            assert!(matches!(store.commit_block(&fence, &block(next)), Err(L1StoreError::Db(_))));
+        }
+        // A step after the fsync fails behind the back of the commit that returned: wait for it.
+        let _ = store.state();
+        fail::remove(point);
+        store.heal().unwrap();
+        if store.tip().unwrap() == Some(next - 1) {
+            assert!(result.is_err(), "a commit that returned is lost");
+            lost += 1;
+            assert_eq!(store.block(next).unwrap(), None);
+            assert_eq!(store.transaction(&block(next).transactions[0]).unwrap(), None);
+        } else {
+            assert_eq!(store.block(next).unwrap().unwrap(), block(next).record);
+            next += 1;
+        }
+        store.commit_block(&fence, &block(next)).unwrap();
+        assert_eq!(store.tip().unwrap(), Some(next));
+        let mut state = store.state().unwrap();
+        state.sort();
+        assert_eq!((state.len(), &state[0].1), (2, &vec![next as u8]));
+        next += 1;
+    }
+    assert!(failures > 10 && lost > 0, "{failures} failures, {lost} lost");
+    drop(store);
+    let store = open(&dir);
+    for height in 0..next {
+        assert_eq!(store.block(height).unwrap().unwrap(), block(height).record);
+    }
+}
+
+#[test]
+fn view_config_goes_with_the_views() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    assert_eq!(store.view_config().unwrap(), None);
+    store.commit_views(&fence, &[view(0), view(1)]).unwrap();
+    store.reset_views(&fence, b"two", view_of).unwrap();
+    assert_eq!((store.view_tip().unwrap(), store.view_config().unwrap()), (None, Some(b"two".to_vec())));
+}
