@@ -94,17 +94,6 @@ impl Render {
     }
 }
 
-/// Makes the series of an actor exist before anything has happened to it, so that `rate()` sees its first restart.
-///
-/// The causes are those that the supervisor counts.
-pub fn zero_actor(actor: &str, causes: &[&'static str]) {
-    gauge!("duskevm_actor_up", "actor" => actor.to_owned()).set(0.0);
-    gauge!("duskevm_actor_mailbox_depth", "actor" => actor.to_owned()).set(0.0);
-    for cause in causes {
-        counter!("duskevm_actor_restarts_total", "actor" => actor.to_owned(), "cause" => *cause).absolute(0);
-    }
-}
-
 fn build_info() {
     gauge!(
         "duskevm_build_info",
@@ -118,6 +107,8 @@ fn build_info() {
     }
 }
 
+/// The names that dashboards rely on, so that they exist whichever actors run. What is special to one actor it describes
+/// itself.
 fn describe() {
     describe_gauge!("duskevm_build_info", "Always 1; the labels say what is running");
     describe_gauge!("duskevm_uptime_seconds", Unit::Seconds, "Time since the process started");
@@ -216,7 +207,8 @@ mod process {
             let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 100 1 2 3";
             assert_eq!(cpu_ticks(stat), Some(300));
             assert_eq!(cpu_ticks("42 (cut off"), None);
-            let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 524288               files\n";
+            let limits =
+                "Limit  Soft  Hard  Units\nMax open files            1024                 524288               files\n";
             assert_eq!(open_files_limit(limits), Some(1024));
         }
     }
@@ -230,13 +222,10 @@ mod tests {
     #[test]
     fn described_zeroed_and_measured() {
         let metrics = Metrics::install().expect("no other recorder in this test process");
-        zero_actor("executor", &["panic", "stop"]);
         metrics::histogram!("duskevm_block_seconds", "phase" => "execute").record(0.003);
         let text = metrics.render().text();
         for line in [
             "duskevm_head{layer=\"l2\",kind=\"unsafe\"} 0",
-            "duskevm_actor_up{actor=\"executor\"} 0",
-            "duskevm_actor_restarts_total{actor=\"executor\",cause=\"panic\"} 0",
             "duskevm_txpool_transactions{state=\"queued\"} 0",
             "# TYPE duskevm_block_seconds histogram",
             "duskevm_block_seconds_bucket{phase=\"execute\",le=\"0.005\"} 1",

@@ -22,7 +22,9 @@ impl std::fmt::Debug for DevAccount {
 
 /// The mnemonic cannot be used. The message does not repeat it.
 #[derive(Debug, thiserror::Error)]
-#[error("`keys.mnemonic` is not a BIP-39 mnemonic in English ({0}): write 12, 15, 18, 21 or 24 words of its list, the last one a checksum")]
+#[error(
+    "`keys.mnemonic` is not a BIP-39 mnemonic in English ({0}): write 12, 15, 18, 21 or 24 words of its list, the last one a checksum"
+)]
 pub struct AccountError(String);
 
 /// The first accounts of a mnemonic, at m/44'/60'/0'/0/i as every Ethereum wallet derives them.
@@ -54,10 +56,7 @@ mod tests {
         let accounts = dev_accounts(&Secret::new(TEST_MNEMONIC), 10).unwrap();
         assert_eq!(accounts.len(), 10);
         assert_eq!(accounts[0].address, address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266"));
-        assert_eq!(
-            accounts[0].private_key,
-            b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
-        );
+        assert_eq!(accounts[0].private_key, b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"));
         assert_eq!(accounts[9].address, address!("a0Ee7A142d267C1f36714E4a8F75612F20a79720"));
     }
 

@@ -30,18 +30,16 @@ impl Admin {
         let url = match &target.admin {
             Some(url) => url.clone(),
             None => {
-                let config = Loader::new()
-                    .file(target.config.as_deref())
-                    .environment(std::env::vars_os())
-                    .load()?
-                    .config;
+                let config =
+                    Loader::new().file(target.config.as_deref()).environment(std::env::vars_os()).load()?.config;
                 format!("http://{}", SocketAddr::new(reachable(config.admin.host), config.admin.port))
             }
         };
-        let client = HttpClient::builder()
-            .request_timeout(TIMEOUT)
-            .build(&url)
-            .map_err(|error| CliError::Usage(format!("\"{url}\" is not the URL of an admin JSON-RPC ({error}): write for example http://127.0.0.1:9546")))?;
+        let client = HttpClient::builder().request_timeout(TIMEOUT).build(&url).map_err(|error| {
+            CliError::Usage(format!(
+                "\"{url}\" is not the URL of an admin JSON-RPC ({error}): write for example http://127.0.0.1:9546"
+            ))
+        })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure)?;
         Ok(Self { url, runtime, client })
     }
@@ -94,8 +92,8 @@ pub(crate) fn actors(args: ActorsArgs) -> Result<u8, CliError> {
             (target, "admin_panic", rpc_params![name], format!("{name} was made to panic"))
         }
         ActorsCommand::Hang { name, time, target } => {
-            let milliseconds = u64::try_from(time.as_millis())
-                .map_err(|_| CliError::Usage("the time is too long".to_owned()))?;
+            let milliseconds =
+                u64::try_from(time.as_millis()).map_err(|_| CliError::Usage("the time is too long".to_owned()))?;
             let params = rpc_params![name, milliseconds];
             (target, "admin_hang", params, format!("{name} hangs for {time:?}"))
         }

@@ -22,8 +22,7 @@ pub struct DbReport {
 impl DbReport {
     fn text(&self) -> String {
         let width = self.facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        let mut text: String =
-            self.facts.iter().map(|(name, figure)| format!("{name:<width$}  {figure}\n")).collect();
+        let mut text: String = self.facts.iter().map(|(name, figure)| format!("{name:<width$}  {figure}\n")).collect();
         if self.problems.is_empty() {
             text.push_str("all is well\n");
         }
@@ -61,8 +60,7 @@ pub(crate) fn run(args: DbArgs) -> Result<u8, CliError> {
 }
 
 fn config(target: &DbTarget) -> Result<Config, CliError> {
-    let mut loader =
-        Loader::new().needs_data_dir().file(target.config.as_deref()).environment(std::env::vars_os());
+    let mut loader = Loader::new().needs_data_dir().file(target.config.as_deref()).environment(std::env::vars_os());
     if let Some(dir) = &target.data_dir {
         // A check must not make the folder that it is asked to check.
         if !dir.is_dir() {

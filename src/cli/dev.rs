@@ -33,12 +33,6 @@ pub(crate) fn chain_flags(mut loader: Loader, args: &ChainArgs) -> Result<Loader
     if let Some(mnemonic) = &args.mnemonic {
         loader = loader.flag("--mnemonic", "keys.mnemonic", mnemonic.as_str());
     }
-    // A shorter L1 than L2 block time is refused; who only asks for slower L2 blocks means a slower L1 as well.
-    if let (Some(l2), None) = (args.block_time, args.l1_block_time)
-        && let Ok(l1) = i64::try_from(l2.saturating_mul(2))
-    {
-        loader = loader.flag("--block-time", "l1.block_time", l1);
-    }
     Ok(loader)
 }
 

@@ -81,7 +81,11 @@ fn write_all(out: &Path, files: &[(&str, String)], force: bool) -> anyhow::Resul
         let mut options = OpenOptions::new();
         // The node's file may hold a mnemonic.
         options.write(true).mode(if *name == NODE_FILE { 0o600 } else { 0o644 });
-        if force { options.create(true).truncate(true) } else { options.create_new(true) };
+        if force {
+            options.create(true).truncate(true)
+        } else {
+            options.create_new(true)
+        };
         options
             .open(&path)
             .and_then(|mut file| {

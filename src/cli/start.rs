@@ -39,8 +39,7 @@ pub struct Endpoints {
 
 /// `duskevm node`.
 pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
-    let mut loader =
-        Loader::new().needs_data_dir().file(Some(&args.config)).environment(std::env::vars_os());
+    let mut loader = Loader::new().needs_data_dir().file(Some(&args.config)).environment(std::env::vars_os());
     if let Some(dir) = &args.data_dir {
         loader = loader.flag("--data-dir", "data.dir", path(dir)?);
     }

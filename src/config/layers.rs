@@ -50,15 +50,16 @@ pub(crate) enum Raw {
 
 /// Reads a TOML file. Relative paths are resolved later, against [`Origin::File`].
 pub(crate) fn file(path: &Path) -> Result<Vec<Setting>, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     file_text(path, &text)
 }
 
 /// The same for text that stands for the file's content.
 pub(crate) fn file_text(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> {
-    let table = DeTable::parse(text)
-        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+    let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })?;
     let mut settings = Vec::new();
     collect(table.get_ref(), "", &FileContext { path: path.to_owned(), text }, &mut settings);
     // The parser's table is sorted by name; people read their file from top to bottom.
@@ -83,8 +84,7 @@ impl FileContext<'_> {
 
 fn collect(table: &DeTable<'_>, prefix: &str, context: &FileContext<'_>, settings: &mut Vec<Setting>) {
     for (key, value) in table {
-        let path =
-            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        let path = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
         let origin = context.origin(&key.span());
         let raw = match value.get_ref() {
             // The keys inside speak for themselves, unless there are none or a single value was wanted here.
@@ -103,9 +103,7 @@ fn collect(table: &DeTable<'_>, prefix: &str, context: &FileContext<'_>, setting
 fn to_value(value: &DeValue<'_>) -> Option<toml::Value> {
     Some(match value {
         DeValue::String(text) => toml::Value::String(text.to_string()),
-        DeValue::Integer(integer) => {
-            toml::Value::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).ok()?)
-        }
+        DeValue::Integer(integer) => toml::Value::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).ok()?),
         DeValue::Float(float) => toml::Value::Float(float.as_str().parse().ok()?),
         DeValue::Boolean(yes) => toml::Value::Boolean(*yes),
         DeValue::Datetime(time) => toml::Value::Datetime(*time),
@@ -157,8 +155,7 @@ pub(crate) fn readings(text: &str) -> Vec<toml::Value> {
     {
         readings.push(value);
     }
-    readings.push(toml::Value::Array(
-        text.split(',').map(|item| toml::Value::String(item.trim().to_owned())).collect(),
-    ));
+    readings
+        .push(toml::Value::Array(text.split(',').map(|item| toml::Value::String(item.trim().to_owned())).collect()));
     readings
 }

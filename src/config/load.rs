@@ -119,6 +119,11 @@ impl Loader {
                 problems.push(problem);
             }
         }
+        // Whoever asks only for slower L2 blocks means a slower L1 as well: the other way round would be refused.
+        let (l1, l2) = (effective.config.l1.block_time, effective.config.l2.block_time);
+        if l1 < l2 && matches!(effective.origin("l1.block_time"), Origin::Default | Origin::Dev) {
+            effective.config.l1.block_time = l2.saturating_mul(2);
+        }
         // What a value means together with others can only be said when each is right.
         if problems.is_empty() {
             problems = check(&effective, self.needs_data_dir);
@@ -156,12 +161,15 @@ fn apply(effective: &mut Effective, setting: Setting) -> Result<(), Problem> {
             // Only an empty table arrives here as one; other tables arrive as their keys.
             Raw::Table if is_section(&path) => Ok(()),
             Raw::Table => Err(Problem::UnknownKey { key: written, origin, nearest: nearest_section(&path) }),
-            _ if is_section(&path) => {
-                Err(Problem::WrongType { key: path, origin, expected: "this is a section, write it as a table".to_owned() })
-            }
+            _ if is_section(&path) => Err(Problem::WrongType {
+                key: path,
+                origin,
+                expected: "this is a section, write it as a table".to_owned(),
+            }),
             _ => {
                 let nearest = nearest_path(&path);
-                let nearest = if matches!(origin, Origin::Env { .. }) { layers::variable_of(&nearest) } else { nearest };
+                let nearest =
+                    if matches!(origin, Origin::Env { .. }) { layers::variable_of(&nearest) } else { nearest };
                 Err(Problem::UnknownKey { key: written, origin, nearest })
             }
         };
@@ -177,7 +185,11 @@ fn apply(effective: &mut Effective, setting: Setting) -> Result<(), Problem> {
     let mut expected = Vec::new();
     for reading in readings {
         let Some(reading) = in_place(&path, reading, &origin) else {
-            return Err(wrong(path, origin, "the file's own folder has a name that is not Unicode: use an absolute path"));
+            return Err(wrong(
+                path,
+                origin,
+                "the file's own folder has a name that is not Unicode: use an absolute path",
+            ));
         };
         match effective.config.set(section, key, reading) {
             Ok(()) => {

@@ -30,11 +30,11 @@ pub use error::{ConfigError, Problem};
 pub use load::{Effective, Loader};
 pub use origin::Origin;
 pub use schema::{Key, SectionSpec};
-pub use show::Show;
 pub use sections::{
     Actors, Admin, Data, Faults, Forks, Genesis, Http, Keys, L1, L2, Log, Network, Rpc, Sequencer, Supervision,
     TEST_MNEMONIC, Txpool,
 };
+pub use show::Show;
 pub use types::{ForkTime, L1Backend, LogFormat, NetworkName, Secret};
 
 use schema::{Section, SetError};

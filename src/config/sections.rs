@@ -59,7 +59,8 @@ section! {
     L1 = "l1" {
         /// What stands behind the L1 port: `embedded` is the L1 of this same program.
         backend: L1Backend = L1Backend::Embedded,
-        /// Seconds from one embedded L1 block to the next. Not below `l2.block_time`.
+        /// Seconds from one embedded L1 block to the next. Not below `l2.block_time`; if not set, at least twice as long
+        /// as that where the default would be too short.
         block_time: u64 = 10,
     }
 }

@@ -84,7 +84,8 @@ impl Effective {
 
     fn shown(&self, section: &str, key: &str, show: Show) -> Option<toml::Value> {
         let value = self.config.get(section, key)?;
-        let hide = is_secret(section, key) && !show.secrets && self.origin(&format!("{section}.{key}")) != Origin::Default;
+        let hide =
+            is_secret(section, key) && !show.secrets && self.origin(&format!("{section}.{key}")) != Origin::Default;
         Some(if hide { toml::Value::String(HIDDEN.to_owned()) } else { value })
     }
 }

@@ -264,6 +264,14 @@ fn senseless_values_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn slower_l2_blocks_slow_l1_down_unless_it_is_set() {
+    let l1 = |loader: Loader| loader.flag("--block-time", "l2.block_time", 12).load().map(|e| e.config.l1.block_time);
+    assert_eq!(l1(Loader::dev()).unwrap(), 24);
+    assert_eq!(l1(Loader::new().flag("--l1-block-time", "l1.block_time", 30)).unwrap(), 30);
+    assert!(l1(Loader::new().flag("--l1-block-time", "l1.block_time", 6)).is_err());
+}
+
+#[test]
 fn a_node_needs_a_data_folder() {
     assert!(the_problem(Loader::new().needs_data_dir().load()).contains("data.dir"));
     assert!(Config::default().data_dir().is_err());
@@ -295,7 +303,9 @@ fn what_is_shown_can_be_read_again() {
 #[test]
 fn secrets_are_shown_only_on_request() {
     let effective = Loader::new().flag("--mnemonic", "keys.mnemonic", "my own words").load().unwrap();
-    for text in [effective.to_toml(Show::default()), effective.to_json(Show::default()).to_string(), format!("{effective:?}")] {
+    for text in
+        [effective.to_toml(Show::default()), effective.to_json(Show::default()).to_string(), format!("{effective:?}")]
+    {
         assert!(text.contains("<hidden>") && !text.contains("my own"), "{text}");
     }
     assert!(effective.to_toml(Show { secrets: true, docs: false }).contains("my own words"));

@@ -1,0 +1,124 @@
+//! `duskevm dev` as a process: it says how to reach it, stops in order, and leaves nothing behind.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Far longer than any step takes, also in a debug build on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Dev {
+    process: Child,
+    banner: String,
+}
+
+impl Dev {
+    /// Starts it on free ports and waits for the end of the banner.
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_duskevm"))
+            .args(["dev", "--port", "0", "--admin-port", "0", "--metrics-port", "0", "--log", "error"])
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut banner = String::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            banner.push_str(&line);
+            banner.push('\n');
+            if line.starts_with("Up after") {
+                return Self { process, banner };
+            }
+        }
+        panic!("it ended with {} after printing:\n{banner}", process.wait().unwrap());
+    }
+
+    /// What follows a word of the banner up to the next space.
+    fn said(&self, word: &str) -> &str {
+        let (_, rest) = self.banner.split_once(word).unwrap_or_else(|| panic!("no {word} in:\n{}", self.banner));
+        rest.split_whitespace().next().unwrap()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < LONG, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Ended already unless an assertion failed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn get(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn it_prints_what_one_needs_and_stops_in_order() {
+    let mut dev = Dev::start();
+    assert!(dev.banner.contains("(0) 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 (10000 DUSK)"), "{}", dev.banner);
+    assert!(dev.banner.contains("test test test test test test test test test test test junk"));
+    assert_eq!(dev.said("chain id"), "31310");
+    let data = PathBuf::from(dev.said("data"));
+    assert!(data.is_dir(), "{data:?}");
+
+    let metrics = get(dev.said("metrics"));
+    assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
+    for series in ["duskevm_build_info{", "duskevm_actor_up{actor=\"http\"} 1", "process_resident_memory_bytes "] {
+        assert!(metrics.contains(&format!("\n{series}")), "{series} is missing in {metrics}");
+    }
+    assert!(get(dev.said("health")).ends_with("\r\n\r\nok\n"));
+
+    dev.signal("-TERM");
+    assert_eq!(dev.wait().code(), Some(0));
+    assert!(!data.exists(), "the temporary folder is removed");
+}
+
+#[test]
+fn interrupting_works_like_terminating() {
+    let mut dev = Dev::start();
+    dev.signal("-INT");
+    assert_eq!(dev.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut dev = Dev::start();
+    let data = PathBuf::from(dev.said("data"));
+    // An actor that hangs holds an ordered stop up.
+    let hang = Command::new(env!("CARGO_BIN_EXE_duskevm"))
+        .args(["actors", "hang", "http", "--for", "5m", "--admin", dev.said("admin")])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(hang.status.success(), "{}", String::from_utf8_lossy(&hang.stderr));
+    dev.signal("-TERM");
+    dev.signal("-INT");
+    let code = dev.wait().code();
+    // 128 + the number of the signal that came second; which one that is, the system decides.
+    assert!(matches!(code, Some(130 | 143)), "{code:?}");
+    assert!(!data.exists(), "the temporary folder is removed all the same");
+}
