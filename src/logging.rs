@@ -10,7 +10,9 @@ use crate::config::{Log, LogFormat};
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// `log.level` is not a filter.
-    #[error("`log.level` is \"{level}\", which is not a level ({source}): write for example info, or info,duskevm_executor=debug")]
+    #[error(
+        "`log.level` is \"{level}\", which is not a level ({source}): write for example info, or info,duskevm_executor=debug"
+    )]
     Level {
         /// The setting.
         level: String,

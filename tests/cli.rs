@@ -1,5 +1,7 @@
 //! The program from the outside: arguments, exit codes, configuration, what it asks a running node.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The actor under a real supervisor: whatever ends it, clients find it again at the same port.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
