@@ -29,10 +29,11 @@ pub(crate) enum Step<A: Actor> {
     /// A timer: not run any more once the actor is closing.
     Tick(Job<A>),
     /// Something for the cell itself.
-    Inner(Box<dyn FnOnce(&mut Cell<A>, &mut AxContext<A>)>),
+    Inner(Errand<A>),
 }
 
 pub(crate) type Job<A> = Box<dyn FnOnce(&mut A, &mut Context<A>) -> Result<(), <A as Actor>::Error>>;
+type Errand<A> = Box<dyn FnOnce(&mut Cell<A>, &mut AxContext<A>)>;
 pub(crate) type LocalJob<A> = Pin<Box<dyn Future<Output = Step<A>>>>;
 type Beat<A> = Box<dyn FnMut(&mut A, &mut Context<A>) -> Result<(), <A as Actor>::Error>>;
 

@@ -174,6 +174,8 @@ impl<A: Actor> Child for ChildSpec<A> {
     fn launch(&self, launch: Launch) -> io::Result<(Arc<Instance>, ArbiterHandle)> {
         let arbiter = Arbiter::try_new()?.handle();
         let instance = Arc::new(Instance::new(self.slot.core.clone(), launch.serial));
+        // Before anyone can meet it: what is asked about the actor is answered from here.
+        self.slot.core.record.lock().instance = Some(instance.clone());
         let life = Life {
             slot: self.slot.clone(),
             factory: self.factory.clone(),

@@ -328,8 +328,11 @@ impl Driver {
         match event {
             Event::Started { leaf, serial } => {
                 let runner = &self.runners[leaf];
-                if let Some(instance) = runner.instance(serial).filter(|instance| !instance.is_dead()) {
-                    runner.meters.up.set(1.0);
+                if let Some(instance) = runner.instance(serial) {
+                    // It may be dead by now. It came up all the same, and the news of its end follows.
+                    if !instance.is_dead() {
+                        runner.meters.up.set(1.0);
+                    }
                     tracing::info!(actor = %runner.child.core().name, generation = %instance.generation(), "actor is up");
                     self.inputs.push_back(Input::Started { leaf, serial });
                 }
@@ -403,7 +406,6 @@ impl Driver {
         let herald = Herald { events: self.events.clone(), leaf, serial };
         match runner.child.launch(Launch { attempt, reset, cause, herald, serial }) {
             Ok((instance, arbiter)) => {
-                slot.record.lock().instance = Some(instance.clone());
                 runner.running = Some((instance.clone(), arbiter));
                 self.watch(leaf, instance);
             }

@@ -1,5 +1,5 @@
 //! The promises of the supervision crate, each with a test; see README.md.
-#![allow(unreachable_pub, missing_docs, missing_debug_implementations)]
+#![allow(unreachable_pub, missing_docs, missing_debug_implementations, clippy::unwrap_used)]
 
 mod common;
 mod context;
