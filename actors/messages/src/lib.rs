@@ -2,5 +2,7 @@
 //!
 //! Each message says who sends it, what the reply means, and whether it may be delivered twice.
 
+pub mod consensus;
 pub mod executor;
+pub mod l1;
 pub mod txpool;
