@@ -2,7 +2,7 @@
 
 use crate::{
     block::Block,
-    diff::StateDiff,
+    diff::changes_of,
     header::{self, HeaderError},
     list_root::list_root,
     spec::ChainSpec,
@@ -28,6 +28,7 @@ use alloy_op_evm::{
 use alloy_op_hardforks::OpHardforks;
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, map::HashSet};
 use alloy_trie::EMPTY_ROOT_HASH;
+use duskevm_trie::StateChanges;
 use op_alloy_consensus::OpReceiptEnvelope;
 use revm::database::{State, states::bundle_state::BundleRetention};
 
@@ -113,12 +114,12 @@ pub trait StateRoots: Send {
     /// Its failures: a missing trie node, a database error.
     type Error: core::error::Error + Send + Sync + 'static;
 
-    /// The state root after `diff` is applied to the parent's state, and the storage root of the L2ToL1MessagePasser
+    /// The state root after `changes` are applied to the parent's state, and the storage root of the L2ToL1MessagePasser
     /// in that state.
     ///
     /// # Errors
     /// If a node that is needed cannot be had.
-    fn roots_after(&mut self, diff: &StateDiff) -> Result<Roots, Self::Error>;
+    fn roots_after(&mut self, changes: &StateChanges) -> Result<Roots, Self::Error>;
 }
 
 /// Roots of the state after a block.
@@ -138,7 +139,7 @@ pub struct ExecutedBlock {
     /// One receipt per transaction.
     pub receipts: Vec<OpReceiptEnvelope>,
     /// What it changed.
-    pub diff: StateDiff,
+    pub changes: StateChanges,
     /// Time-independent measure of the work: gas used by all transactions.
     pub gas_used: u64,
 }
@@ -210,11 +211,11 @@ where
         header::extra_data(spec, attributes.timestamp, attributes.eip1559_params, attributes.min_base_fee)?;
     let base_fee = header::next_base_fee(spec, parent, attributes.timestamp)?;
     let outcome = run(spec, parent, attributes, base_fee, &extra_data, pool, state)?;
-    let Outcome { transactions, receipts, diff, gas_used, blob_gas_used } = outcome;
+    let Outcome { transactions, receipts, changes, gas_used, blob_gas_used } = outcome;
 
     // The state root and the two list roots need nothing from one another.
     let (state_roots, (transactions_root, receipts_root, logs_bloom)) =
-        join(|| roots.roots_after(&diff), || list_roots(spec, attributes.timestamp, &transactions, &receipts));
+        join(|| roots.roots_after(&changes), || list_roots(spec, attributes.timestamp, &transactions, &receipts));
     let state_roots = state_roots.map_err(ExecuteError::Roots)?;
 
     let forks = spec.hardforks();
@@ -248,7 +249,7 @@ where
         requests_hash: forks.is_isthmus_active_at_timestamp(at).then_some(EMPTY_REQUESTS_HASH),
         ..Default::default()
     };
-    Ok(ExecutedBlock { block: Block { header: header.seal_slow(), transactions }, receipts, diff, gas_used })
+    Ok(ExecutedBlock { block: Block { header: header.seal_slow(), transactions }, receipts, changes, gas_used })
 }
 
 /// Executes a block made elsewhere and checks every field of its header.
@@ -279,7 +280,7 @@ where
 struct Outcome {
     transactions: Vec<Arc<RecoveredTx>>,
     receipts: Vec<OpReceiptEnvelope>,
-    diff: StateDiff,
+    changes: StateChanges,
     gas_used: u64,
     blob_gas_used: u64,
 }
@@ -361,11 +362,11 @@ where
 
     let (_, result) = executor.finish().map_err(|error| ExecuteError::State(error.to_string()))?;
     db.merge_transitions(BundleRetention::PlainState);
-    let diff = StateDiff::from_bundle(&db.take_bundle());
+    let changes = changes_of(&db.take_bundle());
     Ok(Outcome {
         transactions,
         receipts: result.receipts,
-        diff,
+        changes,
         gas_used: result.gas_used,
         blob_gas_used: result.blob_gas_used,
     })

@@ -20,12 +20,11 @@ pub use build::{
     BlockAttributes, ExecuteError, ExecutedBlock, NoPool, Rejection, Roots, StateRoots, TxSource, build_block,
     execute_block, receipts_root,
 };
-pub use diff::{AccountDiff, AccountFields, StateDiff};
+#[cfg(feature = "std")]
+pub use scratch::{ScratchChain, ScratchState};
 pub use spec::{ChainSpec, Eip1559Constants, ForkTimes, ForkTimesError};
 pub use state::{StateSource, TrieRoots, TrieState, TrieStateError};
 pub use tx::{RecoveredTx, TxDecodeError};
 #[cfg(feature = "std")]
 pub use witness::record_witness;
 pub use witness::{ExecutionWitness, WitnessDecodeError, execute_stateless};
-#[cfg(feature = "std")]
-pub use scratch::{ScratchChain, ScratchState};

@@ -5,7 +5,6 @@
 use crate::{
     block::Block,
     build::{ExecuteError, ExecutedBlock, Roots, StateRoots, execute_block},
-    diff::{AccountFields, StateDiff},
     header::MESSAGE_PASSER,
     spec::ChainSpec,
 };
@@ -14,6 +13,7 @@ use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256, m
 use alloy_rlp::Encodable;
 use alloy_trie::{EMPTY_ROOT_HASH, HashBuilder, Nibbles, TrieAccount};
 use core::convert::Infallible;
+use duskevm_trie::{AccountInfo as AccountFields, StateChanges};
 use revm::{Database, bytecode::Bytecode, state::AccountInfo};
 use std::{
     collections::BTreeMap,
@@ -45,11 +45,11 @@ impl ScratchState {
     }
 
     /// Takes over the changes of a block.
-    pub fn apply(&mut self, diff: &StateDiff) {
-        self.codes.extend(diff.codes.iter().cloned());
-        for account in &diff.accounts {
-            let key = keccak256(account.address);
-            let Some(fields) = account.after else {
+    pub fn apply(&mut self, changes: &StateChanges) {
+        self.codes.extend(changes.codes.iter().cloned());
+        for account in &changes.accounts {
+            let key = account.hashed;
+            let Some(fields) = account.info else {
                 self.accounts.remove(&key);
                 continue;
             };
@@ -62,12 +62,11 @@ impl ScratchState {
             if account.storage_wiped {
                 entry.storage.clear();
             }
-            for (slot, _, value) in &account.slots {
-                let slot = keccak256(slot.to_be_bytes::<32>());
-                if value.is_zero() {
-                    entry.storage.remove(&slot);
+            for slot in &account.slots {
+                if slot.value.is_zero() {
+                    entry.storage.remove(&slot.hashed);
                 } else {
-                    entry.storage.insert(slot, *value);
+                    entry.storage.insert(slot.hashed, slot.value);
                 }
             }
             if account.storage_wiped || !account.slots.is_empty() {
@@ -213,9 +212,9 @@ impl Database for &ScratchChain {
 impl StateRoots for &ScratchChain {
     type Error = Infallible;
 
-    fn roots_after(&mut self, diff: &StateDiff) -> Result<Roots, Infallible> {
+    fn roots_after(&mut self, changes: &StateChanges) -> Result<Roots, Infallible> {
         let mut state = self.write();
-        state.apply(diff);
+        state.apply(changes);
         Ok(state.roots())
     }
 }

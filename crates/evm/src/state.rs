@@ -2,13 +2,12 @@
 
 use crate::{
     build::{Roots, StateRoots},
-    diff::StateDiff,
     header::MESSAGE_PASSER,
 };
 use alloy_consensus::{Header, Sealed};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256, map::HashMap};
 use alloy_trie::EMPTY_ROOT_HASH;
-use duskevm_trie::{NodeSource, StateLimits, StateOutcome, StateTrie, TrieError};
+use duskevm_trie::{NodeSource, StateChanges, StateLimits, StateOutcome, StateTrie, TrieError};
 use revm::{Database, bytecode::Bytecode, database_interface::DBErrorMarker, state::AccountInfo};
 
 /// What execution over tries needs besides trie nodes.
@@ -148,8 +147,8 @@ impl<'t, S: NodeSource> TrieRoots<'t, S> {
 impl<S: NodeSource> StateRoots for TrieRoots<'_, S> {
     type Error = TrieError<S::Error>;
 
-    fn roots_after(&mut self, diff: &StateDiff) -> Result<Roots, Self::Error> {
-        let outcome = self.trie.apply(self.source, &diff.to_hashed())?;
+    fn roots_after(&mut self, changes: &StateChanges) -> Result<Roots, Self::Error> {
+        let outcome = self.trie.apply(self.source, &changes.hashed())?;
         let passer = self.trie.account(self.source, &keccak256(MESSAGE_PASSER))?;
         let roots = Roots {
             state: outcome.root,

@@ -10,11 +10,11 @@ use alloy_primitives::{Address, B64, B256, Bytes, KECCAK256_EMPTY, TxKind, U256,
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_evm::{
-    AccountDiff, AccountFields, Block, BlockAttributes, ChainSpec, Eip1559Constants, ExecuteError, ExecutionWitness,
-    ForkTimes, RecoveredTx, Rejection, ScratchChain, ScratchState, StateDiff, StateSource, TrieRoots, TrieState, TxSource, build_block,
-    execute_block, execute_stateless, record_witness,
+    Block, BlockAttributes, ChainSpec, Eip1559Constants, ExecuteError, ExecutionWitness, ForkTimes, RecoveredTx,
+    Rejection, ScratchChain, ScratchState, StateSource, TrieRoots, TrieState, TxSource, build_block, execute_block,
+    execute_stateless, record_witness,
 };
-use duskevm_trie::{EMPTY_ROOT_HASH, NodeSource, StateTrie};
+use duskevm_trie::{AccountDelta, AccountInfo, EMPTY_ROOT_HASH, NodeSource, StateChanges, StateTrie};
 use op_alloy_consensus::{OpTxEnvelope, TxDeposit};
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -88,19 +88,10 @@ impl Chain {
         let spec = ChainSpec::new(CHAIN_ID, forks, Eip1559Constants::default()).unwrap();
         let mut all = Everything::default();
         let mut trie = StateTrie::stateless(EMPTY_ROOT_HASH);
-        let funded = AccountFields { nonce: 0, balance: U256::from(10u128.pow(22)), code_hash: KECCAK256_EMPTY };
-        let mut accounts: Vec<AccountDiff> = (0..10)
-            .map(|i| AccountDiff {
-                address: signer(i).address(),
-                before: None,
-                after: Some(funded),
-                storage_wiped: false,
-                slots: Vec::new(),
-            })
-            .collect();
-        accounts.sort_by_key(|account| account.address);
-        let alloc = StateDiff { accounts, codes: Vec::new() };
-        let outcome = trie.apply(&all, &alloc.to_hashed()).unwrap();
+        let funded = AccountInfo { nonce: 0, balance: U256::from(10u128.pow(22)), code_hash: KECCAK256_EMPTY };
+        let accounts = (0..10).map(|i| AccountDelta::new(signer(i).address(), Some(funded), false, []));
+        let alloc = StateChanges { accounts: accounts.collect(), codes: Vec::new() };
+        let outcome = trie.apply(&all, &alloc.hashed()).unwrap();
         store(&mut all, &outcome);
         let timestamp = 1_000;
         let extra_data = duskevm_evm::header::extra_data(
@@ -168,12 +159,12 @@ impl Chain {
         )
         .unwrap();
         assert_eq!(imported.block, built.block);
-        assert_eq!((imported.receipts, &imported.diff), (built.receipts.clone(), &built.diff));
+        assert_eq!((imported.receipts, &imported.changes), (built.receipts.clone(), &built.changes));
 
         self.scratch.execute(&self.spec, &self.head, &built.block).unwrap();
 
         store(&mut self.all, &outcome);
-        for (hash, code) in &built.diff.codes {
+        for (hash, code) in &built.changes.codes {
             self.all.0.insert(*hash, code.clone());
         }
         let header = built.block.header.clone();
