@@ -1,0 +1,60 @@
+//! What can go wrong in the actor, and what it means.
+
+use duskevm_dusk_l1::block::BuildError;
+use duskevm_dusk_l1::execute::ExecuteError;
+use duskevm_dusk_l1::genesis::GenesisError;
+use duskevm_dusk_l1::record::RecordError;
+use duskevm_dusk_l1::state::StateError;
+use duskevm_store::l1::L1StoreError;
+use duskevm_supervision::{ActorError, Reaction};
+
+/// A failure of the consensus actor. A refused transaction is none.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The genesis cannot work.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The database failed.
+    #[error("the L1 database failed: {0}")]
+    Store(#[from] L1StoreError),
+    /// What is stored is not what was stored.
+    #[error("the L1 database is damaged ({0}): restore it from a copy, or start with a new data directory")]
+    Damaged(String),
+    /// No block could be made.
+    #[error("no L1 block can be produced: {0}")]
+    Build(#[from] BuildError),
+    /// The ledger codec failed while writing to memory.
+    #[error("an L1 block cannot be encoded: {0}")]
+    Encode(#[source] std::io::Error),
+    /// The state in memory cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A worker that reads or checks died.
+    #[error("a worker thread of the L1 died: {0}")]
+    Worker(String),
+}
+
+impl From<RecordError> for ConsensusError {
+    fn from(error: RecordError) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl ActorError for ConsensusError {
+    fn reaction(&self) -> Reaction {
+        match self {
+            // Another start would find the same configuration or the same bytes.
+            Self::Genesis(_) | Self::Damaged(_) => Reaction::Abort,
+            Self::Build(BuildError::WrongKey { .. } | BuildError::HeightOverflow) => Reaction::Abort,
+            // Memory and disk may differ now: begin again from the disk.
+            Self::Store(_) | Self::State(_) | Self::Encode(_) => Reaction::RestartSelf,
+            Self::Build(
+                BuildError::TooEarly { .. }
+                | BuildError::Codec(_)
+                | BuildError::Execute(ExecuteError::State(_) | ExecuteError::Key(_) | ExecuteError::Event(_)),
+            ) => Reaction::RestartSelf,
+            // One request fails; the chain is not touched by it.
+            Self::Worker(_) => Reaction::Retry,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The consensus actor: the embedded Dusk L1.
+//!
+//! It produces the blocks of a single-provisioner Dusk network, one every block time: takes transactions from its mempool,
+//! executes them, signs the block, stores it, and only when it is on disk announces it. What was announced never changes: the
+//! store refuses a second block of a height, and a restart goes on at the stored tip.
+//!
+//! After a pause of any length (the process was down, the machine slept) it produces one block with the current time, not one
+//! for each that was missed.
+//!
+//! The mempool is in memory only. A transaction that was accepted but not included is lost with the instance, as it is on a Dusk
+//! node; whoever submitted it asks for its status and submits it again.
+
+mod actor;
+mod error;
+mod ingress;
+mod metrics;
+mod state;
+
+pub use actor::{Consensus, Wiring, spec};
+pub use error::ConsensusError;
+pub use state::{Chain, Clock, Settings, system_clock};
