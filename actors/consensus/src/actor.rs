@@ -22,6 +22,9 @@ use crate::state::{Chain, Settings, read_block};
 /// A clock that is this far behind the newest block is worth a warning: blocks stand still until it has caught up.
 const CLOCK_BEHIND: u64 = 30;
 
+/// How often it looks at the clock while it waits, which may be set back or forward.
+const CLOCK_CHECK: Duration = Duration::from_millis(200);
+
 /// What connects the actor with the rest of the node.
 #[derive(Debug, Clone)]
 pub struct Wiring {
@@ -92,8 +95,7 @@ impl Consensus {
             ctx.healthy();
         }
         ctx.waiting(format!("the time of L1 block {}", tip.height + 1));
-        // A clock that was set back or forward is noticed within a second.
-        let wait = wait.clamp(Duration::from_millis(1), Duration::from_secs(1));
+        let wait = wait.clamp(Duration::from_millis(1), CLOCK_CHECK);
         ctx.after(wait, Self::tick);
         Ok(())
     }

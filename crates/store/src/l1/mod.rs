@@ -145,8 +145,9 @@ impl L1Store {
         Ok(Self { db: Arc::new(Db::open(path, SCHEMA, identity, DbLimits::default())?) })
     }
 
-    /// Opens the database again if it stopped after a failure; else does nothing. What was on disk before the failed
-    /// write is there, the failed write is there as a whole or not at all. An actor calls this when it starts.
+    /// Opens the database again if it stopped after a failure: what was on disk before the failed write is there, the failed
+    /// write is there as a whole or not at all. On return everything that can be read is on disk. An actor calls this when it
+    /// starts: its predecessor may have died between a commit and its fsync.
     ///
     /// # Errors
     /// If the disk still fails.
@@ -156,7 +157,10 @@ impl L1Store {
                 self.db.reopen()?;
                 Ok(())
             }
-            other => Ok(other.map(|_| ())?),
+            other => {
+                other?;
+                Ok(self.db.flush()?)
+            }
         }
     }
 
