@@ -13,6 +13,6 @@ mod codec;
 pub mod db;
 pub mod journal;
 pub mod l1;
-// pub mod l2;
+pub mod l2;
 
 pub use db::{Identity, OpenError};

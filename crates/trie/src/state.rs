@@ -304,7 +304,8 @@ impl StateTrie {
         &mut entry.trie
     }
 
-    fn shrink(&mut self) {
+    /// Forgets decoded nodes beyond the limits. [`apply`](Self::apply) does so by itself; reads only add.
+    pub fn shrink(&mut self) {
         self.accounts.shrink(self.limits.account_nodes);
         let (_, mut total) = self.decoded_nodes();
         let limit = self.limits.storage_nodes;
