@@ -1,7 +1,9 @@
 //! Log lines on standard error: readable by default, one JSON object per line on request.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
 
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
@@ -24,7 +26,7 @@ pub enum LoggingError {
     Installed(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Installs the subscriber for the whole process. Call it once, before any thread is started.
+/// Installs the subscriber for the whole process, and logs panics through it. Call it once, before any thread is started.
 ///
 /// # Errors
 /// [`LoggingError`] says what is wrong.
@@ -41,5 +43,25 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
         }
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
     }
-    .map_err(LoggingError::Installed)
+    .map_err(LoggingError::Installed)?;
+    log_panics();
+    Ok(())
+}
+
+/// Makes a panic an event like any other. An actor that panics is replaced and the node goes on; the text that Rust prints by
+/// default would tear a stream of JSON lines apart.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        // Empty unless `RUST_BACKTRACE` asks for it.
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            error!(thread = name, location, %backtrace, "panicked: {message}");
+        } else {
+            error!(thread = name, location, "panicked: {message}");
+        }
+    }));
 }

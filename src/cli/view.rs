@@ -33,7 +33,13 @@ pub(crate) fn actors(value: &Value) -> String {
 pub(crate) fn status(value: &Value) -> String {
     let Value::Object(fields) = value else { return json(value) };
     let mut text = pairs(fields);
-    for (name, value) in fields {
+    // What is wrong comes first, tables last: they are long.
+    let mut groups: Vec<(&String, &Value)> = fields.iter().collect();
+    groups.sort_by_key(|(name, value)| {
+        let is_table = value.as_array().is_some_and(|rows| rows.iter().any(Value::is_object));
+        (is_table, *name != "causes", name.as_str())
+    });
+    for (name, value) in groups {
         let block = match value {
             Value::Object(inner) if !inner.is_empty() => pairs_deep(inner),
             Value::Array(rows) if rows.iter().any(Value::is_object) => table(rows),

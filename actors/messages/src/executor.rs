@@ -1,6 +1,5 @@
 //! Messages to the executor, the only writer of L2 blocks and state.
 
-use alloy_consensus::{Header, Sealed};
 use alloy_eips::BlockNumHash;
 use alloy_primitives::B256;
 use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
@@ -15,7 +14,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct ChainHeads {
     /// The newest block (*unsafe*).
-    pub latest: Sealed<Header>,
+    pub latest: Arc<Block>,
     /// The newest block derived from L1.
     pub safe: BlockNumHash,
     /// The newest block derived from final L1 blocks.

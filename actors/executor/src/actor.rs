@@ -1,0 +1,248 @@
+//! The handlers.
+
+use crate::{
+    error::ExecutorError,
+    metrics,
+    pool_source::PoolSource,
+    publish::{Feeds, Transition},
+    state::{ChainState, Executed, Settings},
+};
+use alloy_primitives::B256;
+use duskevm_evm::{Block, RecoveredTx};
+use duskevm_messages::executor::{Build, Built, ExecutorRefusal, Import, Insert, Rewind, SetLabels};
+use duskevm_store::l2::L2Store;
+use duskevm_supervision::{Actor, Context, Handle, Reply, StartContext};
+use std::{sync::Arc, time::Instant};
+
+/// Blocks and state of L2.
+#[derive(Debug)]
+pub struct Executor {
+    chain: ChainState,
+    feeds: Feeds,
+    /// The block that was built last and waits for [`Insert`].
+    pending: Option<Executed>,
+}
+
+/// An answer, or the failure of the actor.
+type Answer<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
+
+impl Executor {
+    /// Opens the chain at its newest block.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(settings: Settings, store: Arc<L2Store>, feeds: Feeds, start: &StartContext) -> Result<Self, ExecutorError> {
+        metrics::describe();
+        let chain = ChainState::open(settings, store, start.fence.clone())?;
+        Ok(Self { chain, feeds, pending: None })
+    }
+
+    fn build(&mut self, request: &Build) -> Answer<Built> {
+        let head = self.chain.head();
+        if request.parent != head.hash() {
+            return Ok(Err(ExecutorRefusal::NotTheHead {
+                head: head.hash(),
+                head_number: head.number(),
+                wanted: request.parent,
+            }));
+        }
+        let started = Instant::now();
+        let mut pool = PoolSource::new(Arc::clone(&request.pool), request.until);
+        let executed = match self.chain.build(&request.attributes, &mut pool)? {
+            Ok(executed) => executed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let execution = started.elapsed();
+        metrics::phase("execute", execution);
+        let built = Built { block: Arc::clone(&executed.block), invalid: pool.into_invalid(), execution };
+        self.pending = Some(executed);
+        Ok(Ok(built))
+    }
+
+    fn insert(&mut self, hash: B256, ctx: &mut Context<Self>) -> Answer<()> {
+        if self.chain.head().hash() == hash {
+            return Ok(Ok(()));
+        }
+        match self.pending.take_if(|pending| pending.block.hash() == hash) {
+            Some(executed) if executed.block.header.parent_hash == self.chain.head().hash() => {
+                self.commit(executed, Vec::new(), ctx)?;
+                Ok(Ok(()))
+            }
+            // The head moved since: the block may still be imported.
+            _ => Ok(Err(ExecutorRefusal::NotPending(hash))),
+        }
+    }
+
+    fn import(&mut self, block: &Arc<Block>, ctx: &mut Context<Self>) -> Answer<()> {
+        let (hash, number) = (block.hash(), block.number());
+        if self.chain.is_canonical(number, hash)? {
+            return Ok(Ok(()));
+        }
+        if let Some(pending) = self.pending.take_if(|pending| pending.block.hash() == hash)
+            && pending.block.header.parent_hash == self.chain.head().hash()
+        {
+            self.commit(pending, Vec::new(), ctx)?;
+            return Ok(Ok(()));
+        }
+        let parent = block.header.parent_hash;
+        if parent != self.chain.head().hash() {
+            // Executed on the parent's state before anything is given up: an invalid block must not cost the chain its head.
+            let Some(parent_number) = number.checked_sub(1).filter(|_| number > 0) else {
+                return Ok(Err(ExecutorRefusal::UnknownParent { parent, number }));
+            };
+            if !self.chain.is_canonical(parent_number, parent)? {
+                return Ok(Err(ExecutorRefusal::UnknownParent { parent, number }));
+            }
+            let finalized = self.chain.labels()?.finalized.number;
+            if parent_number < finalized {
+                return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
+            }
+            if let Err(refusal) = self.chain.check_on_ancestor(block)? {
+                metrics::invalid();
+                return Ok(Err(refusal));
+            }
+            let from = self.chain.head().hash();
+            let dropped = self.chain.rewind(parent)?;
+            metrics::reorganized();
+            tracing::warn!(from = %from, to = %parent, dropped = dropped.len(), "L2 chain reorganized");
+            return match self.chain.execute(block)? {
+                Ok(executed) => {
+                    self.commit_after(from, executed, dropped, ctx)?;
+                    Ok(Ok(()))
+                }
+                Err(refusal) => {
+                    // The check on the same state said otherwise: nothing here is to be trusted.
+                    Err(ExecutorError::Contradiction(refusal.to_string()))
+                }
+            };
+        }
+        match self.chain.execute(block)? {
+            Ok(executed) => {
+                self.commit(executed, Vec::new(), ctx)?;
+                Ok(Ok(()))
+            }
+            Err(refusal) => {
+                metrics::invalid();
+                Ok(Err(refusal))
+            }
+        }
+    }
+
+    fn rewind(&mut self, to: B256, ctx: &mut Context<Self>) -> Answer<()> {
+        let from = self.chain.head().hash();
+        if from == to {
+            return Ok(Ok(()));
+        }
+        let Some(number) = self.chain.number_of(to)? else { return Ok(Err(ExecutorRefusal::UnknownBlock(to))) };
+        if !self.chain.is_canonical(number, to)? {
+            return Ok(Err(ExecutorRefusal::UnknownBlock(to)));
+        }
+        let finalized = self.chain.labels()?.finalized.number;
+        if number < finalized {
+            return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
+        }
+        self.pending = None;
+        let dropped = self.chain.rewind(to)?;
+        metrics::reorganized();
+        tracing::warn!(from = %from, to = %to, dropped = dropped.len(), "L2 chain taken back");
+        self.publish(Transition { from, block: None, reorged_out: dropped, touched: None }, ctx)?;
+        Ok(Ok(()))
+    }
+
+    fn commit(&mut self, executed: Executed, dropped: Vec<Arc<RecoveredTx>>, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        let from = self.chain.head().hash();
+        self.commit_after(from, executed, dropped, ctx)
+    }
+
+    /// Stores an executed block, makes it the head and tells everybody. `from` is the head that the others know.
+    fn commit_after(
+        &mut self,
+        from: B256,
+        executed: Executed,
+        dropped: Vec<Arc<RecoveredTx>>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ExecutorError> {
+        let started = Instant::now();
+        let (number, gas, count) = (executed.block.number(), executed.gas_used, executed.block.transactions.len());
+        let block = Arc::clone(&executed.block);
+        let touched = executed.touched();
+        self.chain.commit(executed)?;
+        metrics::phase("persist", started.elapsed());
+        metrics::inserted(gas, count);
+        // After a reorganization the accounts of the dropped blocks changed too.
+        let touched = dropped.is_empty().then_some(touched);
+        self.publish(Transition { from, block: Some(block), reorged_out: dropped, touched }, ctx)?;
+        ctx.progress(format!("block {number}"));
+        Ok(())
+    }
+
+    fn publish(&mut self, transition: Transition, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        self.feeds.publish(&self.chain, transition, ctx)
+    }
+
+    /// Says anew what is durable, now and then, so that journals can be shortened when no block comes.
+    fn watch_durability(&mut self, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        if self.feeds.durable_changed(&self.chain) {
+            let from = self.chain.head().hash();
+            self.publish(Transition { from, block: None, reorged_out: Vec::new(), touched: Some(Vec::new()) }, ctx)?;
+        }
+        Ok(())
+    }
+}
+
+impl Actor for Executor {
+    type Error = ExecutorError;
+
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
+        let head = self.chain.head();
+        tracing::info!(number = head.number(), hash = %head.hash(), "L2 chain opened");
+        ctx.waiting(format!("blocks on {}", head.number()));
+        let from = head.hash();
+        // What happened before is not known here: everybody reads again.
+        self.publish(Transition { from, block: None, reorged_out: Vec::new(), touched: None }, ctx)?;
+        ctx.every(std::time::Duration::from_millis(500), |me, ctx| me.watch_durability(ctx));
+        Ok(())
+    }
+
+    fn stopping(&mut self, _: &mut Context<Self>) {
+        if let Err(error) = self.chain.flush() {
+            tracing::warn!(%error, "the last blocks are not flushed: they will be taken from the sequencer's journal");
+        }
+    }
+}
+
+impl Handle<Build> for Executor {
+    fn handle(&mut self, message: Build, _: &mut Context<Self>) -> Result<Reply<Build>, Self::Error> {
+        Ok(Reply::Now(self.build(&message)?))
+    }
+}
+
+impl Handle<Insert> for Executor {
+    fn handle(&mut self, message: Insert, ctx: &mut Context<Self>) -> Result<Reply<Insert>, Self::Error> {
+        Ok(Reply::Now(self.insert(message.hash, ctx)?))
+    }
+}
+
+impl Handle<Import> for Executor {
+    fn handle(&mut self, message: Import, ctx: &mut Context<Self>) -> Result<Reply<Import>, Self::Error> {
+        Ok(Reply::Now(self.import(&message.block, ctx)?))
+    }
+}
+
+impl Handle<Rewind> for Executor {
+    fn handle(&mut self, message: Rewind, ctx: &mut Context<Self>) -> Result<Reply<Rewind>, Self::Error> {
+        Ok(Reply::Now(self.rewind(message.to, ctx)?))
+    }
+}
+
+impl Handle<SetLabels> for Executor {
+    fn handle(&mut self, message: SetLabels, ctx: &mut Context<Self>) -> Result<Reply<SetLabels>, Self::Error> {
+        let answer = self.chain.set_labels(message.safe, message.finalized)?;
+        if answer.is_ok() {
+            let from = self.chain.head().hash();
+            self.publish(Transition { from, block: None, reorged_out: Vec::new(), touched: Some(Vec::new()) }, ctx)?;
+        }
+        Ok(Reply::Now(answer))
+    }
+}
+

@@ -1,0 +1,51 @@
+//! What can go wrong in the executor itself. A block that is invalid, or a request that does not fit the chain, is an answer instead.
+
+use crate::state::SnapshotError;
+use duskevm_store::l2::L2Error;
+use duskevm_supervision::{ActorError, Reaction};
+
+/// A failure of the executor.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] L2Error),
+    /// The state could not be read.
+    #[error("reading the state: {0}")]
+    State(#[from] SnapshotError),
+    /// Execution failed for a reason that is not in the block.
+    #[error("execution: {0}")]
+    Execution(String),
+    /// The stored chain makes no sense.
+    #[error("the stored chain is damaged ({0}): run `duskevm db check`, or start from a copy of the data folder")]
+    Head(String),
+    /// Two executions of one block on one state differ.
+    #[error("a block that was valid a moment ago is refused now: {0}")]
+    Contradiction(String),
+}
+
+impl ActorError for ExecutorError {
+    fn reaction(&self) -> Reaction {
+        match self {
+            Self::Store(error) => match error {
+                // The same damage would be there after a restart.
+                L2Error::Damaged { .. } | L2Error::Trie(_) | L2Error::WrongGenesis { .. } | L2Error::Empty | L2Error::NotEmpty { .. } => {
+                    Reaction::Abort
+                }
+                // The next instance opens the database again.
+                L2Error::Db(_)
+                | L2Error::Open(_)
+                | L2Error::Fenced(_)
+                | L2Error::NotOnHead { .. }
+                | L2Error::WrongHash { .. }
+                | L2Error::UnknownBlock(_)
+                | L2Error::BadHeads { .. }
+                | L2Error::BelowFinalized { .. }
+                | L2Error::StatePruned { .. }
+                | L2Error::Reorged { .. } => Reaction::RestartSelf,
+            },
+            Self::State(_) | Self::Execution(_) | Self::Contradiction(_) => Reaction::RestartSelf,
+            Self::Head(_) => Reaction::Abort,
+        }
+    }
+}

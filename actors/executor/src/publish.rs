@@ -1,0 +1,106 @@
+//! What the executor tells the others after each change.
+
+use crate::{error::ExecutorError, state::ChainState};
+use crate::actor::Executor;
+use alloy_primitives::{Address, B256, U256};
+use duskevm_evm::{Block, RecoveredTx, header::next_base_fee};
+use duskevm_messages::{
+    executor::ChainHeads,
+    txpool::{HeadChanged, HeadView},
+};
+use duskevm_pool::{Head, Touched};
+use duskevm_supervision::{Context, Port};
+use op_revm::L1BlockInfo;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// How long the pool is given to take back transactions of dropped blocks.
+const POOL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the executor publishes. The senders live as long as the node: every instance gets clones.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    /// Heads, for everybody.
+    pub heads: watch::Sender<Option<Arc<ChainHeads>>>,
+    /// The head as the pool needs it.
+    pub pool: watch::Sender<Option<Arc<HeadView>>>,
+    /// The pool itself, for what must not be missed.
+    pub head_changed: Port<HeadChanged>,
+}
+
+/// How the head moved.
+pub(crate) struct Transition {
+    /// The head that the others know.
+    pub(crate) from: B256,
+    /// The block that is new, if there is one.
+    pub(crate) block: Option<Arc<Block>>,
+    /// User transactions of blocks that are gone.
+    pub(crate) reorged_out: Vec<Arc<RecoveredTx>>,
+    /// Accounts that changed; `None`: not known.
+    pub(crate) touched: Option<Vec<Address>>,
+}
+
+impl Feeds {
+    pub(crate) fn publish(
+        &self,
+        chain: &ChainState,
+        transition: Transition,
+        ctx: &mut Context<Executor>,
+    ) -> Result<(), ExecutorError> {
+        let labels = chain.labels()?;
+        let durable = chain.durable();
+        let latest = Arc::clone(chain.head());
+        let view = Arc::new(head_view(chain, durable)?);
+        crate::metrics::heads(latest.number(), labels.safe.number, labels.finalized.number, durable);
+        // The pool's feed first: it is what a lost message is made up for with.
+        self.pool.send_replace(Some(Arc::clone(&view)));
+        let heads = ChainHeads { latest, safe: labels.safe, finalized: labels.finalized, durable };
+        self.heads.send_replace(Some(Arc::new(heads)));
+
+        let Transition { from, block, reorged_out, touched } = transition;
+        let mined = block.iter().flat_map(|block| &block.transactions).map(|tx| tx.hash()).collect();
+        let message = HeadChanged {
+            from,
+            view,
+            touched: touched.map_or(Touched::All, Touched::Accounts),
+            mined,
+            reorged_out: reorged_out.into(),
+        };
+        if message.reorged_out.is_empty() {
+            if let Err(error) = self.head_changed.tell(message) {
+                tracing::debug!(%error, "the pool was not told of the head; it will find it in its feed");
+            }
+        } else {
+            let pool = self.head_changed.clone();
+            ctx.pipe(async move { pool.ask_retry(message, POOL_PATIENCE).await }, |_, told, _| {
+                if let Err(error) = told {
+                    tracing::error!(%error, "transactions of dropped blocks did not get back into the pool");
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    /// Is more durable now than was said last?
+    pub(crate) fn durable_changed(&self, chain: &ChainState) -> bool {
+        self.heads.borrow().as_ref().is_none_or(|heads| heads.durable != chain.durable())
+    }
+}
+
+fn head_view(chain: &ChainState, durable: u64) -> Result<HeadView, ExecutorError> {
+    let settings = chain.settings();
+    let header = &chain.head().header;
+    let timestamp = header.timestamp + settings.block_time;
+    let spec = settings.spec.spec_id(timestamp);
+    let base_fee = next_base_fee(&settings.spec, header, timestamp).map_err(|error| ExecutorError::Head(error.to_string()))?;
+    let mut state = chain.state()?;
+    let l1 = L1BlockInfo::try_fetch(&mut state, U256::from(header.number), spec).map_err(ExecutorError::State)?;
+    let min_base_fee = duskevm_evm::header::params_of_extra_data(&settings.spec, header)
+        .ok()
+        .and_then(|(_, minimum)| minimum)
+        .unwrap_or_default();
+    let head =
+        Head { number: header.number, hash: header.hash(), base_fee, min_base_fee, gas_limit: header.gas_limit, spec, l1 };
+    Ok(HeadView { head, state: Arc::new(state), durable })
+}

@@ -1,0 +1,333 @@
+//! What the executor knows: the head, its trie, and how to move both.
+
+use crate::{error::ExecutorError, pool_source::PoolSource};
+use alloy_consensus::Header;
+use alloy_eips::{BlockNumHash, eip2718::Encodable2718};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
+use duskevm_evm::{
+    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState,
+    build_block, execute_block,
+};
+use duskevm_fence::Fence;
+use duskevm_messages::executor::ExecutorRefusal;
+use duskevm_pool::{AccountReadError, AccountReader, AccountState, code_kind};
+use duskevm_store::l2::{BlockCommit, BlockRef, L2Error, L2Reader, L2Store, StateSnapshot, StoredTransaction};
+use duskevm_trie::{Changes, NodeSource, StateChanges, StateLimits, StateOutcome, StateTrie, TrieError};
+use revm::{Database, bytecode::Bytecode, database_interface::DBErrorMarker, state::AccountInfo};
+use std::sync::Arc;
+
+/// What does not change while the executor runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The rules.
+    pub spec: Arc<ChainSpec>,
+    /// Seconds between blocks, to know the fees of the next one.
+    pub block_time: u64,
+    /// Decoded trie nodes that are kept from block to block.
+    pub trie: StateLimits,
+}
+
+/// A block that was executed and is ready to be stored.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) block: Arc<Block>,
+    pub(crate) gas_used: u64,
+    commit: BlockCommit,
+    trie: StateTrie,
+}
+
+impl Executed {
+    fn new(executed: ExecutedBlock, outcome: StateOutcome, trie: StateTrie) -> Self {
+        let ExecutedBlock { block, receipts, changes, gas_used } = executed;
+        let commit = BlockCommit {
+            hash: block.hash(),
+            header: block.header.inner().clone(),
+            transactions: block
+                .transactions
+                .iter()
+                .map(|tx| StoredTransaction { hash: tx.hash(), sender: tx.sender(), raw: tx.encoded().clone() })
+                .collect(),
+            receipts: receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect(),
+            state: changes,
+            nodes: outcome.changes,
+        };
+        Self { block: Arc::new(block), gas_used, commit, trie }
+    }
+
+    /// The accounts that it changed.
+    pub(crate) fn touched(&self) -> Vec<Address> {
+        self.commit.state.accounts.iter().map(|account| account.address).collect()
+    }
+}
+
+/// The labels of a chain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Labels {
+    pub(crate) safe: BlockNumHash,
+    pub(crate) finalized: BlockNumHash,
+}
+
+/// The chain at its head.
+pub(crate) struct ChainState {
+    settings: Settings,
+    store: Arc<L2Store>,
+    reader: L2Reader,
+    source: TrieSource,
+    fence: Fence,
+    head: Arc<Block>,
+    trie: StateTrie,
+}
+
+impl std::fmt::Debug for ChainState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChainState").field("head", &self.head.number()).finish_non_exhaustive()
+    }
+}
+
+/// An answer that may be a refusal, or a failure of the executor itself.
+type Outcome<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
+
+impl ChainState {
+    pub(crate) fn open(settings: Settings, store: Arc<L2Store>, fence: Fence) -> Result<Self, ExecutorError> {
+        let reader = store.reader();
+        let heads = match reader.heads() {
+            Err(error) if error.needs_reopen() => {
+                tracing::warn!(%error, "the L2 database stopped after a disk error: opening it again");
+                store.reopen(&fence)?;
+                reader.heads()?
+            }
+            heads => heads?,
+        };
+        let head = load_block(&reader, heads.latest.hash)?;
+        let trie = StateTrie::new(head.header.state_root, settings.trie);
+        let source = TrieSource(reader.clone());
+        Ok(Self { settings, store, reader, source, fence, head: Arc::new(head), trie })
+    }
+
+    pub(crate) const fn head(&self) -> &Arc<Block> {
+        &self.head
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn labels(&self) -> Result<Labels, ExecutorError> {
+        let heads = self.reader.heads()?;
+        let id = |block: BlockRef| BlockNumHash { number: block.number, hash: block.hash };
+        Ok(Labels { safe: id(heads.safe), finalized: id(heads.finalized) })
+    }
+
+    /// Number of the newest block that is on disk for certain.
+    pub(crate) fn durable(&self) -> u64 {
+        self.store.durable_number().unwrap_or_default()
+    }
+
+    /// The state at the head.
+    pub(crate) fn state(&self) -> Result<SnapshotDb, ExecutorError> {
+        snapshot(&self.reader, self.head.hash())
+    }
+
+    pub(crate) fn number_of(&self, hash: B256) -> Result<Option<u64>, ExecutorError> {
+        Ok(self.reader.block(&hash)?.map(|block| block.number))
+    }
+
+    pub(crate) fn is_canonical(&self, number: u64, hash: B256) -> Result<bool, ExecutorError> {
+        Ok(self.reader.canonical_hash(number)? == Some(hash))
+    }
+
+    pub(crate) fn build(&self, attributes: &BlockAttributes, pool: &mut PoolSource) -> Outcome<Executed> {
+        let mut trie = self.trie.clone();
+        let mut roots = TrieRoots::new(&mut trie, &self.source);
+        let built = build_block(&self.settings.spec, &self.head.header, attributes, pool, self.state()?, &mut roots);
+        let outcome = roots.into_outcome();
+        finish(built, outcome, trie)
+    }
+
+    /// Executes a block on the head.
+    pub(crate) fn execute(&self, block: &Block) -> Outcome<Executed> {
+        let mut trie = self.trie.clone();
+        let mut roots = TrieRoots::new(&mut trie, &self.source);
+        let executed = execute_block(&self.settings.spec, &self.head.header, block, self.state()?, &mut roots);
+        let outcome = roots.into_outcome();
+        finish(executed, outcome, trie)
+    }
+
+    /// Executes a block on the state of its canonical parent, which is below the head. Nothing is kept.
+    pub(crate) fn check_on_ancestor(&self, block: &Block) -> Outcome<()> {
+        let parent = load_block(&self.reader, block.header.parent_hash)?;
+        let mut trie = StateTrie::new(parent.header.state_root, self.settings.trie);
+        let state = TrieState::new(&self.source, parent.header.clone());
+        let mut roots = TrieRoots::new(&mut trie, &self.source);
+        let executed = execute_block(&self.settings.spec, &parent.header, block, state, &mut roots);
+        match executed {
+            Ok(_) => Ok(Ok(())),
+            Err(error) if error.is_invalid_block() => Ok(Err(ExecutorRefusal::Invalid(error.to_string()))),
+            Err(error) => Err(ExecutorError::Execution(error.to_string())),
+        }
+    }
+
+    /// Stores an executed block and makes it the head.
+    pub(crate) fn commit(&mut self, executed: Executed) -> Result<(), ExecutorError> {
+        let Executed { block, commit, trie, .. } = executed;
+        self.store.commit_block(&self.fence, commit)?;
+        self.head = block;
+        self.trie = trie;
+        Ok(())
+    }
+
+    /// Takes the chain back to a canonical block. Returns the user transactions of the dropped blocks, oldest first.
+    pub(crate) fn rewind(&mut self, to: B256) -> Result<Vec<Arc<RecoveredTx>>, ExecutorError> {
+        let dropped = self.store.rewind_to(&self.fence, to)?;
+        self.head = Arc::new(load_block(&self.reader, to)?);
+        self.trie.set_root(self.head.header.state_root);
+        dropped
+            .iter()
+            .flat_map(|block| &block.transactions)
+            .map(decode)
+            .filter(|tx| tx.as_ref().map_or(true, |tx| !tx.is_deposit()))
+            .collect()
+    }
+
+    pub(crate) fn set_labels(&mut self, safe: Option<B256>, finalized: Option<B256>) -> Outcome<()> {
+        let mut heads = self.reader.heads()?;
+        for (label, wanted) in [(&mut heads.safe, safe), (&mut heads.finalized, finalized)] {
+            let Some(hash) = wanted else { continue };
+            let Some(number) = self.number_of(hash)? else { return Ok(Err(ExecutorRefusal::UnknownBlock(hash))) };
+            *label = BlockRef { number, hash };
+        }
+        match self.store.set_heads(&self.fence, heads.safe, heads.finalized) {
+            Ok(()) => Ok(Ok(())),
+            Err(error @ (L2Error::BadHeads { .. } | L2Error::UnknownBlock(_))) => {
+                Ok(Err(ExecutorRefusal::Invalid(error.to_string())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes everything to disk.
+    pub(crate) fn flush(&self) -> Result<(), ExecutorError> {
+        Ok(self.store.flush()?)
+    }
+}
+
+fn finish(
+    result: Result<ExecutedBlock, ExecuteError<TrieError<SnapshotError>>>,
+    outcome: Option<StateOutcome>,
+    trie: StateTrie,
+) -> Outcome<Executed> {
+    match (result, outcome) {
+        (Ok(executed), Some(outcome)) => Ok(Ok(Executed::new(executed, outcome, trie))),
+        (Ok(_), None) => Err(ExecutorError::Execution("the state root was not computed".into())),
+        (Err(error), _) if error.is_invalid_block() => Ok(Err(ExecutorRefusal::Invalid(error.to_string()))),
+        (Err(error), _) => Err(ExecutorError::Execution(error.to_string())),
+    }
+}
+
+fn decode(stored: &StoredTransaction) -> Result<Arc<RecoveredTx>, ExecutorError> {
+    RecoveredTx::decode_with_sender(&stored.raw, stored.sender)
+        .map(Arc::new)
+        .map_err(|error| ExecutorError::Head(format!("stored transaction {}: {error}", stored.hash)))
+}
+
+fn load_block(reader: &L2Reader, hash: B256) -> Result<Block, ExecutorError> {
+    let missing = || ExecutorError::Head(format!("block {hash} is not in the database"));
+    let header: Header = reader.header(&hash)?.ok_or_else(missing)?;
+    let body = reader.body(&hash)?.ok_or_else(missing)?;
+    let transactions = body.iter().map(decode).collect::<Result<_, _>>()?;
+    Ok(Block { header: alloy_consensus::Sealable::seal_unchecked(header, hash), transactions })
+}
+
+fn snapshot(reader: &L2Reader, block: B256) -> Result<SnapshotDb, ExecutorError> {
+    Ok(SnapshotDb(reader.state_at(&block)?))
+}
+
+/// A snapshot of the state as execution reads it.
+#[derive(Debug, Clone)]
+pub struct SnapshotDb(StateSnapshot);
+
+/// The state could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SnapshotError(#[from] L2Error);
+
+impl DBErrorMarker for SnapshotError {}
+
+impl Database for SnapshotDb {
+    type Error = SnapshotError;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, SnapshotError> {
+        Ok(self.0.account(&address)?.map(|account| AccountInfo {
+            nonce: account.nonce,
+            balance: account.balance,
+            code_hash: account.code_hash,
+            ..AccountInfo::default().without_code()
+        }))
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, SnapshotError> {
+        if hash == KECCAK256_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        Ok(Bytecode::new_raw(code_of(&self.0, hash)?))
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, SnapshotError> {
+        Ok(self.0.storage(&address, &slot)?)
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256, SnapshotError> {
+        Ok(self.0.block_hash(number)?.unwrap_or_default())
+    }
+}
+
+impl AccountReader for SnapshotDb {
+    fn account(&self, address: Address) -> Result<AccountState, AccountReadError> {
+        let read = |error: L2Error| AccountReadError { address, reason: error.to_string() };
+        let Some(account) = self.0.account(&address).map_err(read)? else { return Ok(AccountState::default()) };
+        let code = match account.code_hash {
+            KECCAK256_EMPTY => Bytes::new(),
+            hash => code_of(&self.0, hash).map_err(read)?,
+        };
+        Ok(AccountState { nonce: account.nonce, balance: account.balance, code: code_kind(&code) })
+    }
+}
+
+/// Code that an account names is there, or the database is damaged.
+fn code_of(state: &StateSnapshot, hash: B256) -> Result<Bytes, L2Error> {
+    state.code(&hash)?.ok_or_else(|| L2Error::Damaged { what: format!("code {hash} is missing") })
+}
+
+/// The database as a source of tries, code and headers.
+#[derive(Debug, Clone)]
+pub struct TrieSource(pub L2Reader);
+
+impl NodeSource for TrieSource {
+    type Error = SnapshotError;
+
+    fn node(&self, hash: &B256) -> Result<Option<Bytes>, SnapshotError> {
+        self.0.node(hash).map_err(|error| SnapshotError(error.into()))
+    }
+}
+
+impl StateSource for TrieSource {
+    fn code(&self, hash: &B256) -> Result<Option<Bytes>, SnapshotError> {
+        Ok(self.0.code(hash)?)
+    }
+
+    fn header(&self, hash: &B256) -> Result<Option<Header>, SnapshotError> {
+        Ok(self.0.header(hash)?)
+    }
+}
+
+/// A block without parent and without execution, as the store takes it.
+pub fn genesis_commit(block: &Block, state: StateChanges, nodes: Changes) -> BlockCommit {
+    BlockCommit {
+        hash: block.hash(),
+        header: block.header.inner().clone(),
+        transactions: Vec::new(),
+        receipts: Vec::new(),
+        state,
+        nodes,
+    }
+}

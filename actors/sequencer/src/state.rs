@@ -1,0 +1,94 @@
+//! What the sequencer knows: settings, neighbours, and how to plan the next block.
+
+use duskevm_evm::ChainSpec;
+use duskevm_messages::{
+    executor::{Build, HeadsFeed, Import, Insert},
+    l1::{L1HeadsFeed, ViewBlockByHash, ViewBlockByNumber},
+    txpool::{Best, Invalid},
+};
+use duskevm_rollup::RollupConfig;
+use duskevm_supervision::Port;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// What does not change while the sequencer runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The rollup.
+    pub rollup: Arc<RollupConfig>,
+    /// Its execution rules.
+    pub spec: Arc<ChainSpec>,
+    /// The journal file of sealed blocks.
+    pub journal: PathBuf,
+    /// How long pool transactions are taken into a block.
+    pub time_budget: Duration,
+    /// Pool transactions to ask for per block.
+    pub max_transactions: usize,
+    /// L1 blocks that an origin must be below the L1 head.
+    pub confirmations: u64,
+}
+
+/// The neighbours.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each is named like its message")]
+pub struct Ports {
+    pub build: Port<Build>,
+    pub insert: Port<Insert>,
+    pub import: Port<Import>,
+    pub best: Port<Best>,
+    pub invalid: Port<Invalid>,
+    pub l1_by_hash: Port<ViewBlockByHash>,
+    pub l1_by_number: Port<ViewBlockByNumber>,
+    /// Heads of the L2 chain.
+    pub heads: HeadsFeed,
+    /// Heads of L1.
+    pub l1_heads: L1HeadsFeed,
+}
+
+/// A pause that grows from one failure to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    next: Duration,
+}
+
+impl Pause {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+    /// From here on it is worth a line in the log.
+    pub(crate) const LOUD: Duration = Duration::from_millis(500);
+
+    pub(crate) const fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    pub(crate) fn take(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        pause
+    }
+
+    pub(crate) const fn reset(&mut self) {
+        self.next = Self::FIRST;
+    }
+}
+
+/// How long before its timestamp the building of a block starts: as long as the last ones took, so that it is announced at its
+/// time, but never so early that it could not take what arrives in the second half of its slot.
+pub(crate) fn lead(build_cost: Duration, block_time: Duration) -> Duration {
+    build_cost.min(block_time / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_cap_and_start_again() {
+        let mut pause = Pause::new();
+        let taken: Vec<_> = (0..12).map(|_| pause.take()).collect();
+        assert_eq!(taken[0], Duration::from_millis(5));
+        assert_eq!(taken[1], Duration::from_millis(10));
+        assert_eq!(taken[11], Duration::from_secs(1));
+        pause.reset();
+        assert_eq!(pause.take(), Duration::from_millis(5));
+    }
+}

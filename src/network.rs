@@ -1,0 +1,386 @@
+//! The network that a node belongs to: made once, kept as files in the data folder, read from there ever after.
+
+use crate::config::{Config, NetworkName};
+use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable};
+use alloy_primitives::{B256, KECCAK256_EMPTY, U256, keccak256};
+use duskevm_dusk_l1::{
+    genesis::{Genesis as L1Genesis, GenesisAccount as L1Account, GenesisStake},
+    keys::Signer,
+};
+use duskevm_evm::{Block, ChainSpec, Eip1559Constants, header::MESSAGE_PASSER};
+use duskevm_genesis::{
+    BlockRef, Fork, ForkTimes, GenesisAnchor, L2Genesis, LOCAL_CONTRACTS, NetworkSpec, WithdrawalsRoot,
+};
+use duskevm_l1_view::{DuskBlock, ViewBlock, ViewConfig, project};
+use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig};
+use duskevm_trie::{AccountDelta, AccountInfo, Changes, EMPTY_ROOT_HASH, StateChanges, StateTrie, Witness};
+use serde_json::value::RawValue;
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const L2_GENESIS_FILE: &str = "genesis.json";
+const ROLLUP_FILE: &str = "rollup.json";
+const L1_GENESIS_FILE: &str = "l1-genesis.json";
+
+/// Stake of the producer of a local L1, in lux: a million DUSK.
+const LOCAL_STAKE: u64 = 1_000_000_000_000_000;
+/// Balance of the producer's and the faucet's account, in lux.
+const LOCAL_BALANCE: u64 = 1_000_000_000_000_000;
+
+/// Why a network cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A file is missing or cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The L2 side makes no sense.
+    #[error(transparent)]
+    L2(#[from] duskevm_genesis::GenesisError),
+    /// The fork times make no sense.
+    #[error(transparent)]
+    Forks(#[from] duskevm_evm::ForkTimesError),
+    /// The L1 side makes no sense.
+    #[error("{L1_GENESIS_FILE}: {0}")]
+    L1(String),
+    /// The genesis block computed from the files is not the one that they name.
+    #[error("{what} hashes to {computed}, but rollup.json says {named}: these files do not belong together")]
+    Anchor {
+        /// Which block.
+        what: &'static str,
+        /// As computed.
+        computed: B256,
+        /// As named.
+        named: B256,
+    },
+    /// The funded accounts cannot be derived.
+    #[error(transparent)]
+    Accounts(#[from] crate::cli::AccountError),
+    /// A public network of which not everything is published.
+    #[error("network {0} needs its published genesis files: set network.genesis to the folder that holds them")]
+    NeedsFiles(&'static str),
+}
+
+/// A network, complete.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Execution rules of L2.
+    pub spec: Arc<ChainSpec>,
+    /// The rollup.
+    pub rollup: Arc<RollupConfig>,
+    /// The rollup as other programs read it.
+    pub rollup_json: Arc<RawValue>,
+    /// Block 0 of L2.
+    pub genesis_block: Block,
+    /// Its state.
+    pub genesis_state: StateChanges,
+    /// Its tries.
+    pub genesis_nodes: Changes,
+    /// The embedded L1.
+    pub l1: L1Genesis,
+    /// How L1 is shown to L2.
+    pub view: ViewConfig,
+}
+
+/// The key of a local L1's only producer. Public knowledge, like the mnemonic of the local L2.
+pub fn local_producer() -> Signer {
+    Signer::from_seed(b"duskevm local producer")
+}
+
+/// The texts of a network's files.
+#[derive(Debug, Clone)]
+pub struct NetworkFiles {
+    /// `genesis.json`: L2 in the form of geth.
+    pub l2: String,
+    /// `rollup.json`: the rollup configuration in the form of op-node.
+    pub rollup: String,
+    /// `l1-genesis.json`: the embedded L1.
+    pub l1: String,
+}
+
+impl NetworkFiles {
+    /// Makes a local network as the configuration describes it, beginning at `now` (seconds): its first block is due at once.
+    ///
+    /// # Errors
+    /// If the settings make no sense together.
+    pub fn local(config: &Config, now: u64) -> Result<Self, NetworkError> {
+        let producer = local_producer().id();
+        let timestamp = now.saturating_sub(config.l2.block_time);
+        let l1 = L1Genesis {
+            chain_id: NetworkSpec::LOCAL_L1_CHAIN_ID as u8,
+            timestamp,
+            block_time: config.l1.block_time,
+            block_gas_limit: 3_000_000_000,
+            treasury: producer,
+            accounts: vec![L1Account { key: producer, balance: LOCAL_BALANCE }],
+            stakes: vec![GenesisStake { key: producer, amount: LOCAL_STAKE, eligibility: 0 }],
+        };
+        l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
+
+        let mut spec = NetworkSpec::local(timestamp)?;
+        spec.rollup.l2_chain_id = config.l2.chain_id;
+        spec.rollup.block_time = config.l2.block_time;
+        spec.rollup.system_config.gas_limit = config.l2.gas_limit;
+        spec.rollup.forks = fork_times(config)?;
+        let balance = U256::from(config.genesis.balance) * U256::from(10u64.pow(18));
+        let accounts = crate::cli::dev_accounts(&config.keys.mnemonic, config.genesis.accounts)?;
+        spec.funded = accounts.iter().map(|account| (account.address, balance)).collect();
+        let genesis = L2Genesis::build(&spec)?;
+        let block = first_block(&genesis).block;
+        let origin = view_genesis(&view_config(&l1), &l1)?;
+        let anchor = GenesisAnchor {
+            l1: BlockRef { hash: origin.hash(), number: 0 },
+            l2: BlockRef { hash: block.hash(), number: 0 },
+        };
+        let l1_text = serde_json::to_string_pretty(&l1).map_err(|error| NetworkError::L1(error.to_string()))?;
+        Ok(Self { l2: genesis.to_geth_genesis_json()?, rollup: genesis.rollup.to_rollup_json(&anchor)?, l1: l1_text })
+    }
+
+    /// Reads the files of a folder.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn read(folder: &Path) -> Result<Self, NetworkError> {
+        let read = |name: &'static str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).map_err(|source| NetworkError::File { path, source })
+        };
+        Ok(Self { l2: read(L2_GENESIS_FILE)?, rollup: read(ROLLUP_FILE)?, l1: read(L1_GENESIS_FILE)? })
+    }
+
+    /// Writes them into a folder, each whole or not at all. The rollup file comes last: where it is, the others are.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn write(&self, folder: &Path) -> Result<(), NetworkError> {
+        fs::create_dir_all(folder).map_err(|source| NetworkError::File { path: folder.to_owned(), source })?;
+        for (name, text) in [(L2_GENESIS_FILE, &self.l2), (L1_GENESIS_FILE, &self.l1), (ROLLUP_FILE, &self.rollup)] {
+            let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
+            let write = || {
+                fs::write(&temporary, text)?;
+                fs::File::open(&temporary)?.sync_all()?;
+                fs::rename(&temporary, &path)?;
+                fs::File::open(folder)?.sync_all()
+            };
+            write().map_err(|source| NetworkError::File { path: path.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Computes the first blocks and checks that the files belong together.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn load(&self) -> Result<Network, NetworkError> {
+        let (genesis, anchor) = L2Genesis::from_json(&self.l2, &self.rollup)?;
+        let l1: L1Genesis = serde_json::from_str(&self.l1).map_err(|error| NetworkError::L1(error.to_string()))?;
+        l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
+        let view = view_config(&l1);
+        let origin = view_genesis(&view, &l1)?;
+        let FirstBlock { block, state, nodes } = first_block(&genesis);
+        for (what, computed, named) in
+            [("the L1 view's genesis block", origin.hash(), anchor.l1.hash), ("the L2 genesis block", block.hash(), anchor.l2.hash)]
+        {
+            if computed != named {
+                return Err(NetworkError::Anchor { what, computed, named });
+            }
+        }
+        let params = &genesis.rollup;
+        let forks = execution_forks(&params.forks);
+        let constants = Eip1559Constants {
+            elasticity: params.eip1559.elasticity.into(),
+            denominator: params.eip1559.denominator.into(),
+            canyon_denominator: params.eip1559.denominator_canyon.into(),
+        };
+        let system = &params.system_config;
+        let rollup = RollupConfig {
+            genesis: RollupGenesis {
+                l1: BlockId { hash: anchor.l1.hash, number: anchor.l1.number },
+                l2: BlockId { hash: anchor.l2.hash, number: anchor.l2.number },
+                l2_time: params.l2_time,
+                system_config: SystemConfig {
+                    batcher_address: system.batcher,
+                    overhead: system.overhead,
+                    scalar: system.scalar,
+                    gas_limit: system.gas_limit,
+                    eip1559_params: system.eip1559_params,
+                    operator_fee_scalar: system.operator_fee_scalar,
+                    operator_fee_constant: system.operator_fee_constant,
+                    min_base_fee: system.min_base_fee,
+                    da_footprint_gas_scalar: system.da_footprint_gas_scalar,
+                },
+            },
+            block_time: params.block_time,
+            max_sequencer_drift: params.max_sequencer_drift,
+            seq_window_size: params.seq_window_size,
+            l1_chain_id: params.l1_chain_id,
+            l2_chain_id: params.l2_chain_id,
+            forks,
+            delta_time: params.forks.time(Fork::Delta),
+            batch_inbox_address: params.addresses.batch_inbox,
+            deposit_contract_address: params.addresses.portal,
+            l1_system_config_address: params.addresses.system_config,
+            eip1559: (constants.elasticity, constants.denominator, constants.canyon_denominator),
+        };
+        Ok(Network {
+            spec: Arc::new(ChainSpec::new(params.l2_chain_id, forks, constants)?),
+            rollup: Arc::new(rollup),
+            rollup_json: RawValue::from_string(self.rollup.clone()).map_err(|error| NetworkError::L1(error.to_string()))?.into(),
+            genesis_block: block,
+            genesis_state: state,
+            genesis_nodes: nodes,
+            l1,
+            view,
+        })
+    }
+}
+
+impl Network {
+    /// The network of a data folder: the one that it was made for, or, if it is fresh, the configured one, which is then written
+    /// into it.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn open(config: &Config, data: &Path, now: u64) -> Result<Self, NetworkError> {
+        let kept = data.join("network");
+        if kept.join(ROLLUP_FILE).exists() {
+            return NetworkFiles::read(&kept)?.load();
+        }
+        let files = match (&config.network.genesis, config.network.name) {
+            (Some(folder), _) => NetworkFiles::read(folder)?,
+            (None, NetworkName::Local) => NetworkFiles::local(config, now)?,
+            (None, NetworkName::Devnet) => return Err(NetworkError::NeedsFiles("devnet")),
+            (None, NetworkName::Testnet) => return Err(NetworkError::NeedsFiles("testnet")),
+            (None, NetworkName::Mainnet) => return Err(NetworkError::NeedsFiles("mainnet")),
+        };
+        let network = files.load()?;
+        files.write(&kept)?;
+        Ok(network)
+    }
+}
+
+fn fork_times(config: &Config) -> Result<ForkTimes, NetworkError> {
+    let forks = &config.forks;
+    let times = [
+        (Fork::Regolith, forks.regolith),
+        (Fork::Canyon, forks.canyon),
+        (Fork::Delta, forks.delta),
+        (Fork::Ecotone, forks.ecotone),
+        (Fork::Fjord, forks.fjord),
+        (Fork::Granite, forks.granite),
+        (Fork::Holocene, forks.holocene),
+        (Fork::Isthmus, forks.isthmus),
+        (Fork::Jovian, forks.jovian),
+    ];
+    Ok(ForkTimes::new(times.into_iter().filter_map(|(fork, time)| Some((fork, time.0?))))?)
+}
+
+fn execution_forks(forks: &ForkTimes) -> duskevm_evm::ForkTimes {
+    duskevm_evm::ForkTimes {
+        regolith: forks.time(Fork::Regolith),
+        canyon: forks.time(Fork::Canyon),
+        ecotone: forks.time(Fork::Ecotone),
+        fjord: forks.time(Fork::Fjord),
+        granite: forks.time(Fork::Granite),
+        holocene: forks.time(Fork::Holocene),
+        isthmus: forks.time(Fork::Isthmus),
+        jovian: forks.time(Fork::Jovian),
+    }
+}
+
+fn view_config(l1: &L1Genesis) -> ViewConfig {
+    ViewConfig {
+        chain_id: l1.chain_id.into(),
+        emitters: BTreeSet::from([LOCAL_CONTRACTS.portal, LOCAL_CONTRACTS.system_config]),
+        inbox: Some(LOCAL_CONTRACTS.batch_inbox),
+    }
+}
+
+fn view_genesis(view: &ViewConfig, l1: &L1Genesis) -> Result<ViewBlock, NetworkError> {
+    let block = l1.block();
+    let header = block.header();
+    let dusk = DuskBlock {
+        height: 0,
+        timestamp: header.timestamp,
+        hash: header.hash.into(),
+        prev_hash: header.prev_block_hash.into(),
+        seed: *header.seed.inner(),
+        txs: Vec::new(),
+    };
+    project(view, None, &dusk).map_err(|error| NetworkError::L1(error.to_string()))
+}
+
+struct FirstBlock {
+    block: Block,
+    state: StateChanges,
+    nodes: Changes,
+}
+
+/// Block 0 with its state.
+fn first_block(genesis: &L2Genesis) -> FirstBlock {
+    let mut state = StateChanges::default();
+    for (address, account) in &genesis.alloc {
+        let code_hash = match &account.code {
+            Some(code) if !code.is_empty() => {
+                let hash = keccak256(code);
+                state.codes.push((hash, code.clone()));
+                hash
+            }
+            _ => KECCAK256_EMPTY,
+        };
+        let info = AccountInfo { nonce: account.nonce, balance: account.balance, code_hash };
+        let slots = account.storage.iter().filter(|(_, value)| !value.is_zero());
+        let slots = slots.map(|(slot, value)| ((*slot).into(), (*value).into()));
+        state.accounts.push(AccountDelta::new(*address, Some(info), false, slots));
+    }
+    state.codes.sort_unstable_by_key(|(hash, _)| *hash);
+    state.codes.dedup_by_key(|(hash, _)| *hash);
+
+    let mut trie = StateTrie::stateless(EMPTY_ROOT_HASH);
+    let no_nodes = Witness::default();
+    let root_and_passer = trie.apply(&no_nodes, &state.hashed()).and_then(|outcome| {
+        let passer = trie.account(&no_nodes, &keccak256(MESSAGE_PASSER))?;
+        Ok((outcome.root, passer.map_or(EMPTY_ROOT_HASH, |account| account.storage_root), outcome.changes))
+    });
+    let (state_root, passer_root, nodes) = match root_and_passer {
+        Ok(roots) => roots,
+        // A trie built from nothing needs no node that it does not hold.
+        Err(error) => unreachable!("{error}"),
+    };
+    let head = &genesis.header;
+    let header = Header {
+        parent_hash: head.parent_hash,
+        ommers_hash: EMPTY_OMMER_ROOT_HASH,
+        beneficiary: head.beneficiary,
+        state_root,
+        transactions_root: EMPTY_ROOT_HASH,
+        receipts_root: EMPTY_ROOT_HASH,
+        difficulty: head.difficulty,
+        number: head.number,
+        gas_limit: head.gas_limit,
+        timestamp: head.timestamp,
+        extra_data: head.extra_data.clone(),
+        mix_hash: head.mix_hash,
+        nonce: head.nonce,
+        base_fee_per_gas: Some(head.base_fee),
+        withdrawals_root: match head.withdrawals_root {
+            WithdrawalsRoot::Absent => None,
+            WithdrawalsRoot::EmptyTrie => Some(EMPTY_ROOT_HASH),
+            WithdrawalsRoot::MessagePasserStorage => Some(passer_root),
+        },
+        blob_gas_used: head.blob_gas_used,
+        excess_blob_gas: head.excess_blob_gas,
+        parent_beacon_block_root: head.parent_beacon_block_root,
+        requests_hash: head.requests_hash,
+        ..Default::default()
+    };
+    FirstBlock { block: Block { header: header.seal_slow(), transactions: Vec::new() }, state, nodes }
+}

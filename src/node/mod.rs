@@ -1,0 +1,150 @@
+//! A running node: opens the data folder, starts the tree, and stays with it to the end.
+
+mod folder;
+mod offline;
+mod reader;
+mod status;
+mod wiring;
+
+use crate::{
+    cli::{DbReport, GenesisFiles, RunOptions},
+    config::Config,
+    network::{Network, NetworkError, NetworkFiles},
+};
+use duskevm_supervision::ExitReason;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Why a node cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A database of the data folder.
+    #[error("{0}")]
+    Open(#[from] duskevm_store::OpenError),
+    /// The L1 database.
+    #[error("{0}")]
+    L1(#[from] duskevm_store::l1::L1StoreError),
+    /// The L2 database.
+    #[error("{0}")]
+    L2(#[from] duskevm_store::l2::L2Error),
+    /// The data folder is in use.
+    #[error("{} is in use by another duskevm: stop that one, or choose another data.dir", .0.display())]
+    InUse(PathBuf),
+    /// The data folder cannot be used.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The combination of roles is not possible yet.
+    #[error("{0}")]
+    Roles(&'static str),
+    /// Threads cannot be had.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Runs a node until it is told to stop or gives up. Returns the exit code of the process.
+///
+/// # Errors
+/// If it cannot start: see [`NodeError`].
+pub fn run(config: Config, options: RunOptions) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("node")
+        .enable_all()
+        .build()
+        .map_err(NodeError::Runtime)?;
+    runtime.block_on(run_in(config, options))
+}
+
+async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
+    check_roles(&config)?;
+    let data = config.data_dir()?.to_owned();
+    let folder = folder::DataFolder::open(&data)?;
+    let network = Arc::new(Network::open(&config, &data, now())?);
+    let stores = folder.stores(&config, &network)?;
+    let (running, status) = wiring::start(&config, &network, &data, &stores, &options.metrics)?;
+    let bound = Duration::from_millis(config.supervision.shutdown_ms);
+
+    let reason = tokio::select! {
+        ready = running.supervisor.ready() => match ready {
+            Ok(()) => {
+                let endpoints = running.endpoints();
+                let _ = status.endpoints.set(serde_json::json!({
+                    "rpc": endpoints.rpc, "admin": endpoints.admin, "http": endpoints.http,
+                }));
+                (options.started)(&endpoints);
+                tokio::select! {
+                    reason = running.supervisor.wait() => reason,
+                    () = options.stop.requested() => running.supervisor.shutdown(bound).await,
+                }
+            }
+            Err(reason) => reason,
+        },
+        () = options.stop.requested() => running.supervisor.shutdown(bound).await,
+    };
+    match &reason {
+        ExitReason::Shutdown { .. } => tracing::info!("{reason}"),
+        _ => tracing::error!("{reason}"),
+    }
+    Ok(reason.exit_code())
+}
+
+/// What this version can run: every actor needs the ones that it stands on.
+fn check_roles(config: &Config) -> Result<(), NodeError> {
+    let on = &config.actors;
+    if on.sequencer && !(on.executor && on.l1) {
+        return Err(NodeError::Roles("actors.sequencer needs actors.executor and actors.l1: switch them on, or it off"));
+    }
+    if on.txpool && !on.executor {
+        return Err(NodeError::Roles("actors.txpool needs actors.executor: switch it on, or the pool off"));
+    }
+    if on.rpc && !on.executor {
+        return Err(NodeError::Roles("actors.rpc needs actors.executor: switch it on, or the RPC off"));
+    }
+    if on.l1 && !on.consensus {
+        return Err(NodeError::Roles(
+            "actors.l1 follows the embedded L1, which actors.consensus runs: switch it on, or actors.l1 off",
+        ));
+    }
+    Ok(())
+}
+
+/// The files of a new network.
+///
+/// # Errors
+/// If the settings make no sense together.
+pub fn genesis(config: &Config) -> anyhow::Result<GenesisFiles> {
+    let NetworkFiles { l2, rollup, l1 } = NetworkFiles::local(config, now())?;
+    Ok(GenesisFiles { l2, rollup, l1 })
+}
+
+/// Looks at a data folder without changing it: can everything be opened, and does it fit together?
+///
+/// # Errors
+/// If the folder is no data folder or is in use.
+pub fn db_check(config: &Config) -> anyhow::Result<DbReport> {
+    offline::check(config)
+}
+
+/// Executes every L2 block again from the genesis state and computes every root from scratch. `progress` is told blocks done and
+/// blocks in all.
+///
+/// # Errors
+/// If the folder is no data folder or is in use.
+pub fn db_verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Result<DbReport> {
+    offline::verify(config, progress)
+}

@@ -1,0 +1,215 @@
+//! How the node is doing, for operators: one screen, readiness with reasons, and the doors to the supervisor.
+
+use crate::network::Network;
+use alloy_primitives::B256;
+use duskevm_http::{Readiness, ReadyReport};
+use duskevm_messages::{
+    executor::HeadsFeed,
+    l1::{L1BlockRef, L1HeadsFeed},
+    txpool::GetStatus,
+};
+use duskevm_rpc::{
+    AdminBackend,
+    node::{L1Ref, L1Status, NodeView, SyncProgress},
+};
+use duskevm_supervision::{ActorState, ActorStatus, Cause, Fault, InjectError, Port, Supervisor};
+use futures::{FutureExt, future::BoxFuture};
+use serde_json::{Map, Value, json};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How long the pool is asked for its figures before they are left out.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// L2 heads older than this many block times count as standing still.
+const LATE_BLOCKS: u64 = 5;
+
+/// What the parts of the node that face operators know of the rest.
+pub(super) struct NodeStatus {
+    pub(super) network: Arc<Network>,
+    pub(super) heads: HeadsFeed,
+    pub(super) l1_heads: L1HeadsFeed,
+    pub(super) pool: Port<GetStatus>,
+    /// Does this node make blocks, so that heads must move?
+    pub(super) sequencing: bool,
+    pub(super) started: Instant,
+    /// Known once the tree runs.
+    pub(super) supervisor: OnceLock<Supervisor>,
+    pub(super) endpoints: OnceLock<Value>,
+}
+
+impl std::fmt::Debug for NodeStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeStatus").field("sequencing", &self.sequencing).finish_non_exhaustive()
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+const fn l1_ref(block: &L1BlockRef) -> L1Ref {
+    L1Ref { hash: block.hash, number: block.number, parent_hash: block.parent_hash, timestamp: block.timestamp }
+}
+
+impl NodeStatus {
+    fn supervisor(&self) -> Option<&Supervisor> {
+        self.supervisor.get()
+    }
+
+    /// Heads of both layers as JSON.
+    fn heads_json(&self) -> Map<String, Value> {
+        let block = |number: u64, hash: B256| json!({ "number": number, "hash": hash });
+        let mut all = Map::new();
+        if let Some(heads) = self.heads.borrow().as_ref() {
+            all.insert("unsafe".into(), block(heads.latest.number(), heads.latest.hash()));
+            all.insert("safe".into(), block(heads.safe.number, heads.safe.hash));
+            all.insert("finalized".into(), block(heads.finalized.number, heads.finalized.hash));
+            all.insert("durable".into(), heads.durable.into());
+        }
+        if let Some(heads) = self.l1_heads.borrow().as_ref() {
+            all.insert("l1Tip".into(), block(heads.latest.number, heads.latest.hash));
+            all.insert("l1Final".into(), block(heads.finalized.number, heads.finalized.hash));
+        }
+        all
+    }
+
+    /// What keeps the node from doing its work; empty if nothing does.
+    fn obstacles(&self) -> Vec<String> {
+        let Some(supervisor) = self.supervisor() else { return vec!["the node is starting".into()] };
+        let mut seen = Vec::new();
+        if let Some(down) = supervisor.actors().iter().find(|actor| !is_at_work(&actor.state)) {
+            seen.push(format!("{} is {}", down.name, state_text(&down.state)));
+        }
+        if self.sequencing {
+            match self.heads.borrow().as_ref() {
+                None => seen.push("no L2 head yet".into()),
+                Some(heads) => {
+                    let age = now().saturating_sub(heads.latest.header.timestamp);
+                    if age > LATE_BLOCKS * self.network.rollup.block_time {
+                        seen.push(format!("unsafe head {} stands still for {age} s", heads.latest.number()));
+                    }
+                }
+            }
+        }
+        if !seen.is_empty() {
+            seen.extend(supervisor.why().iter().map(ToString::to_string));
+        }
+        seen
+    }
+}
+
+const fn is_at_work(state: &ActorState) -> bool {
+    matches!(state, ActorState::Running | ActorState::Degraded { .. } | ActorState::Stopped)
+}
+
+fn state_text(state: &ActorState) -> String {
+    match state {
+        ActorState::Starting => "starting".into(),
+        ActorState::Running => "running".into(),
+        ActorState::Degraded { why } => format!("degraded: {why}"),
+        ActorState::Restarting { attempt } => format!("restarting (attempt {attempt})"),
+        ActorState::Stopping => "stopping".into(),
+        ActorState::Stopped => "stopped".into(),
+    }
+}
+
+impl Readiness for NodeStatus {
+    fn ready(&self) -> ReadyReport {
+        let causes = self.obstacles();
+        let mut report = if causes.is_empty() { ReadyReport::ready() } else { ReadyReport::not_ready(causes) };
+        report.details.insert("heads".into(), Value::Object(self.heads_json()));
+        report
+    }
+}
+
+impl NodeView for NodeStatus {
+    fn l1(&self) -> L1Status {
+        self.l1_heads.borrow().as_ref().map_or_else(L1Status::default, |heads| {
+            let (latest, safe, finalized) = (l1_ref(&heads.latest), l1_ref(&heads.safe), l1_ref(&heads.finalized));
+            L1Status {
+                current_l1: latest,
+                current_l1_finalized: finalized,
+                head_l1: latest,
+                safe_l1: safe,
+                finalized_l1: finalized,
+            }
+        })
+    }
+
+    fn peers(&self) -> u64 {
+        0
+    }
+
+    fn syncing(&self) -> Option<SyncProgress> {
+        None
+    }
+}
+
+impl AdminBackend for NodeStatus {
+    fn actors(&self) -> Vec<ActorStatus> {
+        self.supervisor().map(Supervisor::actors).unwrap_or_default()
+    }
+
+    fn why(&self) -> Vec<Cause> {
+        self.supervisor().map(Supervisor::why).unwrap_or_default()
+    }
+
+    fn inject(&self, name: &str, fault: Fault) -> Result<(), InjectError> {
+        match self.supervisor() {
+            Some(supervisor) => supervisor.inject(name, fault),
+            None => Err(InjectError::Unknown { name: name.into(), known: Vec::new() }),
+        }
+    }
+
+    fn status(&self) -> BoxFuture<'static, Value> {
+        let causes = self.obstacles();
+        let actors: Vec<Value> = self
+            .actors()
+            .iter()
+            .map(|actor| {
+                json!({
+                    "name": &*actor.name,
+                    "state": state_text(&actor.state),
+                    "restarts": actor.restarts,
+                    "lastCause": actor.last_cause.as_ref().map(ToString::to_string),
+                    "mailbox": actor.mailbox_depth,
+                    "done": actor.lease.done.as_ref().map(|(what, _)| what.clone()),
+                    "waiting": actor.lease.waiting_for.as_ref().map(|(what, _)| what.clone()),
+                })
+            })
+            .collect();
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "chainId": self.network.rollup.l2_chain_id,
+            "uptimeSeconds": self.started.elapsed().as_secs(),
+            "ready": causes.is_empty(),
+            "causes": causes,
+            "heads": self.heads_json(),
+            "peers": 0,
+            "actors": actors,
+        });
+        let pool = self.pool.clone();
+        async move {
+            // A pool that is down does not take the rest of the screen with it.
+            if let Ok(pool) = pool.ask_within(GetStatus, PATIENCE).await {
+                status["pool"] = json!({ "pending": pool.pending, "queued": pool.queued });
+            }
+            status
+        }
+        .boxed()
+    }
+
+    fn node_info(&self) -> Value {
+        json!({
+            "name": "duskevm",
+            "version": env!("CARGO_PKG_VERSION"),
+            "l1ChainId": self.network.rollup.l1_chain_id,
+            "l2ChainId": self.network.rollup.l2_chain_id,
+            "l2Genesis": self.network.rollup.genesis.l2.hash,
+            "endpoints": self.endpoints.get().cloned().unwrap_or(Value::Null),
+        })
+    }
+}

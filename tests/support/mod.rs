@@ -1,0 +1,342 @@
+//! What the whole-node tests share: a node in its own process, a client, and a load whose every answer is remembered.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_signer::SignerSync;
+use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner};
+use jsonrpsee::{
+    core::client::ClientT,
+    http_client::{HttpClient, HttpClientBuilder},
+    rpc_params,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub const CHAIN_ID: u64 = 31310;
+pub const MNEMONIC: &str = "test test test test test test test test test test test junk";
+
+/// Three ports that were free a moment ago. Restarts of the same node use them again.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    pub rpc: u16,
+    pub admin: u16,
+    pub http: u16,
+}
+
+impl Ports {
+    pub fn free() -> Self {
+        let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let port = |i: usize| listeners[i].local_addr().unwrap().port();
+        Self { rpc: port(0), admin: port(1), http: port(2) }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    child: Child,
+    pub ports: Ports,
+    pub data: PathBuf,
+    pub log: PathBuf,
+}
+
+impl Node {
+    /// Starts `duskevm dev` on a data folder and waits until it answers.
+    pub fn start(data: &Path, ports: Ports) -> Self {
+        Self::start_with(data, ports, &[])
+    }
+
+    pub fn start_with(data: &Path, ports: Ports, extra: &[&str]) -> Self {
+        let log = data.with_extension("log");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_duskevm"))
+            .args(["dev", "--no-banner", "--block-time", "1", "--l1-block-time", "2"])
+            .args(["--port", &ports.rpc.to_string(), "--admin-port", &ports.admin.to_string()])
+            .args(["--metrics-port", &ports.http.to_string(), "--data-dir"])
+            .arg(data)
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let mut node = Self { child, ports, data: data.to_owned(), log };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(("127.0.0.1", ports.rpc)).is_err() {
+            if let Some(status) = node.child.try_wait().unwrap() {
+                panic!("the node ended with {status}: {}", node.log_tail());
+            }
+            assert!(Instant::now() < deadline, "the node did not come up: {}", node.log_tail());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        node
+    }
+
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    pub fn rpc(&self) -> HttpClient {
+        client(self.ports.rpc)
+    }
+
+    pub fn admin(&self) -> HttpClient {
+        client(self.ports.admin)
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// An ordered stop by SIGTERM.
+    pub fn stop(mut self) -> ExitStatus {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the node does not stop: {}", self.log_tail());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn client(port: u16) -> HttpClient {
+    HttpClientBuilder::default()
+        .request_timeout(Duration::from_secs(20))
+        .max_response_size(64 << 20)
+        .build(format!("http://127.0.0.1:{port}"))
+        .unwrap()
+}
+
+pub async fn call(client: &HttpClient, method: &str, params: Vec<Value>) -> Result<Value, jsonrpsee::core::ClientError> {
+    let mut list = rpc_params![];
+    for param in params {
+        list.insert(param).unwrap();
+    }
+    client.request(method, list).await
+}
+
+pub fn quantity(value: &Value) -> u64 {
+    u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+}
+
+pub async fn head(client: &HttpClient) -> u64 {
+    quantity(&call(client, "eth_blockNumber", vec![]).await.unwrap())
+}
+
+/// Waits until the chain has grown by `blocks`; panics with the node's own reasons if it does not.
+pub async fn grow(node: &Node, blocks: u64, within: Duration) {
+    let (rpc, deadline) = (node.rpc(), Instant::now() + within);
+    let mut goal = None;
+    loop {
+        if let Ok(value) = call(&rpc, "eth_blockNumber", vec![]).await {
+            let number = quantity(&value);
+            if number >= *goal.get_or_insert(number + blocks) {
+                return;
+            }
+        }
+        if Instant::now() > deadline {
+            let why = call(&node.admin(), "admin_why", vec![]).await;
+            panic!("no {blocks} blocks within {within:?}: {why:?}\n{}", node.log_tail());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The funded accounts of the local network.
+pub fn accounts(count: u32) -> Vec<PrivateKeySigner> {
+    let parent = MnemonicBuilder::from_phrase(MNEMONIC).build_parent_key().unwrap();
+    (0..count).map(|index| parent.child(index).unwrap().signer()).collect()
+}
+
+pub fn transfer(signer: &PrivateKeySigner, nonce: u64, to: Address, wei: u64) -> (B256, Bytes) {
+    let tx = TxEip1559 {
+        chain_id: CHAIN_ID,
+        nonce,
+        gas_limit: 21_000,
+        max_fee_per_gas: 20_000_000_000,
+        max_priority_fee_per_gas: 1_000_000,
+        to: TxKind::Call(to),
+        value: U256::from(wei),
+        ..Default::default()
+    };
+    let signature = signer.sign_hash_sync(&tx.signature_hash()).unwrap();
+    let signed = tx.into_signed(signature);
+    let encoded: Bytes = alloy_consensus::TxEnvelope::from(signed).encoded_2718().into();
+    (keccak256(&encoded), encoded)
+}
+
+/// A load of transfers at a fixed rate that does not wait for answers, and insists on each of them.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<Vec<B256>>>,
+    sent: Arc<AtomicU64>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    /// Starts one sender per account, together `per_second` transactions per second.
+    pub fn start(port: u16, senders: Vec<PrivateKeySigner>, per_second: f64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let sent = Arc::new(AtomicU64::new(0));
+        let pause = Duration::from_secs_f64(senders.len() as f64 / per_second);
+        let tasks = senders
+            .into_iter()
+            .map(|signer| {
+                let (stop, acknowledged, sent) = (stop.clone(), acknowledged.clone(), sent.clone());
+                tokio::spawn(async move {
+                    let client = client(port);
+                    let mut next = tokio::time::Instant::now();
+                    let mut nonce = start_nonce(&client, signer.address(), &stop).await;
+                    while !stop.load(Ordering::Relaxed) {
+                        tokio::time::sleep_until(next).await;
+                        next += pause;
+                        let to = Address::from_word(keccak256([signer.address().as_slice(), &nonce.to_be_bytes()].concat()));
+                        let (hash, raw) = transfer(&signer, nonce, to, 1_000);
+                        sent.fetch_add(1, Ordering::Relaxed);
+                        if submit(&client, hash, &raw, &stop).await {
+                            acknowledged.lock().unwrap().push(hash);
+                            nonce += 1;
+                        }
+                    }
+                })
+            })
+            .collect();
+        Self { stop, acknowledged, sent, tasks }
+    }
+
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Ends the load and returns the hashes that the node acknowledged.
+    pub async fn finish(self) -> Vec<B256> {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        std::mem::take(&mut *self.acknowledged.lock().unwrap())
+    }
+}
+
+async fn start_nonce(client: &HttpClient, address: Address, stop: &AtomicBool) -> u64 {
+    loop {
+        if let Ok(value) = call(client, "eth_getTransactionCount", vec![json!(address), json!("pending")]).await {
+            return quantity(&value);
+        }
+        assert!(!stop.load(Ordering::Relaxed), "the node never answered");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Sends until the node says that it has the transaction; `false` if the load was stopped before.
+async fn submit(client: &HttpClient, hash: B256, raw: &Bytes, stop: &AtomicBool) -> bool {
+    loop {
+        match call(client, "eth_sendRawTransaction", vec![json!(raw)]).await {
+            Ok(answer) => {
+                assert_eq!(answer, json!(hash), "a transaction has one hash");
+                return true;
+            }
+            Err(jsonrpsee::core::ClientError::Call(error)) => {
+                // It arrived before the answer was lost.
+                if error.message().contains("already known") || error.message().contains("nonce too low") {
+                    return true;
+                }
+            }
+            // The process is being started again.
+            Err(_) => {}
+        }
+        if stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Every acknowledged transaction is in exactly one block, and no transaction is in two. Returns the hashes of all blocks.
+pub async fn check_included(node: &Node, acknowledged: &[B256]) -> Vec<B256> {
+    let rpc = node.rpc();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut seen: HashMap<B256, u64> = HashMap::new();
+    let mut blocks = Vec::new();
+    loop {
+        let latest = head(&rpc).await;
+        while blocks.len() as u64 <= latest {
+            let number = blocks.len() as u64;
+            let block = call(&rpc, "eth_getBlockByNumber", vec![json!(format!("{number:#x}")), json!(false)]).await.unwrap();
+            for hash in block["transactions"].as_array().unwrap() {
+                let hash: B256 = serde_json::from_value(hash.clone()).unwrap();
+                if let Some(before) = seen.insert(hash, number) {
+                    panic!("transaction {hash} is in block {before} and in block {number}");
+                }
+            }
+            blocks.push(serde_json::from_value(block["hash"].clone()).unwrap());
+        }
+        let missing: Vec<&B256> = acknowledged.iter().filter(|hash| !seen.contains_key(*hash)).collect();
+        if missing.is_empty() {
+            return blocks;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{} of {} acknowledged transactions are in no block, the first is {}\n{}",
+            missing.len(),
+            acknowledged.len(),
+            missing[0],
+            node.log_tail()
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// `duskevm db verify` on the folder of a node that does not run.
+pub fn verify(data: &Path) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_duskevm")).args(["db", "verify", "--data-dir"]).arg(data).output().unwrap();
+    assert!(
+        output.status.success(),
+        "db verify: {}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The text of `/metrics`.
+pub fn metrics(ports: Ports) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", ports.http)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
