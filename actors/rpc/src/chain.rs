@@ -16,6 +16,12 @@ pub enum ReadError {
     /// It was there once and was pruned.
     #[error("{0} is not available: it was pruned (set `archive = true` to keep it)")]
     Pruned(String),
+    /// The block was taken out of the chain while its state was being read.
+    #[error("{0} is no longer part of the chain: ask again for the new head")]
+    Reorged(String),
+    /// The database is not open yet, or is being opened again.
+    #[error("the chain is being opened: try again in a moment")]
+    NotReady,
     /// The database failed.
     #[error("cannot read the chain: {0}")]
     Backend(String),
@@ -119,7 +125,10 @@ pub trait StateReader: Send + Sync {
 /// Reads of blocks and states. All methods may be called from any thread and may block for a disk read.
 pub trait ChainReader: Send + Sync {
     /// Where the chain stands. Cheap.
-    fn heads(&self) -> Heads;
+    ///
+    /// # Errors
+    /// [`ReadError::NotReady`] before the chain was opened for the first time.
+    fn heads(&self) -> Result<Heads, ReadError>;
     /// Hash of the canonical block with this number.
     ///
     /// # Errors
@@ -193,7 +202,10 @@ impl Chain {
     }
 
     /// Where the chain stands.
-    pub fn heads(&self) -> Heads {
+    ///
+    /// # Errors
+    /// [`ReadError::NotReady`] before the chain was opened for the first time.
+    pub fn heads(&self) -> Result<Heads, ReadError> {
         self.inner.reader.heads()
     }
 
@@ -202,7 +214,7 @@ impl Chain {
     /// # Errors
     /// If it cannot be read.
     pub fn canonical_hash(&self, number: u64) -> Result<Option<B256>, ReadError> {
-        let latest = self.heads().latest;
+        let latest = self.heads()?.latest;
         match number {
             n if n == latest.number => Ok(Some(latest.hash)),
             n if n > latest.number => Ok(None),
@@ -211,15 +223,18 @@ impl Chain {
     }
 
     /// Number that a tag stands for now. `pending` is the newest block: this node builds no block ahead of its time.
-    pub fn number_of(&self, tag: BlockNumberOrTag) -> u64 {
-        let heads = self.heads();
-        match tag {
+    ///
+    /// # Errors
+    /// As [`Self::heads`].
+    pub fn number_of(&self, tag: BlockNumberOrTag) -> Result<u64, ReadError> {
+        let heads = self.heads()?;
+        Ok(match tag {
             BlockNumberOrTag::Latest | BlockNumberOrTag::Pending => heads.latest.number,
             BlockNumberOrTag::Safe => heads.safe.number,
             BlockNumberOrTag::Finalized => heads.finalized.number,
             BlockNumberOrTag::Earliest => 0,
             BlockNumberOrTag::Number(number) => number,
-        }
+        })
     }
 
     /// Hash of the block that an id names; `None` if there is no such block.
@@ -229,7 +244,7 @@ impl Chain {
     pub fn hash_of(&self, id: BlockId) -> Result<Option<B256>, RpcError> {
         match id {
             BlockId::Number(tag) => {
-                let heads = self.heads();
+                let heads = self.heads()?;
                 Ok(match tag {
                     BlockNumberOrTag::Latest | BlockNumberOrTag::Pending => Some(heads.latest.hash),
                     BlockNumberOrTag::Safe => Some(heads.safe.hash),

@@ -36,12 +36,20 @@ pub enum RpcError {
         /// Hash of the transaction, which is in the pool.
         hash: alloy_primitives::B256,
     },
+    /// A failure of `eth_simulateV1`, with a code of its specification.
+    #[error("{message}")]
+    Simulation {
+        /// The code.
+        code: i32,
+        /// What happened.
+        message: String,
+    },
     /// Subscriptions need a WebSocket connection.
     #[error("notifications not supported")]
     NoNotifications,
-    /// A method that exists but needs what this node does not keep.
-    #[error("{0}")]
-    Unsupported(String),
+    /// A subscription that does not exist.
+    #[error("no {0:?} subscription in eth namespace")]
+    NoSuchSubscription(String),
     /// A fault of this node.
     #[error("internal error: {0}")]
     Internal(String),
@@ -57,7 +65,8 @@ impl RpcError {
             Self::LimitExceeded(_) | Self::Busy(_) => -32005,
             Self::ReceiptTimeout { .. } => 4,
             Self::NoNotifications => -32001,
-            Self::Unsupported(_) => -32004,
+            Self::Simulation { code, .. } => *code,
+            Self::NoSuchSubscription(_) => -32601,
             Self::Internal(_) => -32603,
         }
     }
@@ -110,7 +119,7 @@ impl From<RpcError> for ErrorObjectOwned {
 impl From<ReadError> for RpcError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Pruned(_) => Self::Server(error.to_string()),
+            ReadError::Pruned(_) | ReadError::Reorged(_) | ReadError::NotReady => Self::Server(error.to_string()),
             ReadError::Backend(_) => Self::Internal(error.to_string()),
         }
     }

@@ -10,14 +10,17 @@ use crate::{
 use alloy_primitives::{B256, map::HashMap};
 use futures::{StreamExt, stream::BoxStream};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, oneshot};
 
 /// Makes a stream that yields whenever the heads of the chain may have moved.
 pub type HeadSignal = Arc<dyn Fn() -> BoxStream<'static, ()> + Send + Sync>;
 
 /// Updates that a slow receiver may leave unread before it loses the oldest.
-const BACKLOG: usize = 64;
+const BACKLOG: usize = 16;
+
+/// Pause before a block that could not be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Blocks that are announced after a gap; beyond it only the newest ones are.
 const MAX_GAP: usize = 512;
@@ -86,23 +89,28 @@ impl Feed {
 
     /// Follows the chain until the signal ends.
     pub(crate) async fn follow(self: Arc<Self>, chain: Chain, workers: Workers, signal: HeadSignal) {
-        let mut last = chain.heads().latest;
+        let mut last: Option<BlockRef> = chain.heads().ok().map(|heads| heads.latest);
         let mut signal = signal();
-        while signal.next().await.is_some() {
-            let latest = chain.heads().latest;
-            if latest == last {
-                continue;
+        let mut again = tokio::time::interval(RETRY);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                moved = signal.next() => if moved.is_none() { return },
+                // What could not be read a moment ago is tried again without waiting for the next block.
+                _ = again.tick() => {}
             }
+            let Ok(latest) = chain.heads().map(|heads| heads.latest) else { continue };
+            let Some(from) = last.filter(|last| *last != latest) else {
+                last = Some(latest);
+                continue;
+            };
             let reader = chain.clone();
-            let update = workers.run(move |_| Ok(between(&reader, last, latest)?)).await;
-            match update {
+            match workers.run(move |_| Ok(between(&reader, from, latest)?)).await {
                 Ok(update) => {
-                    last = latest;
+                    last = Some(latest);
                     self.publish(update);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, block = latest.number, "cannot announce a new block; trying again with the next one");
-                }
+                Err(error) => tracing::debug!(%error, block = latest.number, "cannot announce a new block yet"),
             }
         }
     }

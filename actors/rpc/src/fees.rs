@@ -40,7 +40,7 @@ impl FeeOracle {
     /// # Errors
     /// If the newest block cannot be read.
     pub(crate) fn tip(&self, chain: &Chain) -> Result<u128, RpcError> {
-        let head = chain.heads().latest.hash;
+        let head = chain.heads()?.latest.hash;
         if let Some((block, tip)) = *self.last.lock()
             && block == head
         {
@@ -95,8 +95,8 @@ pub(crate) fn fee_history(
     cancel: &Cancel,
 ) -> Result<FeeHistory, RpcError> {
     check_percentiles(percentiles)?;
-    let head = chain.heads().latest.number;
-    let newest = chain.number_of(newest);
+    let head = chain.heads()?.latest.number;
+    let newest = chain.number_of(newest)?;
     if newest > head {
         return Err(RpcError::Server(format!("request beyond head block: requested {newest}, head {head}")));
     }

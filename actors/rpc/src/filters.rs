@@ -96,14 +96,14 @@ impl Filters {
     /// # Errors
     /// If too many are installed.
     pub(crate) fn install_blocks(&self, chain: &Chain) -> Result<String, RpcError> {
-        self.install(Kind::Blocks { seen: chain.heads().latest })
+        self.install(Kind::Blocks { seen: chain.heads()?.latest })
     }
 
     /// # Errors
     /// If too many are installed, or the filter is larger than allowed.
     pub(crate) fn install_logs(&self, chain: &Chain, filter: Filter) -> Result<String, RpcError> {
         check(&filter)?;
-        self.install(Kind::Logs { filter: Box::new(filter), seen: chain.heads().latest })
+        self.install(Kind::Logs { filter: Box::new(filter), seen: chain.heads()?.latest })
     }
 
     /// # Errors
@@ -169,7 +169,7 @@ impl Filters {
     pub(crate) fn changes(&self, id: &str, chain: &Chain, limits: &Limits) -> Result<Changes, RpcError> {
         let entry = self.find(id)?;
         let mut kind = entry.kind.lock();
-        let head = chain.heads().latest;
+        let head = chain.heads()?.latest;
         let most = usize::try_from(limits.max_log_blocks).unwrap_or(usize::MAX);
         match &mut *kind {
             Kind::Blocks { seen } => {

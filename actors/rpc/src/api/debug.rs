@@ -67,7 +67,7 @@ fn trace_block(
 fn existing(api: &Api, id: BlockId) -> Result<Arc<Block>, RpcError> {
     api.chain.block_of(id)?.ok_or_else(|| match id {
         BlockId::Hash(hash) => RpcError::Server(format!("block {} not found", hash.block_hash)),
-        BlockId::Number(number) => RpcError::Server(format!("block #{} not found", api.chain.number_of(number))),
+        BlockId::Number(number) => RpcError::Server(format!("block #{number} not found")),
     })
 }
 

@@ -70,7 +70,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn sync_status(api: &Api) -> Result<SyncStatus, RpcError> {
-    let heads = api.chain.heads();
+    let heads = api.chain.heads()?;
     let config = &api.rollup.config;
     let safe_l2 = reference(&api.chain, config, heads.safe.hash)?;
     let unsafe_l2 = reference(&api.chain, config, heads.latest.hash)?;

@@ -45,7 +45,10 @@ pub(crate) fn access_list(
     loop {
         tx.0.base.access_list = list.clone();
         let mut inspector = AccessListInspector::new(list.clone());
-        let outcome = simulation.run(tx.clone(), (Guard::new(cancel.clone(), timeout), &mut inspector))?;
+        let gas = tx.0.base.gas_limit;
+        let outcome = simulation
+            .run(tx.clone(), (Guard::new(cancel.clone(), timeout), &mut inspector))
+            .map_err(|error| error.of_call(gas))?;
         let found = sorted(inspector.into_access_list());
         rounds += 1;
         if found == list || rounds == ROUNDS {

@@ -19,7 +19,9 @@ pub(crate) fn call(
 ) -> Result<Bytes, RpcError> {
     let tx = call_tx(request, chain.spec().chain_id, limits.call_gas_cap)?;
     let timeout = limits.call_timeout();
-    match simulation.run(tx, Guard::new(cancel.within(timeout), timeout))?.result {
+    let gas = tx.0.base.gas_limit;
+    let guard = Guard::new(cancel.within(timeout), timeout);
+    match simulation.run(tx, guard).map_err(|error| error.of_call(gas))?.result {
         ExecutionResult::Success { output, .. } => Ok(output.into_data()),
         ExecutionResult::Revert { output, .. } => Err(RpcError::reverted(output)),
         ExecutionResult::Halt { reason, .. } => Err(RpcError::Server(halt_message(&reason))),

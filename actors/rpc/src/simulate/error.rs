@@ -9,69 +9,125 @@ use revm::context_interface::result::{EVMError, HaltReason, InvalidTransaction};
 /// Why a transaction is not even tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExecuteError {
-    /// The gas limit is below what the transaction costs before its first instruction; more gas would help.
-    TooLittleGas(RpcError),
-    /// Anything else.
-    Other(RpcError),
+    /// It is not valid in this state and block.
+    Invalid {
+        /// Of what kind.
+        kind: Invalid,
+        /// In geth's words.
+        message: String,
+    },
+    /// It could not be executed.
+    Failed(RpcError),
 }
 
-impl From<ExecuteError> for RpcError {
-    fn from(error: ExecuteError) -> Self {
-        match error {
-            ExecuteError::TooLittleGas(error) | ExecuteError::Other(error) => error,
+/// Kinds of invalid transactions that callers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// The gas limit is below what the transaction costs before its first instruction: more gas would help.
+    TooLittleGas,
+    NonceTooLow,
+    NonceTooHigh,
+    Funds,
+    SenderHasCode,
+    InitCodeSize,
+    FeeCap,
+    Other,
+}
+
+impl ExecuteError {
+    /// As `eth_call` says it.
+    pub(crate) fn of_call(self, gas: u64) -> RpcError {
+        match self {
+            Self::Invalid { message, .. } => RpcError::Server(format!("err: {message} (supplied gas {gas})")),
+            Self::Failed(error) => error,
+        }
+    }
+
+    /// As `eth_estimateGas` says it.
+    pub(crate) fn of_estimate(self, gas: u64) -> RpcError {
+        match self {
+            Self::Invalid { message, .. } => RpcError::Server(format!("failed with {gas} gas: {message}")),
+            Self::Failed(error) => error,
+        }
+    }
+
+    /// As `eth_simulateV1` says it: with the codes of its specification.
+    pub(crate) fn of_simulation(self) -> RpcError {
+        match self {
+            Self::Invalid { kind, message } => {
+                let code = match kind {
+                    Invalid::NonceTooLow => -38010,
+                    Invalid::NonceTooHigh => -38011,
+                    Invalid::FeeCap => -38012,
+                    Invalid::TooLittleGas => -38013,
+                    Invalid::Funds => -38014,
+                    Invalid::SenderHasCode => -38024,
+                    Invalid::InitCodeSize => -38025,
+                    Invalid::Other => -32000,
+                };
+                RpcError::Simulation { code, message: format!("err: {message}") }
+            }
+            Self::Failed(error) => error,
         }
     }
 }
 
-/// An error of the EVM about a call from `caller` with this gas limit.
-pub(crate) fn execute_error(error: EVMError<ReadError, OpTxError>, caller: Address, gas_limit: u64) -> ExecuteError {
+/// An error of the EVM about a call from `caller`.
+pub(crate) fn execute_error(error: EVMError<ReadError, OpTxError>, caller: Address) -> ExecuteError {
     match error {
         EVMError::Transaction(OpTxError(OpTransactionError::Base(invalid))) => {
-            let (message, gas) = invalid_message(&invalid, caller);
-            let error = RpcError::Server(format!("err: {message} (supplied gas {gas_limit})"));
-            if gas { ExecuteError::TooLittleGas(error) } else { ExecuteError::Other(error) }
+            let (kind, message) = describe(&invalid, caller);
+            ExecuteError::Invalid { kind, message }
         }
-        EVMError::Transaction(other) => ExecuteError::Other(RpcError::server(other)),
-        EVMError::Database(error) => ExecuteError::Other(error.into()),
-        EVMError::Header(error) => ExecuteError::Other(RpcError::server(error)),
+        EVMError::Transaction(other) => ExecuteError::Failed(RpcError::server(other)),
+        EVMError::Database(error) => ExecuteError::Failed(error.into()),
+        EVMError::Header(error) => ExecuteError::Failed(RpcError::server(error)),
         // The guard speaks through this.
-        EVMError::Custom(message) => ExecuteError::Other(RpcError::Server(message)),
-        EVMError::CustomAny(error) => ExecuteError::Other(RpcError::server(format!("{error:?}"))),
+        EVMError::Custom(message) => ExecuteError::Failed(RpcError::Server(message)),
+        EVMError::CustomAny(error) => ExecuteError::Failed(RpcError::server(format!("{error:?}"))),
     }
 }
 
-/// The message, and whether a higher gas limit would help.
-fn invalid_message(invalid: &InvalidTransaction, caller: Address) -> (String, bool) {
-    let text = match invalid {
+fn describe(invalid: &InvalidTransaction, caller: Address) -> (Invalid, String) {
+    match invalid {
         InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit } => {
-            return (format!("intrinsic gas too low: have {gas_limit}, want {initial_gas}"), true);
+            (Invalid::TooLittleGas, format!("intrinsic gas too low: have {gas_limit}, want {initial_gas}"))
         }
-        InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor, gas_limit } => {
-            return (format!("insufficient gas for floor data gas cost: have {gas_limit}, want {gas_floor}"), true);
-        }
-        InvalidTransaction::LackOfFundForMaxFee { fee, balance } => {
-            format!("insufficient funds for gas * price + value: address {caller} have {balance} want {fee}")
-        }
+        InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor, gas_limit } => (
+            Invalid::TooLittleGas,
+            format!("insufficient gas for floor data gas cost: have {gas_limit}, want {gas_floor}"),
+        ),
+        InvalidTransaction::LackOfFundForMaxFee { fee, balance } => (
+            Invalid::Funds,
+            format!("insufficient funds for gas * price + value: address {caller} have {balance} want {fee}"),
+        ),
         InvalidTransaction::GasPriceLessThanBasefee => {
-            format!("max fee per gas less than block base fee: address {caller}")
+            (Invalid::FeeCap, format!("max fee per gas less than block base fee: address {caller}"))
         }
         InvalidTransaction::PriorityFeeGreaterThanMaxFee => {
-            format!("max priority fee per gas higher than max fee per gas: address {caller}")
+            (Invalid::Other, format!("max priority fee per gas higher than max fee per gas: address {caller}"))
         }
         InvalidTransaction::NonceTooLow { tx, state } => {
-            format!("nonce too low: address {caller}, tx: {tx} state: {state}")
+            (Invalid::NonceTooLow, format!("nonce too low: address {caller}, tx: {tx} state: {state}"))
         }
         InvalidTransaction::NonceTooHigh { tx, state } => {
-            format!("nonce too high: address {caller}, tx: {tx} state: {state}")
+            (Invalid::NonceTooHigh, format!("nonce too high: address {caller}, tx: {tx} state: {state}"))
         }
-        InvalidTransaction::NonceOverflowInTransaction => format!("nonce has max value: address {caller}"),
-        InvalidTransaction::RejectCallerWithCode => format!("sender not an eoa: address {caller}"),
-        InvalidTransaction::CreateInitCodeSizeLimit => "max initcode size exceeded".to_owned(),
-        InvalidTransaction::EmptyAuthorizationList => "EIP-7702 transaction with empty auth list".to_owned(),
-        InvalidTransaction::OverflowPaymentInTransaction => "gas * price + value overflows".to_owned(),
-        other => other.to_string(),
-    };
-    (text, false)
+        InvalidTransaction::NonceOverflowInTransaction => {
+            (Invalid::Other, format!("nonce has max value: address {caller}"))
+        }
+        InvalidTransaction::RejectCallerWithCode => {
+            (Invalid::SenderHasCode, format!("sender not an eoa: address {caller}"))
+        }
+        InvalidTransaction::CreateInitCodeSizeLimit => (Invalid::InitCodeSize, "max initcode size exceeded".to_owned()),
+        InvalidTransaction::EmptyAuthorizationList => {
+            (Invalid::Other, "EIP-7702 transaction with empty auth list".to_owned())
+        }
+        InvalidTransaction::OverflowPaymentInTransaction => {
+            (Invalid::Funds, "gas * price + value overflows".to_owned())
+        }
+        other => (Invalid::Other, other.to_string()),
+    }
 }
 
 /// Why an execution stopped, other than by a revert.

@@ -1,7 +1,7 @@
 //! `eth_estimateGas`: geth's binary search (eth/gasestimator).
 
 use super::{
-    error::{ExecuteError, halt_message, is_out_of_gas},
+    error::{ExecuteError, Invalid, halt_message, is_out_of_gas},
     execute::Simulation,
     guard::Guard,
     request::{Fees, call_tx},
@@ -112,8 +112,8 @@ impl Search {
         let guard = Guard::new(self.cancel.clone(), self.timeout);
         let result = match self.simulation.run(tx, guard) {
             Ok(outcome) => outcome.result,
-            Err(ExecuteError::TooLittleGas(_)) => return Ok(Attempt::OutOfGas),
-            Err(ExecuteError::Other(error)) => return Err(error),
+            Err(ExecuteError::Invalid { kind: Invalid::TooLittleGas, .. }) => return Ok(Attempt::OutOfGas),
+            Err(error) => return Err(error.of_estimate(gas)),
         };
         Ok(outcome(result))
     }

@@ -79,7 +79,7 @@ impl Simulation {
     where
         I: for<'a> Inspector<OpEvmContext<&'a mut SimDb>>,
     {
-        let (caller, gas_limit) = (tx.0.base.caller, tx.0.base.gas_limit);
+        let caller = tx.0.base.caller;
         let mut env = self.env.clone();
         if tx.0.base.gas_price == 0 && tx.0.base.gas_priority_fee.unwrap_or_default() == 0 {
             env.block_env.basefee = 0;
@@ -100,8 +100,8 @@ impl Simulation {
             evm.components_mut()
                 .2
                 .move_precompiles(self.moves.iter().copied())
-                .map_err(|e| ExecuteError::Other(RpcError::server(e)))?;
+                .map_err(|e| ExecuteError::Failed(RpcError::server(e)))?;
         }
-        evm.transact(tx).map_err(|error| execute_error(error, caller, gas_limit))
+        evm.transact(tx).map_err(|error| execute_error(error, caller))
     }
 }

@@ -96,7 +96,8 @@ pub(crate) fn trace_call(
     };
     let tx = call_tx(request, chain.spec().chain_id, limits.call_gas_cap)?;
     let mut inspector = tracer.inspector()?;
-    let outcome = simulation.run(tx.clone(), (tracer.guard(), &mut inspector))?;
+    let gas = tx.0.base.gas_limit;
+    let outcome = simulation.run(tx.clone(), (tracer.guard(), &mut inspector)).map_err(|error| error.of_call(gas))?;
     inspector.get_result(None, &tx, &simulation.env.block_env, &outcome, &mut simulation.db).map_err(inspector_error)
 }
 

@@ -3,8 +3,8 @@
 use alloy_consensus::{Header, Sealable as _, Sealed};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use duskevm_evm::{
-    AccountDiff, AccountFields, Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, NoPool, RecoveredTx,
-    StateDiff, StateSource, TrieRoots, TrieState, build_block,
+    Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, NoPool, RecoveredTx, StateSource, TrieRoots,
+    TrieState, build_block,
 };
 use duskevm_genesis::{Fork, GenesisAnchor, L2Genesis, NetworkSpec};
 use duskevm_rollup::{BlockId, L1Info, L1InfoFork, RollupConfig, RollupGenesis, SystemConfig};
@@ -12,7 +12,7 @@ use duskevm_rpc::{
     chain::{Account, AccountProof, BlockRef, ChainReader, Heads, ReadError, SlotProof, StateReader, TxLocation},
     node::Rollup,
 };
-use duskevm_trie::{EMPTY_ROOT_HASH, NodeSource, StateLimits, StateTrie};
+use duskevm_trie::{AccountDelta, AccountInfo, EMPTY_ROOT_HASH, NodeSource, StateChanges, StateLimits, StateTrie};
 use op_alloy_consensus::OpReceiptEnvelope;
 use parking_lot::{Mutex, RwLock};
 use serde_json::value::RawValue;
@@ -83,7 +83,7 @@ impl MemoryChain {
         let everything = Arc::new(Everything::default());
         let diff = alloc(&genesis);
         let mut trie = StateTrie::new(EMPTY_ROOT_HASH, StateLimits::default());
-        let outcome = trie.apply(&*everything, &diff.to_hashed()).unwrap();
+        let outcome = trie.apply(&*everything, &diff.hashed()).unwrap();
         store(&everything, &outcome, &diff);
         let passer = trie.account(&*everything, &keccak256(duskevm_evm::header::MESSAGE_PASSER)).unwrap().unwrap();
         let fields = &genesis.header;
@@ -209,7 +209,7 @@ impl MemoryChain {
         let state = TrieState::new(&*self.everything, header.clone());
         let executed = build_block(&self.spec, &header, &attributes, &mut NoPool, state, &mut roots).unwrap();
         let outcome = roots.into_outcome().unwrap();
-        store(&self.everything, &outcome, &executed.diff);
+        store(&self.everything, &outcome, &executed.changes);
         self.insert(executed.block, executed.receipts)
     }
 
@@ -236,34 +236,30 @@ impl MemoryChain {
     }
 }
 
-fn alloc(genesis: &L2Genesis) -> StateDiff {
-    let mut diff = StateDiff::default();
+fn alloc(genesis: &L2Genesis) -> StateChanges {
+    let mut changes = StateChanges::default();
     for (address, account) in &genesis.alloc {
         let code_hash = account.code.as_ref().map_or(KECCAK256_EMPTY, keccak256);
-        diff.codes.extend(account.code.clone().map(|code| (code_hash, code)));
-        diff.accounts.push(AccountDiff {
-            address: *address,
-            before: None,
-            after: Some(AccountFields { nonce: account.nonce, balance: account.balance, code_hash }),
-            storage_wiped: false,
-            slots: account.storage.iter().map(|(slot, value)| ((*slot).into(), U256::ZERO, (*value).into())).collect(),
-        });
+        changes.codes.extend(account.code.clone().map(|code| (code_hash, code)));
+        let info = AccountInfo { nonce: account.nonce, balance: account.balance, code_hash };
+        let slots = account.storage.iter().map(|(slot, value)| ((*slot).into(), (*value).into()));
+        changes.accounts.push(AccountDelta::new(*address, Some(info), false, slots));
     }
-    diff
+    changes
 }
 
-fn store(everything: &Everything, outcome: &duskevm_trie::StateOutcome, diff: &StateDiff) {
+fn store(everything: &Everything, outcome: &duskevm_trie::StateOutcome, changes: &StateChanges) {
     let mut all = everything.0.write();
     all.extend(outcome.changes.inserted.iter().map(|(hash, node)| (*hash, node.clone())));
-    all.extend(diff.codes.iter().cloned());
+    all.extend(changes.codes.iter().cloned());
 }
 
 impl ChainReader for MemoryChain {
-    fn heads(&self) -> Heads {
+    fn heads(&self) -> Result<Heads, ReadError> {
         let tables = self.tables.read();
         let at = |number: u64| BlockRef { number, hash: tables.canonical[number as usize] };
         let latest = tables.canonical.len() as u64 - 1;
-        Heads { latest: at(latest), safe: at(tables.safe.min(latest)), finalized: at(tables.finalized.min(latest)) }
+        Ok(Heads { latest: at(latest), safe: at(tables.safe.min(latest)), finalized: at(tables.finalized.min(latest)) })
     }
 
     fn canonical_hash(&self, number: u64) -> Result<Option<B256>, ReadError> {

@@ -12,7 +12,7 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_evm::RecoveredTx;
 use duskevm_rpc::{Limits, RpcConfig, RpcServer, Socket, Wiring, rpc_spec};
-use duskevm_supervision::{Ref, Strategy, Supervisor, Tree};
+use duskevm_supervision::{ChildSpec, Ref, Strategy, Supervisor, Tree};
 use op_alloy_consensus::OpTxEnvelope;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -33,6 +33,19 @@ impl Node {
     }
 
     pub(crate) async fn with(chain: Arc<MemoryChain>, limits: Limits) -> Self {
+        Self::build(chain, limits, |spec| spec).await
+    }
+
+    /// With another deadline of the watchdog.
+    pub(crate) async fn watched(chain: Arc<MemoryChain>, deadline: Duration) -> Self {
+        Self::build(chain, Limits::default(), |spec| spec.deadline(deadline)).await
+    }
+
+    async fn build(
+        chain: Arc<MemoryChain>,
+        limits: Limits,
+        adjust: impl FnOnce(ChildSpec<RpcServer>) -> ChildSpec<RpcServer>,
+    ) -> Self {
         let pool = ScriptedPool::new();
         let config = config(limits);
         let socket = Socket::new(config.listen);
@@ -48,7 +61,7 @@ impl Node {
         };
         let actor: Ref<RpcServer> = Ref::declare("rpc");
         let supervisor =
-            Tree::new("root", Strategy::OneForOne).allow_faults(true).actor(rpc_spec(&actor, wiring)).start();
+            Tree::new("root", Strategy::OneForOne).allow_faults(true).actor(adjust(rpc_spec(&actor, wiring))).start();
         supervisor.ready().await.unwrap();
         let address = socket.local_addr().unwrap();
         Self { chain, pool, supervisor, address }

@@ -41,3 +41,25 @@ async fn a_hang_of_the_actor_does_not_stop_the_serving() {
     assert!(asked.elapsed() < Duration::from_secs(1), "it was answered while the actor's thread did nothing");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn an_instance_that_hangs_is_replaced() {
+    let node = Node::watched(MemoryChain::isthmus(), Duration::from_secs(2)).await;
+    let client = node.client();
+    node.supervisor.inject("rpc", Fault::Hang(Duration::from_secs(8))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while node.supervisor.actors()[0].restarts == 0 {
+        assert!(Instant::now() < deadline, "it is not replaced");
+        assert_eq!(client.call("eth_chainId", json!([])).await, "0x7a4e");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.supervisor.ready().await.unwrap();
+    // The old instance gives way: what is answered comes from the new one, also after the old one has woken up.
+    for _ in 0..20 {
+        assert_eq!(client.call("eth_chainId", json!([])).await, "0x7a4e");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let status = &node.supervisor.actors()[0];
+    assert_eq!((status.restarts, &status.state), (1, &ActorState::Running));
+    node.stop().await;
+}

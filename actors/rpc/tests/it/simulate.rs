@@ -212,3 +212,73 @@ async fn endless_code_ends() {
     assert!(number(&json!(format!("0x{}", gas.as_str().unwrap()[2..].trim_start_matches('0')))) < 1_000_000);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn blocks_of_calls_follow_one_another() {
+    let node = Node::start(MemoryChain::isthmus()).await;
+    let client = node.client();
+    let contract = deploy(&node.chain, 0, STORE_AND_LOG);
+    let (rich, to) = (Address::repeat_byte(0x99), Address::repeat_byte(0x55));
+    let payload = json!({
+        "traceTransfers": true,
+        "blockStateCalls": [
+            {
+                "stateOverrides": { (rich.to_string()): { "balance": "0x64" } },
+                "calls": [
+                    { "from": rich, "to": to, "value": "0x3c" },
+                    { "from": rich, "to": contract, "data": word(5) }
+                ]
+            },
+            {
+                "blockOverrides": { "number": "0x4", "time": "0x75000000" },
+                // What the first block did is there: 40 wei are left, and 60 are too much.
+                "calls": [
+                    { "from": rich, "to": to, "value": "0x28" },
+                    { "from": rich, "to": deploy_target(), "data": "0xfe" }
+                ],
+                "stateOverrides": { (deploy_target().to_string()): { "code": "0x5f5ffd" } }
+            }
+        ]
+    });
+    let blocks = client.call("eth_simulateV1", json!([payload, "latest"])).await;
+    let blocks = blocks.as_array().unwrap();
+    assert_eq!(blocks.len(), 3, "block 3 lies between 2 and 4");
+    assert_eq!([0, 1, 2].map(|i| blocks[i]["number"].clone()), ["0x2", "0x3", "0x4"].map(|n| json!(n)));
+    assert_eq!(blocks[1]["parentHash"], blocks[0]["hash"]);
+    assert_eq!(blocks[2]["timestamp"], "0x75000000");
+    let first = &blocks[0]["calls"];
+    assert_eq!((&first[0]["status"], &first[0]["gasUsed"]), (&json!("0x1"), &json!("0x5208")));
+    let transfer = &first[0]["logs"][0];
+    assert_eq!(transfer["address"], "0xeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee");
+    assert_eq!(transfer["data"], json!(word(60)));
+    assert_eq!(first[1]["returnData"], json!(word(5)));
+    let log = &first[1]["logs"][0];
+    assert_eq!(
+        (&log["address"], &log["logIndex"], &log["blockHash"]),
+        (&json!(contract), &json!("0x1"), &blocks[0]["hash"])
+    );
+    assert_eq!(blocks[0]["transactions"].as_array().unwrap().len(), 2);
+    let second = &blocks[2]["calls"];
+    assert_eq!(second[0]["status"], "0x1");
+    assert_eq!((&second[1]["status"], &second[1]["error"]["code"]), (&json!("0x0"), &json!(3)));
+    assert_eq!(second[1]["error"]["message"], "execution reverted");
+
+    let spend = |value: &str| json!({ "blockStateCalls": [{ "calls": [{ "from": rich, "to": to, "value": value }] }] });
+    let (code, message) = client.error("eth_simulateV1", json!([spend("0x1")])).await;
+    assert_eq!((code, message.contains("insufficient funds")), (-38014, true), "{message}");
+    for (payload, code) in [
+        (json!({ "blockStateCalls": [] }), -32602),
+        (json!({ "blockStateCalls": [{ "blockOverrides": { "number": "0x1" } }] }), -38020),
+        (json!({ "blockStateCalls": [{ "blockOverrides": { "number": "0x1000" } }] }), -38026),
+        (json!({ "blockStateCalls": [{ "blockOverrides": { "time": "0x1" } }] }), -38021),
+        (json!({ "blockStateCalls": [{ "calls": [{ "gas": "0xffffffffff" }] }] }), -38015),
+        (json!({ "validation": true, "blockStateCalls": [{ "calls": [{ "nonce": "0x5" }] }] }), -38011),
+    ] {
+        assert_eq!(client.error("eth_simulateV1", json!([payload])).await.0, code, "{payload}");
+    }
+    node.stop().await;
+}
+
+fn deploy_target() -> Address {
+    Address::repeat_byte(0x66)
+}

@@ -84,7 +84,7 @@ async fn wrong_subscriptions_are_errors() {
     let node = Node::start(MemoryChain::isthmus()).await;
     let client = connect(&node).await;
     for (params, code) in [
-        (json!(["weather"]), -32004),
+        (json!(["weather"]), -32601),
         (json!([]), -32602),
         (json!(["logs", { "topics": "x" }]), -32602),
         (json!(["newHeads", 1, 2, 3]), -32602),

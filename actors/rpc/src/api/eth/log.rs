@@ -75,9 +75,9 @@ fn range(
     if from.is_some_and(|tag| tag.is_pending()) || to.is_some_and(|tag| tag.is_pending()) {
         return Err(RpcError::params("pending logs are not supported"));
     }
-    let head = chain.heads().latest.number;
-    let first = chain.number_of(from.unwrap_or_default());
-    let last = chain.number_of(to.unwrap_or_default());
+    let head = chain.heads()?.latest.number;
+    let first = chain.number_of(from.unwrap_or_default())?;
+    let last = chain.number_of(to.unwrap_or_default())?;
     if first > last {
         return Err(RpcError::params("invalid block range params"));
     }

@@ -20,7 +20,7 @@ pub(super) fn register(registry: &mut Registry) {
     });
     registry.inline("eth_blockNumber", |api, args| {
         args.end()?;
-        Ok(U64::from(api.chain.heads().latest.number))
+        Ok(U64::from(api.chain.heads()?.latest.number))
     });
     registry.inline("eth_syncing", |api, args| {
         args.end()?;

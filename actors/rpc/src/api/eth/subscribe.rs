@@ -95,7 +95,7 @@ fn topic(params: &Params<'_>) -> Result<Topic, RpcError> {
             Topic::Logs(Box::new(filter))
         }
         "newPendingTransactions" => Topic::Pending { full: args.optional()?.unwrap_or_default() },
-        other => return Err(RpcError::Unsupported(format!("no {other:?} subscription in eth namespace"))),
+        _ => return Err(RpcError::NoSuchSubscription(name)),
     };
     args.end()?;
     Ok(topic)
