@@ -9,7 +9,7 @@ use duskevm_store::l1::L1Store;
 use duskevm_supervision::{Actor, ChildSpec, Context, Handle, Ref, Reply, StartContext};
 use tokio::sync::watch;
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, BackendTip};
 use crate::error::L1Error;
 use crate::ingress;
 use crate::metrics;
@@ -68,16 +68,31 @@ impl L1 {
         Ok(Self { view, wiring, pause: None })
     }
 
+    /// Takes over what the backend says is final, if it stands at the cursor too, and publishes the heads.
+    fn announce_at(&mut self, tip: Option<BackendTip>) -> Result<(), L1Error> {
+        if let Some(tip) = tip
+            && self.view.tip().is_some_and(|own| own.dusk_hash() == tip.hash)
+        {
+            self.view.finalize(tip.final_height);
+        }
+        self.announce()
+    }
+
     /// Publishes the heads, if they are known and new.
-    fn announce(&mut self) -> Result<(), L1Error> {
-        let Some(tip) = self.wiring.backend.tip() else { return Ok(()) };
-        let Some(heads) = self.view.heads(tip.final_height)? else { return Ok(()) };
-        metrics::heads(&heads);
-        self.wiring.heads.send_if_modified(|old| {
-            let new = *old != Some(heads);
+    fn announce(&self) -> Result<(), L1Error> {
+        let Some(heads) = self.view.heads()? else { return Ok(()) };
+        let published = self.wiring.heads.send_if_modified(|old| {
+            // A view that is being made anew says nothing until it is back where it was: final blocks do not go back.
+            let behind = old.is_some_and(|old| old.finalized.number > heads.finalized.number);
+            if behind || *old == Some(heads) {
+                return false;
+            }
             *old = Some(heads);
-            new
+            true
         });
+        if published {
+            metrics::heads(&heads);
+        }
         Ok(())
     }
 
@@ -92,7 +107,7 @@ impl L1 {
                 drop(changed);
                 let last = tip.height.min(next.saturating_add(ingress::STEP - 1));
                 ctx.waiting_on(backend.name(), format!("L1 block {next}"));
-                ctx.pipe(fetch(backend, next, last), Self::fetched);
+                ctx.pipe(fetch(backend, next, last), move |me, fetched, ctx| me.fetched(tip, fetched, ctx));
             }
             tip => {
                 if tip.is_none() || self.view.tip().is_none() {
@@ -101,7 +116,7 @@ impl L1 {
                     ctx.waiting_on(backend.name(), format!("L1 block {next}"));
                 }
                 ctx.listen(changed, |me, (), ctx| {
-                    me.announce()?;
+                    me.announce_at(me.wiring.backend.tip())?;
                     me.follow(ctx)
                 });
             }
@@ -109,11 +124,14 @@ impl L1 {
         Ok(())
     }
 
-    fn fetched(&mut self, fetched: Fetched, ctx: &mut Context<Self>) -> Result<(), L1Error> {
+    /// Adds what was fetched. `tip` is what the backend said before: its final blocks are among those that were fetched, or
+    /// below them, because final blocks do not change.
+    fn fetched(&mut self, tip: BackendTip, fetched: Fetched, ctx: &mut Context<Self>) -> Result<(), L1Error> {
         let started = Instant::now();
         if !fetched.blocks.is_empty() {
             match self.view.extend(ctx.fence(), &fetched.blocks)? {
                 Extended::Added => {
+                    self.view.finalize(tip.final_height);
                     metrics::projected(fetched.blocks.len(), started.elapsed());
                     ctx.progress(format!("L1 view block {}", self.view.next().saturating_sub(1)));
                 }
@@ -169,7 +187,7 @@ impl Actor for L1 {
     type Error = L1Error;
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
-        self.announce()?;
+        self.announce_at(self.wiring.backend.tip())?;
         self.follow(ctx)
     }
 }

@@ -16,6 +16,8 @@ use futures::future::BoxFuture;
 pub struct BackendTip {
     /// Height of the newest block.
     pub height: u64,
+    /// Its Dusk hash.
+    pub hash: B256,
     /// Height of the newest final block.
     pub final_height: u64,
 }
@@ -65,7 +67,7 @@ impl Backend for Embedded {
     }
 
     fn tip(&self) -> Option<BackendTip> {
-        self.tip.borrow().map(|tip| BackendTip { height: tip.height, final_height: tip.final_height })
+        self.tip.borrow().map(|tip| BackendTip { height: tip.height, hash: tip.hash, final_height: tip.final_height })
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -21,7 +21,7 @@ pub struct View {
     store: L1Store,
     /// The newest blocks in ascending order; the last one is the cursor.
     recent: VecDeque<Arc<ViewBlock>>,
-    /// Height of the newest final block that was published.
+    /// Height of the newest final block.
     finalized: Option<u64>,
 }
 
@@ -106,15 +106,20 @@ impl View {
         Ok(())
     }
 
-    /// The heads, if there is a block and it is known what is final. `final_height` is the backend's.
-    pub(crate) fn heads(&mut self, final_height: u64) -> Result<Option<L1Heads>, L1Error> {
-        let Some(tip) = self.tip().cloned() else { return Ok(None) };
-        // The backend may be ahead of the view, or behind what it said before it restarted.
-        let finalized = final_height.min(tip.number()).max(self.finalized.unwrap_or(0));
+    /// Notes that `height` is final on the backend. Only for a backend of which it is known that its chain contains the
+    /// cursor: else a block that the backend has replaced would count as final.
+    pub(crate) fn finalize(&mut self, height: u64) {
+        let height = height.min(self.tip().map_or(0, |tip| tip.number()));
+        // A backend that restarted may be behind what it said before.
+        self.finalized = self.finalized.max(Some(height));
+    }
+
+    /// The heads, if there is a block and it is known what is final.
+    pub(crate) fn heads(&self) -> Result<Option<L1Heads>, L1Error> {
+        let (Some(tip), Some(finalized)) = (self.tip(), self.finalized) else { return Ok(None) };
         let block = self.by_number(finalized)?.ok_or(L1Error::Missing(finalized))?;
-        self.finalized = Some(finalized);
         let finalized = L1BlockRef::from(&*block);
-        Ok(Some(L1Heads { latest: L1BlockRef::from(&*tip), safe: finalized, finalized }))
+        Ok(Some(L1Heads { latest: L1BlockRef::from(&**tip), safe: finalized, finalized }))
     }
 
     /// Takes over what an earlier instance published as final.
