@@ -95,6 +95,9 @@ pub struct TxPool {
     writer: Writer,
     /// Collects while the writer is busy.
     next: Batch,
+    /// With the writer, without its records. Kept here and not with the report: if the write fails, its callers must hear of
+    /// the actor's death and its cause, not of a request that got lost.
+    flying: Batch,
     /// Since when the writer is busy.
     busy: Option<Instant>,
     /// Accepted, but not on disk yet.
@@ -140,6 +143,7 @@ impl TxPool {
             state,
             writer,
             next: Batch::default(),
+            flying: Batch::default(),
             busy: None,
             unwritten: B256Set::default(),
             journal_bytes,
@@ -209,11 +213,13 @@ impl TxPool {
                 Record::Gone(_) => None,
             })
             .collect();
+        self.flying = batch;
         self.write(Job::Append(records), ctx, move |actor, written, _| {
             metrics::synced(written.took, count);
             for hash in &hashes {
                 actor.unwritten.remove(hash);
             }
+            let batch = std::mem::take(&mut actor.flying);
             actor.settle(batch);
         });
     }
