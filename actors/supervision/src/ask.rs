@@ -1,19 +1,19 @@
 //! Requests: posted to whichever instance is up, answered or refused within a bound.
 
 use std::{
-    pin::pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout_at},
-};
+use tokio::sync::oneshot;
 
 use crate::{
     AskError, DeathCause, Message, TellError,
     instance::{Instance, note_ask},
+    patience::{Ticket, by, sleep_until},
     slot::SlotCore,
 };
 
@@ -21,8 +21,9 @@ use crate::{
 pub const DEFAULT_ASK: Duration = Duration::from_secs(10);
 
 /// A caller looks at least so often whether the actor was declared dead: the request of a hung actor is never dropped.
-const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LATER_LOOK: Duration = Duration::from_millis(100);
+/// Shorter bounds than this are kept to the millisecond, for the price of reading the clock.
+const EXACT: Duration = Duration::from_secs(1);
 
 /// First and longest pause between two tries of a request that may be repeated.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
@@ -107,15 +108,17 @@ pub(crate) async fn ask<M: Message, D: Deliver<M> + ?Sized>(
     msg: M,
     bound: Duration,
 ) -> Result<M::Reply, AskError> {
-    let start = Instant::now();
-    let deadline = start + bound;
     let _noted = note_ask(&to.core().name, M::NAME, bound);
     let (wire, reply) = oneshot::channel();
+    let mut deadline = (bound < EXACT).then(|| Instant::now() + bound);
     let instance = match to.post(Parcel { msg, wire: Some(wire), bound }) {
         Ok(instance) => instance,
-        Err(refused) => post_when_up(to, refused, deadline).await?,
+        Err(refused) => {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + bound);
+            post_when_up(to, refused, deadline).await?
+        }
     };
-    reply_of(reply, &instance, start, bound).await
+    reply_of(reply, &instance, deadline, bound).await
 }
 
 /// Waits, within the bound, for an instance that takes the message.
@@ -136,36 +139,43 @@ async fn post_when_up<M: Message, D: Deliver<M> + ?Sized>(
             Ok(instance) => return Ok(instance),
             Err(again) => refused = again,
         }
-        if matches!(refused.why, Why::Down) && timeout_at(deadline.into(), changed).await.is_err() {
+        if matches!(refused.why, Why::Down) && by(deadline, changed).await.is_none() {
             return Err(refused.why.ask_error(&core.name));
         }
     }
 }
 
+/// The reply, or why there is none. Without a deadline the bound begins at the first look.
 async fn reply_of<R>(
     mut reply: oneshot::Receiver<Result<R, AskError>>,
     instance: &Instance,
-    start: Instant,
+    mut deadline: Option<Instant>,
     bound: Duration,
 ) -> Result<R, AskError> {
-    let deadline = start + bound;
-    let mut look = start + FIRST_LOOK;
-    loop {
-        match timeout_at(look.min(deadline).into(), &mut reply).await {
-            Ok(Ok(answer)) => return answer,
-            Ok(Err(_)) => return Err(instance.dropped_request()),
-            Err(_) => {
-                if instance.is_dead() {
-                    return Err(instance.dropped_request());
-                }
-                let now = Instant::now();
-                if now >= deadline {
-                    return Err(AskError::Timeout { actor: instance.name(), after: bound });
-                }
-                look = now + LATER_LOOK;
-            }
+    let mut ticket: Option<Ticket> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = Pin::new(&mut reply).poll(cx) {
+            return Poll::Ready(answer.unwrap_or_else(|_| Err(instance.dropped_request())));
         }
-    }
+        let Some(ticket) = &ticket else {
+            let look = deadline.map(|deadline| deadline.min(Instant::now() + LATER_LOOK));
+            ticket = Some(Ticket::take(cx.waker(), look));
+            return Poll::Pending;
+        };
+        if ticket.is_due(cx.waker()) {
+            if instance.is_dead() {
+                return Poll::Ready(Err(instance.dropped_request()));
+            }
+            let now = Instant::now();
+            let deadline = *deadline.get_or_insert(now + bound);
+            if now >= deadline {
+                return Poll::Ready(Err(AskError::Timeout { actor: instance.name(), after: bound }));
+            }
+            ticket.renew(cx.waker(), deadline.min(now + LATER_LOOK));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Asks again, with growing pauses, until an answer, an error that trying again cannot mend, or the deadline.
@@ -196,7 +206,7 @@ where
                 other => other,
             });
         }
-        sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+        sleep_until(Instant::now() + pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
         pause = (pause * 2).min(RETRY_CAP);
     }
 }

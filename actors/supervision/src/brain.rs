@@ -204,7 +204,8 @@ impl Brain {
                 }
             }
             Input::Restart { leaf } => {
-                if self.exit.is_none() && matches!(self.leaves[leaf].phase, Phase::Up { .. }) {
+                let runs = matches!(self.leaves[leaf].phase, Phase::Starting | Phase::Up { .. });
+                if self.exit.is_none() && runs {
                     let branch = self.leaves[leaf].plan.branch;
                     let affected = self.affected(branch, Node::Leaf(leaf), self.branches[branch].plan.strategy);
                     self.gather(leaf, &affected);

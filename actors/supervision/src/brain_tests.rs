@@ -155,6 +155,15 @@ impl Sim {
         }
     }
 
+    /// Lets things happen until the brain wants something, and stops before that is carried out.
+    fn settle_until(&mut self, wanted: &str) {
+        while !self.log.iter().any(|line| line == wanted) {
+            if !self.poll() {
+                self.carry_out(0);
+            }
+        }
+    }
+
     fn fail(&mut self, leaf: usize) {
         self.end(leaf, panic(), Reaction::RestartSelf);
         self.run();
@@ -394,6 +403,12 @@ fn a_requested_restart_follows_the_strategy_and_is_no_failure() {
         sim.run();
         assert_eq!(sim.take_log(), ["stop c", "stop b", "start b", "start c"]);
     }
+    // The news that it is up may come after the request.
+    sim.input(Input::Restart { leaf: 2 });
+    sim.settle_until("start c");
+    sim.input(Input::Restart { leaf: 2 });
+    sim.run();
+    assert_eq!(sim.take_log(), ["stop c", "start c", "stop c", "start c"]);
     assert_eq!(sim.exit, None);
 }
 

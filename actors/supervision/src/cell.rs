@@ -77,6 +77,8 @@ pub(crate) struct Cell<A: Actor> {
     closing: Option<Closing>,
     seconds: Vec<(TypeId, Histogram)>,
     in_a_row: u32,
+    /// The end of the previous message of the same turn: the clock is read once for each message, not twice.
+    clock: Option<Instant>,
     slot: Arc<Slot<A>>,
     instance: Arc<Instance>,
     herald: Herald,
@@ -108,6 +110,7 @@ impl<A: Actor> Cell<A> {
             closing: None,
             seconds: Vec::new(),
             in_a_row: 0,
+            clock: None,
             slot,
             herald,
             drain,
@@ -199,9 +202,11 @@ impl<A: Actor> Cell<A> {
             self.instance.beat();
             return;
         }
-        let begun = Instant::now();
+        let begun = self.clock.take().unwrap_or_else(Instant::now);
         let outcome = self.call(|user, ctx| user.handle(msg, ctx));
-        self.seconds::<M>().record(begun.elapsed().as_secs_f64());
+        let ended = Instant::now();
+        self.clock = Some(ended);
+        self.seconds::<M>().record((ended - begun).as_secs_f64());
         if self.ctx.stop {
             // Before the reply: who has it must not find this instance any more.
             self.close(DeathCause::Stop, self.drain);
@@ -255,6 +260,7 @@ impl<A: Actor> Cell<A> {
 
     /// Takes the next step of a future that ended.
     fn step(&mut self, step: Step<A>, ax: &mut AxContext<A>) {
+        self.clock = None;
         match step {
             Step::Nothing => {}
             Step::Tick(_) if self.closing.is_some() => {}
@@ -270,6 +276,7 @@ impl<A: Actor> Cell<A> {
 
     /// Runs what is ready of the actor's futures. Returns whether more is ready.
     fn work(&mut self, ax: &mut AxContext<A>, task: &mut TaskContext<'_>) -> bool {
+        self.clock = None;
         for _ in 0..STEPS_PER_TURN {
             if self.instance.is_dead() {
                 self.bury(ax);

@@ -17,6 +17,7 @@ mod lease;
 mod message;
 mod meters;
 mod order;
+mod patience;
 mod port;
 mod reference;
 mod reply;

@@ -1,12 +1,16 @@
 //! A reference for one message type, without the actor's type: what actor crates hold of each other.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
-
-use tokio::time::timeout;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     AskError, DEFAULT_ASK, Message, TellError,
     ask::{self, Deliver},
+    patience::by,
 };
 
 type Script<M> =
@@ -94,9 +98,9 @@ impl<M: Message> Port<M> {
     pub async fn ask_within(&self, msg: M, bound: Duration) -> Result<M::Reply, AskError> {
         match &self.way {
             Way::Actor(to) => ask::ask(&**to, msg, bound).await,
-            Way::Script { name, script } => timeout(bound, script(msg))
+            Way::Script { name, script } => by(Instant::now() + bound, script(msg))
                 .await
-                .unwrap_or_else(|_| Err(AskError::Timeout { actor: name.clone(), after: bound })),
+                .unwrap_or_else(|| Err(AskError::Timeout { actor: name.clone(), after: bound })),
             Way::Nowhere { name } => Err(AskError::Gone { actor: name.clone() }),
         }
     }

@@ -11,7 +11,7 @@ use crate::{
 /// A reference to an actor that survives its restarts. Cheap to clone, may be used from any thread.
 ///
 /// It exists before its actor does: [`Ref::declare`] it, hand it to whom it concerns, then give it to a
-/// [`ChildSpec`](crate::ChildSpec). Requests are awaited inside a tokio runtime with its timer enabled.
+/// [`ChildSpec`](crate::ChildSpec). Requests can be awaited under any executor.
 pub struct Ref<A: Actor> {
     pub(crate) slot: Arc<Slot<A>>,
 }

@@ -372,13 +372,14 @@ impl Driver {
             Action::Stop { leaf, serial, drain, cause } => {
                 let runner = &self.runners[leaf];
                 if let Some(instance) = runner.instance(serial) {
+                    // Before it has a mailbox the flag stops it, after that the message does. The flag comes first: from
+                    // then on it cannot come up behind our back.
+                    instance.cancel();
                     runner.child.unpublish(instance);
                     runner.meters.up.set(0.0);
                     if cause == DeathCause::Shutdown {
                         runner.child.core().set_stage(Stage::Stopping);
                     }
-                    // Before it has a mailbox the flag stops it, after that the message does.
-                    instance.cancel();
                     runner.child.control(instance, Control::Stop { cause, drain });
                 }
             }

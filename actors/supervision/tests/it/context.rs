@@ -37,6 +37,7 @@ async fn timers_run_and_can_be_cancelled() {
         .await
         .unwrap();
     assert!(tokio::task::spawn_blocking(move || told.recv_timeout(LONG).unwrap()).await.unwrap() >= 5);
+    until("it has stopped", || supervisor.actors()[0].restarts == 1).await;
     // Timers die with the instance.
     let (tell, told) = tokio::sync::oneshot::channel();
     actor
