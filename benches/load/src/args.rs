@@ -123,9 +123,13 @@ pub(crate) struct CompareArgs {
     /// Start this duskevm (`dev`) and load it.
     #[arg(long, value_name = "BIN")]
     pub(crate) spawn_duskevm: Option<PathBuf>,
-    /// Start this anvil, once mining at once and once with the block time, and load it.
+    /// Start this anvil with the same block time, and load it.
     #[arg(long, value_name = "BIN")]
     pub(crate) spawn_anvil: Option<PathBuf>,
+    /// Load anvil a second time, mining each transaction at once, as it does by itself. Under a load of many accounts anvil 1.7
+    /// then leaves most of what it accepted in its pool, which the report shows as lost.
+    #[arg(long, requires = "spawn_anvil")]
+    pub(crate) anvil_at_once: bool,
     /// Load a node that runs already, on a fresh chain with the funded accounts. May be repeated.
     #[arg(long = "url", value_name = "NAME=URL")]
     pub(crate) urls: Vec<String>,
