@@ -116,7 +116,10 @@ fn describe() {
     describe_counter!("duskevm_actor_restarts_total", "Restarts of an actor by the cause of its death");
     describe_gauge!("duskevm_actor_mailbox_depth", "Messages waiting in an actor's mailbox");
     describe_histogram!("duskevm_actor_handle_seconds", Unit::Seconds, "Time an actor took to handle a message");
-    describe_gauge!("duskevm_head", "Block number of a head (layer l1: tip, final; layer l2: unsafe, safe, finalized)");
+    describe_gauge!(
+        "duskevm_head",
+        "Block number of a head (layer l1: latest, safe, finalized; layer l2: unsafe, safe, finalized, durable)"
+    );
     describe_histogram!("duskevm_block_seconds", Unit::Seconds, "Time a phase of making or importing a block took");
     describe_counter!("duskevm_gas_total", Unit::Count, "Gas used by L2 blocks that became the head");
     describe_gauge!("duskevm_txpool_transactions", "Transactions in the pool by state (pending, queued)");
@@ -132,8 +135,12 @@ fn describe() {
     describe_gauge!("process_max_fds", "File descriptors that may be open");
     describe_gauge!("process_start_time_seconds", Unit::Seconds, "When the process started, in Unix time");
 
-    for (layer, kind) in [("l1", "tip"), ("l1", "final"), ("l2", "unsafe"), ("l2", "safe"), ("l2", "finalized")] {
-        gauge!("duskevm_head", "layer" => layer, "kind" => kind).set(0.0);
+    for (layer, kinds) in
+        [("l1", &["latest", "safe", "finalized"][..]), ("l2", &["unsafe", "safe", "finalized", "durable"])]
+    {
+        for kind in kinds {
+            gauge!("duskevm_head", "layer" => layer, "kind" => *kind).set(0.0);
+        }
     }
     for state in ["pending", "queued"] {
         gauge!("duskevm_txpool_transactions", "state" => state).set(0.0);

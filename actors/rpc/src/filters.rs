@@ -33,7 +33,7 @@ pub(crate) enum Changes {
     /// Logs, those of reverted blocks first.
     Logs(Vec<Log>),
     /// Transactions in full.
-    Transactions(Vec<Box<RpcTransaction>>),
+    Transactions(Vec<RpcTransaction>),
 }
 
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Filters {
                 *next = ring.first + ring.transactions.len() as u64;
                 drop(ring);
                 Ok(if *full {
-                    Changes::Transactions(new.iter().map(|tx| Box::new(pending(tx))).collect())
+                    Changes::Transactions(new.iter().map(|tx| pending(tx)).collect())
                 } else {
                     Changes::Hashes(new.iter().map(|tx| tx.hash()).collect())
                 })

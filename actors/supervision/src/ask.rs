@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::{
     AskError, DeathCause, Message, TellError,
     instance::{Instance, note_ask},
-    patience::{Ticket, by, sleep_until},
+    patience::{Ticket, after, by, sleep_until},
     slot::SlotCore,
 };
 
@@ -110,11 +110,11 @@ pub(crate) async fn ask<M: Message, D: Deliver<M> + ?Sized>(
 ) -> Result<M::Reply, AskError> {
     let _noted = note_ask(&to.core().name, M::NAME, bound);
     let (wire, reply) = oneshot::channel();
-    let mut deadline = (bound < EXACT).then(|| Instant::now() + bound);
+    let mut deadline = (bound < EXACT).then(|| after(Instant::now(), bound));
     let instance = match to.post(Parcel { msg, wire: Some(wire), bound }) {
         Ok(instance) => instance,
         Err(refused) => {
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + bound);
+            let deadline = *deadline.get_or_insert_with(|| after(Instant::now(), bound));
             post_when_up(to, refused, deadline).await?
         }
     };
@@ -167,7 +167,7 @@ async fn reply_of<R>(
                 return Poll::Ready(Err(instance.dropped_request()));
             }
             let now = Instant::now();
-            let deadline = *deadline.get_or_insert(now + bound);
+            let deadline = *deadline.get_or_insert_with(|| after(now, bound));
             if now >= deadline {
                 return Poll::Ready(Err(AskError::Timeout { actor: instance.name(), after: bound }));
             }
@@ -182,6 +182,7 @@ async fn reply_of<R>(
 ///
 /// A try gets at most half of the time that is left: one lost message must not use up all of it.
 pub(crate) async fn ask_retry<M: Message + Clone, F>(
+    actor: &Arc<str>,
     msg: M,
     bound: Duration,
     mut ask_once: impl FnMut(M, Duration) -> F,
@@ -189,7 +190,8 @@ pub(crate) async fn ask_retry<M: Message + Clone, F>(
 where
     F: Future<Output = Result<M::Reply, AskError>>,
 {
-    let deadline = Instant::now() + bound;
+    let _noted = note_ask(actor, M::NAME, bound);
+    let deadline = after(Instant::now(), bound);
     let mut pause = RETRY_FIRST;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Backoff, DeathCause, ExitReason, Intensity, Reaction, RestartKind, Strategy};
+use crate::{Backoff, DeathCause, ExitReason, Intensity, Reaction, RestartKind, Strategy, patience::after};
 
 /// Beyond its drain bound an actor has so long to end before its thread is abandoned.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -212,7 +212,7 @@ impl Brain {
                     self.leaves[leaf].recycle = Some(DeathCause::Requested);
                 }
             }
-            Input::Shutdown { bound } => self.leave(ExitReason::Shutdown { abandoned: Vec::new() }, now + bound),
+            Input::Shutdown { bound } => self.leave(ExitReason::Shutdown { abandoned: Vec::new() }, after(now, bound)),
         }
     }
 
@@ -250,7 +250,7 @@ impl Brain {
         if reaction == Reaction::Abort {
             let reason = ExitReason::Aborted { actor: leaf.plan.name.clone(), error: cause.to_string().into() };
             leaf.phase = Phase::Down;
-            self.leave(reason, now + self.exit_bound);
+            self.leave(reason, after(now, self.exit_bound));
             return;
         }
         if matches!(before, Phase::Stopping { .. }) {
@@ -319,7 +319,7 @@ impl Brain {
                     failures: leaf.failures,
                     cause,
                 };
-                self.leave(reason, now + self.exit_bound);
+                self.leave(reason, after(now, self.exit_bound));
                 return;
             };
             child = Node::Branch(at);
@@ -338,7 +338,7 @@ impl Brain {
         let roll = (self.dice)();
         let leaf = &mut self.leaves[culprit];
         let pause = self.branches[at].plan.backoff.pause(leaf.streak, roll);
-        leaf.phase = Phase::Backoff { until: now + pause };
+        leaf.phase = Phase::Backoff { until: after(now, pause) };
     }
 
     /// The leaves that a strategy replaces when `child` of a branch fails.
@@ -427,7 +427,7 @@ impl Brain {
             if !in_order {
                 continue;
             }
-            let mut until = now + leaf.plan.drain + DRAIN_GRACE;
+            let mut until = after(now, leaf.plan.drain.saturating_add(DRAIN_GRACE));
             let mut drain = leaf.plan.drain;
             if let Some(exit) = &self.exit {
                 until = until.min(exit.until);

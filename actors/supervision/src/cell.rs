@@ -22,6 +22,7 @@ use crate::{
     fault::Fate,
     instance::Instance,
     meters::handle_seconds,
+    patience::after,
     reply::Pending,
     slot::Slot,
     supervisor::Herald,
@@ -176,7 +177,7 @@ impl<A: Actor> Cell<A> {
         if self.closing.is_none() {
             self.slot.unpublish(&self.instance);
             let look = Box::pin(sleep(Duration::ZERO));
-            self.closing = Some(Closing { cause, until: Instant::now() + drain, flushed: false, look });
+            self.closing = Some(Closing { cause, until: after(Instant::now(), drain), flushed: false, look });
         }
     }
 

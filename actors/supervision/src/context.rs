@@ -8,18 +8,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::Notify, time::sleep_until};
 
 use crate::{
     Actor, Fence, Generation, Lease, Ref,
     cell::{AxContext, Cell},
     instance::Instance,
+    patience::after,
 };
 
 /// What remains to be done on the actor when one of its futures has ended.
@@ -156,7 +154,7 @@ impl<A: Actor> Context<A> {
         let timer = Timer::default();
         if !self.is_over() {
             let stop = timer.stop.clone();
-            let at = Instant::now() + d;
+            let at = after(Instant::now(), d);
             self.fresh.push(Box::pin(async move {
                 if stop.sleep_until(at).await { Step::Tick(Box::new(then)) } else { Step::Nothing }
             }));
@@ -174,7 +172,7 @@ impl<A: Actor> Context<A> {
     ) -> Timer {
         let timer = Timer::default();
         let period = d.max(Duration::from_millis(1));
-        self.arm(Instant::now() + period, period, Box::new(then), timer.stop.clone());
+        self.arm(after(Instant::now(), period), period, Box::new(then), timer.stop.clone());
         timer
     }
 
@@ -188,7 +186,7 @@ impl<A: Actor> Context<A> {
             }
             Step::Tick(Box::new(move |actor, ctx| {
                 let result = beat(actor, ctx);
-                let next = (at + period).max(Instant::now());
+                let next = after(at, period).max(Instant::now());
                 ctx.arm(next, period, beat, stop);
                 result
             }))
@@ -225,7 +223,7 @@ impl Stop {
     /// False if the timer was cancelled.
     async fn sleep_until(&self, at: Instant) -> bool {
         tokio::select! {
-            () = sleep_until(at) => {}
+            () = sleep_until(at.into()) => {}
             () = self.wake.notified() => {}
         }
         !self.flag.load(Ordering::Acquire)

@@ -7,6 +7,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::patience::after;
+
 /// A fault to inject with [`Supervisor::inject`](crate::Supervisor::inject).
 ///
 /// Stop, panic and hang go the way of the real thing, and count as such in causes and metrics.
@@ -63,12 +65,12 @@ pub(crate) enum Fate {
 
 impl Faults {
     pub(crate) fn drop_share(&self, share: f64, lasting: Duration) {
-        self.active.lock().drop = Some((share, Instant::now() + lasting));
+        self.active.lock().drop = Some((share, after(Instant::now(), lasting)));
         self.armed.store(true, Ordering::Release);
     }
 
     pub(crate) fn delay_share(&self, share: f64, by: Duration, lasting: Duration) {
-        self.active.lock().delay = Some((share, by, Instant::now() + lasting));
+        self.active.lock().delay = Some((share, by, after(Instant::now(), lasting)));
         self.armed.store(true, Ordering::Release);
     }
 

@@ -228,7 +228,7 @@ impl Instance {
         let mut owed = self.owed.lock();
         let id = owed.next;
         owed.next += 1;
-        owed.open.insert(id, Instant::now() + grace);
+        owed.open.insert(id, after(Instant::now(), grace));
         drop(owed);
         OwedGuard { instance: self.clone(), id }
     }

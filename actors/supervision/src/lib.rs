@@ -28,6 +28,11 @@ mod supervisor;
 mod tree;
 mod watchdog;
 
+/// The example in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use duskevm_fence::{Fence, FenceBusy, FenceError, Gate, Generation};
 
 pub use crate::{

@@ -9,6 +9,7 @@
 use std::{
     cell::Cell,
     future::{pending, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         OnceLock,
@@ -20,6 +21,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
+
+/// Far enough for every purpose, and never more than the clock can hold.
+const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The moment `d` after `now`; a duration without sense means "never".
+pub(crate) fn after(now: Instant, d: Duration) -> Instant {
+    now + d.min(FAR)
+}
 
 /// The pace of the thread.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
@@ -174,7 +183,10 @@ fn look_for_ever() {
             }
         }
         idle = if waiting || !due.is_empty() { 0 } else { idle + 1 };
-        due.drain(..).for_each(Waker::wake);
+        for waker in due.drain(..) {
+            // Foreign code. This thread must outlive its panics.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
         if idle <= IDLE_LOOKS {
             thread::park_timeout(next.saturating_duration_since(Instant::now()));
             continue;

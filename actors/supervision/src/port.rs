@@ -10,7 +10,7 @@ use std::{
 use crate::{
     AskError, DEFAULT_ASK, Message, TellError,
     ask::{self, Deliver},
-    patience::by,
+    patience::{after, by},
 };
 
 type Script<M> =
@@ -98,7 +98,7 @@ impl<M: Message> Port<M> {
     pub async fn ask_within(&self, msg: M, bound: Duration) -> Result<M::Reply, AskError> {
         match &self.way {
             Way::Actor(to) => ask::ask(&**to, msg, bound).await,
-            Way::Script { name, script } => by(Instant::now() + bound, script(msg))
+            Way::Script { name, script } => by(after(Instant::now(), bound), script(msg))
                 .await
                 .unwrap_or_else(|| Err(AskError::Timeout { actor: name.clone(), after: bound })),
             Way::Nowhere { name } => Err(AskError::Gone { actor: name.clone() }),
@@ -115,7 +115,7 @@ impl<M: Message> Port<M> {
         M: Clone,
     {
         const { assert!(M::IDEMPOTENT, "ask_retry needs a message that is marked IDEMPOTENT") };
-        ask::ask_retry(msg, bound, |msg, slice| self.ask_within(msg, slice)).await
+        ask::ask_retry(self.name(), msg, bound, |msg, slice| self.ask_within(msg, slice)).await
     }
 
     /// Sends a message and wants no reply. Never waits.

@@ -62,7 +62,21 @@ impl<A: Actor> Ref<A> {
     }
 
     /// Asks until there is an answer or `bound` is over, with growing pauses: survives restarts of the actor. Only for
-    /// messages marked [`IDEMPOTENT`](Message::IDEMPOTENT); others do not compile.
+    /// messages marked [`IDEMPOTENT`](Message::IDEMPOTENT); others do not compile:
+    ///
+    /// ```compile_fail
+    /// # use duskevm_supervision::{Message, Port};
+    /// #[derive(Clone)]
+    /// struct Pay(u64);
+    /// impl Message for Pay {
+    ///     type Reply = ();
+    ///     const NAME: &'static str = "pay";
+    /// }
+    /// let port = Port::<Pay>::unwired("bank");
+    /// # futures::executor::block_on(async {
+    /// let paid = port.ask_retry(Pay(1), std::time::Duration::from_secs(1)).await;
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The last [`AskError`].
@@ -71,7 +85,7 @@ impl<A: Actor> Ref<A> {
         A: Handle<M>,
     {
         const { assert!(M::IDEMPOTENT, "ask_retry needs a message that is marked IDEMPOTENT") };
-        ask::ask_retry(msg, bound, |msg, slice| self.ask_within(msg, slice)).await
+        ask::ask_retry(self.name(), msg, bound, |msg, slice| self.ask_within(msg, slice)).await
     }
 
     /// Sends a message and wants no reply. Never waits.

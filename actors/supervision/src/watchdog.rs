@@ -245,7 +245,7 @@ impl Judge {
         let since = (owed_since + self.owed_excuse).max(self.last_mark);
         let overdue = now.saturating_duration_since(since);
         // A request to another actor has a bound of its own: until then waiting for the answer is no hang.
-        if observed.waiting || overdue <= self.deadline + observed.longest_ask {
+        if observed.waiting || overdue <= self.deadline.saturating_add(observed.longest_ask) {
             return Verdict::Fine;
         }
         Verdict::Hung(format!(

@@ -102,16 +102,6 @@ impl ScratchState {
         let passer = self.accounts.get(&keccak256(MESSAGE_PASSER));
         Roots { state: builder.root(), message_passer: passer.map_or(EMPTY_ROOT_HASH, |entry| entry.storage_root) }
     }
-
-    /// Number of accounts.
-    pub fn len(&self) -> usize {
-        self.accounts.len()
-    }
-
-    /// Is there no account at all?
-    pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
-    }
 }
 
 fn storage_root(storage: &BTreeMap<B256, U256>) -> B256 {
@@ -178,6 +168,11 @@ impl ScratchChain {
         let executed = execute_block(spec, parent, block, self, &mut &*self)?;
         self.write().note_block(block.number(), block.hash());
         Ok(executed)
+    }
+
+    /// Number of accounts.
+    pub fn accounts(&self) -> usize {
+        self.read().accounts.len()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, ScratchState> {

@@ -30,7 +30,7 @@ pub(crate) fn mined(block: &Block, index: usize, receipt: Option<&OpReceiptEnvel
         },
         _ => OpDepositInfo::default(),
     };
-    Some(convert(tx, OpTransactionInfo { inner, deposit_meta, ..Default::default() }))
+    Some(convert(tx, OpTransactionInfo { inner, deposit_meta }))
 }
 
 /// A transaction of the pool.

@@ -1,8 +1,11 @@
 //! The servers on real sockets, over a scripted chain in memory whose blocks are built by the real executor.
 
+#![allow(clippy::unwrap_used, reason = "a test that finds nothing to unwrap fails")]
+
 mod admin;
 mod chain;
 mod client;
+mod load;
 mod node;
 mod restart;
 mod robust;

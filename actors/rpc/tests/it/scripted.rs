@@ -10,28 +10,33 @@ use duskevm_rpc::{
 };
 use duskevm_supervision::Port;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use tokio::sync::broadcast;
 
 /// What was submitted, by sender and nonce.
 #[derive(Clone)]
 pub(crate) struct ScriptedPool {
     by_sender: Arc<Mutex<BTreeMap<Address, BTreeMap<u64, Arc<RecoveredTx>>>>>,
+    by_hash: Arc<Mutex<HashMap<B256, Arc<RecoveredTx>>>>,
     pending: PendingFeed,
 }
 
 impl ScriptedPool {
     pub(crate) fn new() -> Self {
-        Self { by_sender: Arc::default(), pending: broadcast::channel(1024).0 }
+        Self { by_sender: Arc::default(), by_hash: Arc::default(), pending: broadcast::channel(1024).0 }
     }
 
     /// Takes everything out, in order of nonce.
     pub(crate) fn take(&self) -> Vec<Arc<RecoveredTx>> {
+        self.by_hash.lock().clear();
         std::mem::take(&mut *self.by_sender.lock()).into_values().flat_map(BTreeMap::into_values).collect()
     }
 
     fn find(&self, hash: B256) -> Option<Arc<RecoveredTx>> {
-        self.by_sender.lock().values().flat_map(BTreeMap::values).find(|tx| tx.hash() == hash).cloned()
+        self.by_hash.lock().get(&hash).cloned()
     }
 
     fn content_from(&self, sender: Address) -> SenderContent {
@@ -48,6 +53,7 @@ impl ScriptedPool {
                 if this.find(hash).is_some() {
                     return Err(PoolError::AlreadyKnown(hash));
                 }
+                this.by_hash.lock().insert(hash, tx.clone());
                 this.by_sender.lock().entry(tx.sender()).or_default().insert(tx.nonce(), tx.clone());
                 let _ = this.pending.send(tx);
                 Ok(hash)

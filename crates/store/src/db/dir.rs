@@ -212,7 +212,7 @@ fn claim_empty(path: &Path) -> Result<File, OpenError> {
     let ours = |name: &str| name == LOCK || (half_made && is_database_file(name));
     if let Some((name, _)) = found.iter().find(|(name, _)| !ours(name)) {
         // A whole database without its first file is damaged rather than foreign.
-        if name == "metadata" || name.starts_with("table_") {
+        if found.iter().all(|(name, _)| name == LOCK || is_database_file(name)) {
             return Err(OpenError::damaged(path, format!("{META} is missing")));
         }
         return Err(OpenError::Foreign { path: path.to_owned(), found: name.clone() });

@@ -264,7 +264,7 @@ impl Db {
         }
         let inner = shared.inner.read();
         let db = inner.as_ref().ok_or_else(|| shared.closed())?;
-        db.get(column + 1, key).map_err(|error| shared.damaged(format!("column {column}: {error}")))
+        shared.whole(column, || db.get(column + 1, key))
     }
 
     /// Calls `visit` with the count (1 unless the column is counted) and value of everything in a column, in no
@@ -278,8 +278,7 @@ impl Db {
         let shared = &self.shared;
         let inner = shared.inner.read();
         let db = inner.as_ref().ok_or_else(|| shared.closed())?;
-        db.iter_column_while(column + 1, |state| visit(state.rc, state.value))
-            .map_err(|error| shared.damaged(format!("column {column}: {error}")))
+        shared.whole(column, || db.iter_column_while(column + 1, |state| visit(state.rc, state.value)))
     }
 
     /// Number of the newest commit.
@@ -435,8 +434,13 @@ impl Shared {
         DbError::Closed { path: self.path.clone() }
     }
 
-    fn damaged(&self, what: String) -> DbError {
-        DbError::Damaged { path: self.path.clone(), what }
+    /// A read: damaged files make parity-db fail or panic.
+    fn whole<T>(&self, column: u8, read: impl FnOnce() -> parity_db::Result<T>) -> Result<T, DbError> {
+        let damaged = |what| DbError::Damaged { path: self.path.clone(), what };
+        match catch_unwind(AssertUnwindSafe(read)) {
+            Ok(result) => result.map_err(|error| damaged(format!("column {column}: {error}"))),
+            Err(panic) => Err(damaged(format!("column {column}: {}", worker::panic_message(panic.as_ref())))),
+        }
     }
 }
 

@@ -130,6 +130,9 @@ pub struct ViewCommit {
     pub transactions: Vec<([u8; 32], [u8; 32])>,
 }
 
+/// A state record: its name and its bytes.
+pub type NamedRecord = (Vec<u8>, Vec<u8>);
+
 /// The L1 database. Clones share it.
 #[derive(Debug, Clone)]
 pub struct L1Store {
@@ -226,7 +229,7 @@ impl L1Store {
     ///
     /// # Errors
     /// As [`tip`](Self::tip).
-    pub fn state(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, L1StoreError> {
+    pub fn state(&self) -> Result<Vec<NamedRecord>, L1StoreError> {
         let mut records = Vec::new();
         let mut bad = None;
         self.db.for_each(Column::State as u8, |_, value| {
@@ -447,7 +450,7 @@ fn encode_named(name: &[u8], value: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), name, value].concat()
 }
 
-fn decode_named(mut record: Vec<u8>) -> Option<(Vec<u8>, Vec<u8>)> {
+fn decode_named(mut record: Vec<u8>) -> Option<NamedRecord> {
     let length = usize::try_from(u32::from_be_bytes(record.get(..4)?.try_into().ok()?)).ok()?;
     if record.len() - 4 < length {
         return None;

@@ -72,6 +72,18 @@ impl L2Store {
     }
 }
 
+impl L2Store {
+    /// Calls `visit` with every stored trie node and at how many places it counts, in no particular order, until it
+    /// returns false. For statistics and checks.
+    ///
+    /// # Errors
+    ///
+    /// [`L2Error::Db`].
+    pub fn for_each_node(&self, visit: impl FnMut(u32, Vec<u8>) -> bool) -> Result<(), L2Error> {
+        Ok(self.inner.db.for_each(Column::Nodes as u8, visit)?)
+    }
+}
+
 struct Check<'a> {
     inner: &'a Inner,
     report: CheckReport,

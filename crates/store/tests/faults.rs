@@ -1,0 +1,164 @@
+//! The disk fails at some operation: a typed error that asks for a reopen, and recovery.
+
+mod common;
+
+use common::{Chain, FENCE, Op};
+use duskevm_fence::Fence;
+use duskevm_store::{
+    db::DbError,
+    journal::{Journal, JournalError, JournalLimits},
+    l2::{L2Error, L2Settings},
+};
+use fail::FailScenario;
+use tempfile::TempDir;
+
+fn content(number: u64) -> Vec<(u8, Op)> {
+    vec![((number % 8) as u8, Op::Set { nonce: number, balance: number, code: None, slots: vec![((number % 6) as u8, number % 4)] })]
+}
+
+/// Commits until the disk fails, then recovers. Returns how many blocks were lost.
+fn fail_and_recover(chain: &mut Chain, most: u64) -> u64 {
+    let reader = chain.store.reader();
+    let held = reader.latest_state().unwrap();
+    let held_state = chain.head().state.clone();
+    let mut durable = 0;
+    let mut failed = None;
+    for _ in 0..most {
+        let number = chain.head().commit.header.number + 1;
+        // The tries read too.
+        let next = chain.try_next(&content(number));
+        let result = next.and_then(|block| {
+            chain.store.commit_block(&FENCE, block.commit.clone())?;
+            // Some go to the disk alone, some together.
+            if number % 3 == 0 { chain.store.flush().map(|()| block) } else { Ok(block) }
+        });
+        durable = chain.store.durable_number().unwrap();
+        match result {
+            Ok(block) => chain.blocks.push(block),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    let error = failed.unwrap_or_else(|| chain.store.flush().expect_err("the fault must show"));
+    assert!(error.needs_reopen(), "{error}");
+    assert!(error.to_string().contains("reopen"), "{error}");
+    let durable = durable.max(chain.store.durable_number().unwrap());
+    // Nothing works until then.
+    assert!(chain.store.set_heads(&FENCE, chain.head().reference(), chain.blocks[0].reference()).is_err());
+    let known = chain.head().commit.header.number;
+    assert!(chain.store.reader().transaction(&chain.head().commit.hash).is_err());
+    chain.store.reopen(&FENCE).unwrap();
+    chain.forget_lost();
+    let head = chain.head().commit.header.number;
+    assert!(head >= durable, "{durable} was durable, {head} is there");
+    chain.verify_all();
+    if held.block().number <= head {
+        common::assert_state(&held, &held_state).unwrap();
+    }
+    chain.commit(&content(head + 1));
+    chain.store.flush().unwrap();
+    chain.verify_all();
+    known - head
+}
+
+#[test]
+fn every_step_may_fail() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let settings = L2Settings { history_blocks: Some(3), ..L2Settings::default() };
+    let mut chain = Chain::new(directory.path(), settings, &content(0));
+    chain.store.flush().unwrap();
+    for point in ["store-db-commit", "store-db-process", "store-db-flush", "store-db-enact", "store-db-clean"] {
+        for skip in [0, 1, 4] {
+            let before = chain.head().reference();
+            chain.store.set_heads(&FENCE, before, before).unwrap();
+            chain.store.flush().unwrap();
+            fail::cfg(point, &format!("{skip}*off->1*return(no space left)->off")).unwrap();
+            fail_and_recover(&mut chain, 90);
+            fail::remove(point);
+        }
+    }
+    scenario.teardown();
+}
+
+/// parity-db's own switch: every file operation of the writing thread fails from the n-th on.
+#[test]
+fn every_file_operation_may_fail() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let settings = L2Settings { history_blocks: Some(3), ..L2Settings::default() };
+    let mut chain = Chain::new(directory.path(), settings, &content(0));
+    chain.store.flush().unwrap();
+    let mut lost = 0;
+    for operations in (0..120).chain((120..1500).step_by(61)) {
+        fail::cfg("store-db-io", &format!("1*return({operations})->off")).unwrap();
+        lost += fail_and_recover(&mut chain, 90);
+        fail::remove("store-db-io");
+    }
+    assert!(lost > 0, "at least once something that was not durable must have been lost");
+    scenario.teardown();
+}
+
+#[test]
+fn a_journal_whose_write_failed_must_be_reopened() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let limits = JournalLimits { record_bytes: 1000, segment_bytes: 400 };
+    let (mut journal, _) = Journal::open(directory.path(), "faults", limits, |_, _| ()).unwrap();
+    let mut acknowledged: Vec<Vec<u8>> = Vec::new();
+    let faults = ["store-journal-write", "store-journal-sync", "store-journal-segment"];
+    for round in 0..60u8 {
+        let record = vec![round; usize::from(round)];
+        let fault = faults[usize::from(round) % 3];
+        if round % 4 == 3 {
+            fail::cfg(fault, &format!("1*return({})->off", round % 32)).unwrap();
+        }
+        match journal.append(&fence, &record) {
+            Ok(_) => acknowledged.push(record),
+            Err(JournalError::Io { .. }) => {
+                assert!(matches!(journal.append(&fence, b"more"), Err(JournalError::ReopenNeeded { .. })));
+                let mut found = Vec::new();
+                journal.reopen(&fence, |_, record| found.push(record.to_vec())).unwrap();
+                // The record that failed may be there or not.
+                assert!(found.len() - acknowledged.len() <= 1);
+                assert_eq!(found[..acknowledged.len()], acknowledged);
+                acknowledged = found;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        fail::remove(fault);
+    }
+    drop(journal);
+    let mut found = Vec::new();
+    Journal::open(directory.path(), "faults", limits, |_, record| found.push(record.to_vec())).unwrap();
+    assert_eq!(found, acknowledged);
+    assert!(found.len() >= 45);
+    scenario.teardown();
+}
+
+/// A snapshot of a block that was lost says so.
+#[test]
+fn snapshots_of_lost_blocks() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &content(0));
+    chain.store.flush().unwrap();
+    fail::cfg("store-db-process", "return").unwrap();
+    chain.commit(&content(1));
+    let lost = chain.store.reader().state_at(&chain.head().commit.hash).unwrap();
+    let error = chain.store.flush().unwrap_err();
+    assert!(matches!(&error, L2Error::Db(DbError::ReopenNeeded { cause, .. }) if cause.contains("injected")));
+    assert!(lost.account(&common::address(5)).unwrap_err().needs_reopen());
+    fail::remove("store-db-process");
+    chain.store.reopen(&FENCE).unwrap();
+    assert!(matches!(lost.account(&common::address(1)), Err(L2Error::Reorged { .. })));
+    chain.forget_lost();
+    assert_eq!(chain.blocks.len(), 1);
+    chain.commit(&content(2));
+    assert!(matches!(lost.account(&common::address(1)), Err(L2Error::Reorged { .. })));
+    chain.verify_all();
+    scenario.teardown();
+}
