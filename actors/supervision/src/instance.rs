@@ -14,7 +14,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{AskError, DeathCause, Failure, Generation, LeaseStatus, Reaction, lease::LeaseState, slot::SlotCore};
+use crate::{
+    AskError, DeathCause, Failure, Generation, LeaseStatus, Reaction, lease::LeaseState, patience::after,
+    slot::SlotCore,
+};
 
 /// How an instance ended.
 #[derive(Debug, Clone)]

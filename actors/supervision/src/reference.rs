@@ -64,7 +64,7 @@ impl<A: Actor> Ref<A> {
     /// Asks until there is an answer or `bound` is over, with growing pauses: survives restarts of the actor. Only for
     /// messages marked [`IDEMPOTENT`](Message::IDEMPOTENT); others do not compile:
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0080
     /// # use duskevm_supervision::{Message, Port};
     /// #[derive(Clone)]
     /// struct Pay(u64);
