@@ -9,7 +9,7 @@
 //!   lock        held by the running process
 //! ```
 
-use super::{NodeError, wiring::Stores};
+use super::NodeError;
 use crate::{config::Config, network::Network};
 use duskevm_executor::genesis_commit;
 use duskevm_store::{
@@ -29,9 +29,18 @@ use std::{
 const KNOWN: [&str; 5] = ["network", "l1", "l2", "txpool", "sequencer"];
 const LOCK: &str = "lock";
 
+/// The databases of a node, opened once: actors come and go on top of them.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Dusk blocks and their view.
+    pub l1: L1Store,
+    /// L2 blocks and state.
+    pub l2: Arc<L2Store>,
+}
+
 /// A data folder that this process holds.
 #[derive(Debug)]
-pub(super) struct DataFolder {
+pub struct DataFolder {
     path: PathBuf,
     /// Released when the process ends, however it ends.
     _lock: File,
@@ -39,7 +48,10 @@ pub(super) struct DataFolder {
 
 impl DataFolder {
     /// Takes a folder, or makes it. A folder with foreign files in it is left alone.
-    pub(super) fn open(path: &Path) -> Result<Self, NodeError> {
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn open(path: &Path) -> Result<Self, NodeError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| NodeError::Folder { path, source }
@@ -73,7 +85,10 @@ impl DataFolder {
     }
 
     /// Opens the databases, and begins the chains in a fresh folder.
-    pub(super) fn stores(&self, config: &Config, network: &Network) -> Result<Stores, NodeError> {
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn stores(&self, config: &Config, network: &Network) -> Result<Stores, NodeError> {
         let l1_identity =
             Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() };
         let l1 = L1Store::open(&self.path.join("l1"), &l1_identity)?;

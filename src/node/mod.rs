@@ -6,6 +6,8 @@ mod reader;
 mod status;
 mod wiring;
 
+pub use folder::{DataFolder, Stores};
+
 use crate::{
     cli::{DbReport, GenesisFiles, RunOptions},
     config::Config,

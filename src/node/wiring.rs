@@ -1,6 +1,6 @@
 //! The drawing of the system: every actor, and who talks to whom.
 
-use super::{NodeError, reader::StoreReader, status::NodeStatus};
+use super::{NodeError, folder::Stores, reader::StoreReader, status::NodeStatus};
 use crate::{cli::Endpoints, config::Config, metrics::Metrics, network::Network};
 use duskevm_consensus::Consensus;
 use duskevm_executor::Executor;
@@ -8,7 +8,6 @@ use duskevm_http::{Http, Limits as HttpLimits, Site, Socket as HttpSocket};
 use duskevm_l1::L1;
 use duskevm_rpc::{AdminConfig, AdminServer, PoolPorts, RpcConfig, RpcServer, Socket as RpcSocket, Wiring as RpcWiring};
 use duskevm_sequencer::Sequencer;
-use duskevm_store::{l1::L1Store, l2::L2Store};
 use duskevm_supervision::{Backoff, ChildSpec, Intensity, Ref, Strategy, Supervisor, Tree};
 use duskevm_txpool::TxPool;
 use futures::StreamExt;
@@ -22,12 +21,6 @@ use tokio::sync::{broadcast, watch};
 
 /// Announced pool transactions that a slow subscriber may leave unread.
 const PENDING_BACKLOG: usize = 4096;
-
-/// The databases of a node, opened once: actors come and go on top of them.
-pub(super) struct Stores {
-    pub(super) l1: L1Store,
-    pub(super) l2: Arc<L2Store>,
-}
 
 /// A node whose tree runs.
 pub(super) struct Running {

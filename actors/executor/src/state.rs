@@ -1,11 +1,11 @@
 //! What the executor knows: the head, its trie, and how to move both.
 
-use crate::{error::ExecutorError, pool_source::PoolSource};
+use crate::error::ExecutorError;
 use alloy_consensus::Header;
 use alloy_eips::{BlockNumHash, eip2718::Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use duskevm_evm::{
-    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState,
+    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState, TxSource,
     build_block, execute_block,
 };
 use duskevm_fence::Fence;
@@ -29,9 +29,11 @@ pub struct Settings {
 
 /// A block that was executed and is ready to be stored.
 #[derive(Debug)]
-pub(crate) struct Executed {
-    pub(crate) block: Arc<Block>,
-    pub(crate) gas_used: u64,
+pub struct Executed {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Gas that it used.
+    pub gas_used: u64,
     commit: BlockCommit,
     trie: StateTrie,
 }
@@ -55,20 +57,23 @@ impl Executed {
     }
 
     /// The accounts that it changed.
-    pub(crate) fn touched(&self) -> Vec<Address> {
+    pub fn touched(&self) -> Vec<Address> {
         self.commit.state.accounts.iter().map(|account| account.address).collect()
     }
 }
 
 /// The labels of a chain.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Labels {
-    pub(crate) safe: BlockNumHash,
-    pub(crate) finalized: BlockNumHash,
+pub struct Labels {
+    /// The newest block derived from L1.
+    pub safe: BlockNumHash,
+    /// The newest block derived from final L1 blocks.
+    pub finalized: BlockNumHash,
 }
 
-/// The chain at its head.
-pub(crate) struct ChainState {
+/// The chain at its head: everything of the executor but its mailbox. It moves only by [`commit`](Self::commit) and
+/// [`rewind`](Self::rewind).
+pub struct ChainState {
     settings: Settings,
     store: Arc<L2Store>,
     reader: L2Reader,
@@ -85,10 +90,14 @@ impl std::fmt::Debug for ChainState {
 }
 
 /// An answer that may be a refusal, or a failure of the executor itself.
-type Outcome<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
+pub type Outcome<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
 
 impl ChainState {
-    pub(crate) fn open(settings: Settings, store: Arc<L2Store>, fence: Fence) -> Result<Self, ExecutorError> {
+    /// Opens the chain at its newest block; a database that stopped after a disk error is opened again.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(settings: Settings, store: Arc<L2Store>, fence: Fence) -> Result<Self, ExecutorError> {
         let reader = store.reader();
         let heads = match reader.heads() {
             Err(error) if error.needs_reopen() => {
@@ -104,39 +113,60 @@ impl ChainState {
         Ok(Self { settings, store, reader, source, fence, head: Arc::new(head), trie })
     }
 
-    pub(crate) const fn head(&self) -> &Arc<Block> {
+    /// The newest block.
+    pub const fn head(&self) -> &Arc<Block> {
         &self.head
     }
 
-    pub(crate) const fn settings(&self) -> &Settings {
+    /// The settings.
+    pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    pub(crate) fn labels(&self) -> Result<Labels, ExecutorError> {
+    /// Safe and finalized block.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn labels(&self) -> Result<Labels, ExecutorError> {
         let heads = self.reader.heads()?;
         let id = |block: BlockRef| BlockNumHash { number: block.number, hash: block.hash };
         Ok(Labels { safe: id(heads.safe), finalized: id(heads.finalized) })
     }
 
     /// Number of the newest block that is on disk for certain.
-    pub(crate) fn durable(&self) -> u64 {
+    pub fn durable(&self) -> u64 {
         self.store.durable_number().unwrap_or_default()
     }
 
     /// The state at the head.
-    pub(crate) fn state(&self) -> Result<SnapshotDb, ExecutorError> {
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn state(&self) -> Result<SnapshotDb, ExecutorError> {
         snapshot(&self.reader, self.head.hash())
     }
 
-    pub(crate) fn number_of(&self, hash: B256) -> Result<Option<u64>, ExecutorError> {
+    /// Number of a canonical block.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn number_of(&self, hash: B256) -> Result<Option<u64>, ExecutorError> {
         Ok(self.reader.block(&hash)?.map(|block| block.number))
     }
 
-    pub(crate) fn is_canonical(&self, number: u64, hash: B256) -> Result<bool, ExecutorError> {
+    /// Is this block in the chain?
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn is_canonical(&self, number: u64, hash: B256) -> Result<bool, ExecutorError> {
         Ok(self.reader.canonical_hash(number)? == Some(hash))
     }
 
-    pub(crate) fn build(&self, attributes: &BlockAttributes, pool: &mut PoolSource) -> Outcome<Executed> {
+    /// Builds a block on the head. Nothing is stored.
+    ///
+    /// # Errors
+    /// If the state cannot be read; attributes that make no valid block are a refusal.
+    pub fn build<P: TxSource>(&self, attributes: &BlockAttributes, pool: &mut P) -> Outcome<Executed> {
         let mut trie = self.trie.clone();
         let mut roots = TrieRoots::new(&mut trie, &self.source);
         let built = build_block(&self.settings.spec, &self.head.header, attributes, pool, self.state()?, &mut roots);
@@ -145,7 +175,10 @@ impl ChainState {
     }
 
     /// Executes a block on the head.
-    pub(crate) fn execute(&self, block: &Block) -> Outcome<Executed> {
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn execute(&self, block: &Block) -> Outcome<Executed> {
         let mut trie = self.trie.clone();
         let mut roots = TrieRoots::new(&mut trie, &self.source);
         let executed = execute_block(&self.settings.spec, &self.head.header, block, self.state()?, &mut roots);
@@ -154,7 +187,10 @@ impl ChainState {
     }
 
     /// Executes a block on the state of its canonical parent, which is below the head. Nothing is kept.
-    pub(crate) fn check_on_ancestor(&self, block: &Block) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn check_on_ancestor(&self, block: &Block) -> Outcome<()> {
         let parent = load_block(&self.reader, block.header.parent_hash)?;
         let mut trie = StateTrie::new(parent.header.state_root, self.settings.trie);
         let state = TrieState::new(&self.source, parent.header.clone());
@@ -168,7 +204,10 @@ impl ChainState {
     }
 
     /// Stores an executed block and makes it the head.
-    pub(crate) fn commit(&mut self, executed: Executed) -> Result<(), ExecutorError> {
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn commit(&mut self, executed: Executed) -> Result<(), ExecutorError> {
         let Executed { block, commit, trie, .. } = executed;
         self.store.commit_block(&self.fence, commit)?;
         self.head = block;
@@ -177,7 +216,10 @@ impl ChainState {
     }
 
     /// Takes the chain back to a canonical block. Returns the user transactions of the dropped blocks, oldest first.
-    pub(crate) fn rewind(&mut self, to: B256) -> Result<Vec<Arc<RecoveredTx>>, ExecutorError> {
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn rewind(&mut self, to: B256) -> Result<Vec<Arc<RecoveredTx>>, ExecutorError> {
         let dropped = self.store.rewind_to(&self.fence, to)?;
         self.head = Arc::new(load_block(&self.reader, to)?);
         self.trie.set_root(self.head.header.state_root);
@@ -189,7 +231,11 @@ impl ChainState {
             .collect()
     }
 
-    pub(crate) fn set_labels(&mut self, safe: Option<B256>, finalized: Option<B256>) -> Outcome<()> {
+    /// Moves the safe and finalized labels.
+    ///
+    /// # Errors
+    /// If the store fails; labels that contradict the chain are a refusal.
+    pub fn set_labels(&mut self, safe: Option<B256>, finalized: Option<B256>) -> Outcome<()> {
         let mut heads = self.reader.heads()?;
         for (label, wanted) in [(&mut heads.safe, safe), (&mut heads.finalized, finalized)] {
             let Some(hash) = wanted else { continue };
@@ -206,7 +252,10 @@ impl ChainState {
     }
 
     /// Writes everything to disk.
-    pub(crate) fn flush(&self) -> Result<(), ExecutorError> {
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn flush(&self) -> Result<(), ExecutorError> {
         Ok(self.store.flush()?)
     }
 }
