@@ -39,16 +39,18 @@ export async function rpc(method, ...params) {
   return json.result;
 }
 
-/** Many calls in one batch; the results in the order of the calls, errors as RpcFailure values. */
+// A node limits the calls of one batch.
+const BATCH = 500;
+
+/** Many calls in batches; the results in the order of the calls, errors as RpcFailure values. */
 export async function batch(calls) {
-  const first = nextId + 1;
-  const body = calls.map(([method, ...params]) => ({ jsonrpc: "2.0", id: ++nextId, method, params }));
-  const { json, text } = await post(JSON.stringify(body));
-  if (!Array.isArray(json)) throw new Error(`batch: ${text.slice(0, 300)}`);
   const results = new Array(calls.length);
-  for (const answer of json) {
-    const index = answer.id - first;
-    results[index] = answer.error ? new RpcFailure(calls[index][0], answer.error) : answer.result;
+  for (let from = 0; from < calls.length; from += BATCH) {
+    const part = calls.slice(from, from + BATCH);
+    const body = part.map(([method, ...params], id) => ({ jsonrpc: "2.0", id, method, params }));
+    const { json, text } = await post(JSON.stringify(body));
+    if (!Array.isArray(json) || json.length !== part.length) throw new Error(`batch: ${text.slice(0, 300)}`);
+    for (const { id, error, result } of json) results[from + id] = error ? new RpcFailure(part[id][0], error) : result;
   }
   return results;
 }

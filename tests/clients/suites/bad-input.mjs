@@ -36,8 +36,13 @@ async function alive() {
 function rejected({ status, json, text }, codes, what) {
   if (status >= 400 && status < 500) return;
   assert.equal(status, 200, `${what}: HTTP ${status} ${text.slice(0, 200)}`);
-  assert.ok(json?.error, `${what}: no error in ${text.slice(0, 200)}`);
-  assert.ok(codes.includes(json.error.code), `${what}: code ${json.error.code} (${json.error.message}), expected ${codes}`);
+  // What begins with a bracket is a batch, whose entries are each refused.
+  const answers = Array.isArray(json) && json.length > 0 ? json : [json];
+  for (const answer of answers) {
+    assert.ok(answer?.error, `${what}: no error in ${text.slice(0, 200)}`);
+    const { code, message } = answer.error;
+    assert.ok(codes.includes(code), `${what}: code ${code} (${message}), expected ${codes}`);
+  }
 }
 
 test("the node runs", async () => {
@@ -53,7 +58,7 @@ test("malformed JSON is a parse error", node(), async () => {
 
 test("JSON that is no request is an invalid request", node(), async () => {
   const bodies = ["null", "1", '"text"', "true", "{}", '{"id":1}', '{"jsonrpc":"2.0","id":1}', '{"jsonrpc":"2.0","id":1,"method":5}',
-    '{"jsonrpc":"2.0","id":{},"method":"eth_chainId"}', '{"jsonrpc":"1.0","id":1,"method":"eth_chainId"}'];
+    '{"jsonrpc":"1.0","id":1,"method":"eth_chainId"}'];
   for (const body of bodies) rejected(await post(body), [-32700, -32600], body);
   const empty = await post("[]");
   rejected(empty, [-32600], "empty batch");
@@ -61,6 +66,13 @@ test("JSON that is no request is an invalid request", node(), async () => {
   const good = Array.isArray(odd.json) ? odd.json.find((answer) => answer.id === 7) : undefined;
   assert.ok(good?.result || odd.json?.error, `a batch with garbage in it: ${odd.text.slice(0, 200)}`);
   await alive();
+});
+
+test("an id that is neither a text nor a number", node(), async () => {
+  for (const id of ["{}", "[1]", "true", "1e999"]) {
+    const body = `{"jsonrpc":"2.0","id":${id},"method":"eth_chainId"}`;
+    rejected(await post(body), [-32700, -32600], body);
+  }
 });
 
 test("invalid UTF-8", node(), async () => {
@@ -130,8 +142,8 @@ test("numbers of 2^256 and beyond", node(), async () => {
   assert.match(most.reason, /insufficient funds/);
   const both = await failure("eth_call", { from: ADDRESS, to: ADDRESS, value: largest, gas: "0xffffffffffffffff", gasPrice: largest }, "latest");
   assert.ok(both.reason.length > 0);
-  const numberJson = await post('{"jsonrpc":"2.0","id":1e999,"method":"eth_chainId","params":[1e999999]}');
-  rejected(numberJson, [-32700, -32600, -32602], "numbers that no float holds");
+  const numberJson = await post('{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":[1e999999,false]}');
+  rejected(numberJson, [-32700, -32600, -32602], "a number that no float holds");
   await alive();
 });
 
@@ -233,8 +245,9 @@ test("a valid transaction with any bit flipped is refused or comes from nobody",
 });
 
 test("HTTP that is not for us: methods, content types, headers", node(), async () => {
-  const get = await fetch(URL_HTTP).then((r) => r.status, () => 400);
-  assert.ok(get >= 400 && get < 500, `GET: HTTP ${get}`);
+  // A bare GET may be answered with an empty page, as geth does: load balancers ask like that.
+  const get = await fetch(URL_HTTP);
+  assert.ok((get.status === 200 && (await get.text()) === "") || (get.status >= 400 && get.status < 500), `GET: HTTP ${get.status}`);
   const put = await post("{}", { method: "PUT" });
   assert.ok(put.status >= 400 && put.status < 500, `PUT: HTTP ${put.status}`);
   const html = await post('{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}', { headers: { "content-type": "text/html" } });

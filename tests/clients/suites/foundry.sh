@@ -24,7 +24,8 @@ check() { # NAME FUNCTION: a subshell with -e, whose last words are shown if it 
 skip() { printf 'skip foundry: %s (%s)\n' "$1" "$2"; }
 equal() { [ "$1" = "$2" ] || { echo "expected '$2', got '$1'"; return 1; }; }
 field() { node -e 'let t="";process.stdin.on("data",d=>t+=d).on("end",()=>{let v=JSON.parse(t);for(const k of process.argv[1].split("."))v=v?.[k];console.log(typeof v==="object"?JSON.stringify(v):String(v))})' "$1"; }
-cast() { "$CAST" "$@"; }
+# Where foundry.toml says what kind of network this is.
+cast() { (cd "$HERE/foundry" && "$CAST" "$@"); }
 forge() { (cd "$HERE/foundry" && "$FORGE" "$@"); }
 pay() { cast send --private-key "$KEY" --json "$@"; }
 

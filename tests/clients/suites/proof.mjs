@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { concatHex, encodeAbiParameters, keccak256, pad, parseEther, toHex } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
+import { buildInitiateWithdrawal, getWithdrawals, initiateWithdrawal } from "viem/op-stack";
 import { run, suite, test } from "../lib/check.mjs";
 import { Lab } from "../lib/contracts.mjs";
 import {
@@ -173,12 +174,10 @@ test("deposits: the L1 attributes transaction opens every block", { node: true }
 });
 
 test("the header commits to withdrawals: its withdrawals root is the message passer's storage", { node: true, seconds: 40 }, async () => {
-  const { buildInitiateWithdrawal, getWithdrawals } = await import("viem/op-stack");
-  const request = await buildInitiateWithdrawal(reader, { account: me, to: me.address, value: 77n });
-  const { initiateWithdrawal } = await import("viem/op-stack");
+  const request = await buildInitiateWithdrawal(reader, { account: me, to: me.address, value: 77_000_000_000n });
   const done = await mined(await initiateWithdrawal(wallet(me), request));
   const [withdrawal] = getWithdrawals(done);
-  assert.deepEqual([withdrawal.value, withdrawal.target.toLowerCase()], [77n, me.address.toLowerCase()]);
+  assert.deepEqual([withdrawal.value, withdrawal.target.toLowerCase()], [77_000_000_000n, me.address.toLowerCase()]);
   const slot = keccak256(concatHex([withdrawal.withdrawalHash, pad("0x0")]));
   const { proof, block, values } = await checked(MESSAGE_PASSER, [slot], done.blockNumber);
   assert.deepEqual(values, [1n]);

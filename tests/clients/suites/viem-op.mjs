@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { parseEther, parseGwei, serializeTransaction, zeroAddress } from "viem";
-import { publicActionsL2, walletActionsL2 } from "viem/op-stack";
+import { buildInitiateWithdrawal, publicActionsL2, walletActionsL2 } from "viem/op-stack";
 import { run, suite, test } from "../lib/check.mjs";
 import { CHAIN_ID } from "../lib/env.mjs";
 import { batch, rpc } from "../lib/rpc.mjs";
@@ -82,9 +82,15 @@ test("getL1Fee of the signed bytes, at the block before, is what the receipt say
 
 test("a withdrawal is initiated with viem's action", node, async () => {
   const wallets = wallet(me).extend(walletActionsL2());
-  const request = await op.buildInitiateWithdrawal({ account: me, to: me.address, value: 3n });
+  const request = await buildInitiateWithdrawal(reader, { account: me, to: me.address, value: parseGwei("3") });
   const receipt = await mined(await wallets.initiateWithdrawal(request));
   assert.equal(receipt.logs[0].address.toLowerCase(), "0x4200000000000000000000000000000000000016");
+});
+
+test("a withdrawal of a part of a lux is refused: it would be lost on L1", node, async () => {
+  const wallets = wallet(me).extend(walletActionsL2());
+  const request = await buildInitiateWithdrawal(reader, { account: me, to: me.address, value: parseGwei("3") + 1n });
+  await assert.rejects(wallets.initiateWithdrawal(request), /revert/);
 });
 
 test("WETH9 wraps DUSK", node, async () => {

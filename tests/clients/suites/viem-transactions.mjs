@@ -142,10 +142,12 @@ test("a replacement that pays too little, and the same again, are refused", { no
   await submit(await at(100n, 100n));
   for (const [fee, tip] of [[109n, 109n], [120n, 100n], [100n, 120n], [90n, 90n]]) {
     const refused = await failure("eth_sendRawTransaction", await at(fee, tip));
-    assert.deepEqual([refused.code, refused.reason], [-32000, "replacement transaction underpriced"], `fee ${fee} %, tip ${tip} %`);
+    assert.equal(refused.code, -32000);
+    assert.match(refused.reason, /^replacement transaction underpriced/, `fee ${fee} %, tip ${tip} %`);
   }
   const again = await failure("eth_sendRawTransaction", await at(100n, 100n));
-  assert.deepEqual([again.code, again.reason], [-32000, "already known"]);
+  assert.equal(again.code, -32000);
+  assert.match(again.reason, /^already known/);
 });
 
 test("viem notices a replacement while it waits", { seconds: 40 }, async () => {
