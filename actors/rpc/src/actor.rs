@@ -8,7 +8,7 @@ use crate::{
         methods,
     },
     chain::{Chain, ChainReader},
-    config::{AdminConfig, Limits, RpcConfig},
+    config::{AdminConfig, Limits, NAMESPACES, RpcConfig},
     feed::{Feed, HeadSignal},
     fees::FeeOracle,
     filters::Filters,
@@ -51,6 +51,12 @@ pub enum RpcServerError {
     /// Two methods have one name.
     #[error("cannot register the methods: {0}")]
     Methods(#[from] jsonrpsee::core::RegisterMethodError),
+    /// A namespace in the settings does not exist.
+    #[error("`rpc.namespaces` names {name:?}; there are {known}", known = NAMESPACES.join(", "))]
+    Namespace {
+        /// The name in the settings.
+        name: String,
+    },
     /// The threads that serve sockets do nothing any more.
     #[error("the threads that serve sockets have done nothing for {0:?}")]
     Stuck(Duration),
@@ -60,8 +66,8 @@ impl ActorError for RpcServerError {
     fn reaction(&self) -> Reaction {
         match self {
             Self::Listen { .. } | Self::Threads(_) | Self::Stuck(_) => Reaction::RestartSelf,
-            // The same program would do the same again.
-            Self::Methods(_) => Reaction::Abort,
+            // The next start would do the same again.
+            Self::Methods(_) | Self::Namespace { .. } => Reaction::Abort,
         }
     }
 }
@@ -137,7 +143,9 @@ impl RpcServer {
         let heavy =
             Workers::start("heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
         let (feed, filters) = (Feed::new(), Filters::new(limits));
-        tokio::spawn(feed.clone().follow(chain.clone(), reads.clone(), wiring.heads.clone()));
+        // A thread of its own: news must not wait behind the reads of clients.
+        let news = Workers::start("feed", 1, 1).map_err(RpcServerError::Threads)?;
+        tokio::spawn(feed.clone().follow(chain.clone(), news, wiring.heads.clone()));
         tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
         let api = Arc::new(Api {
             ingress: Ingress::start(wiring.pool.clone(), limits).map_err(RpcServerError::Threads)?,
@@ -147,6 +155,7 @@ impl RpcServer {
             fees: FeeOracle::new(limits),
             codes: Arc::new(CodeCache::new(CODE_CACHE)),
             limits: limits.clone(),
+            namespaces: wiring.config.namespaces.clone(),
             chain,
             feed,
             filters,
@@ -154,6 +163,7 @@ impl RpcServer {
             heavy,
         });
         let exposure = Exposure { cors: wiring.config.cors.clone(), websocket: true, local_names_only: false };
+        check_namespaces(&wiring.config.namespaces)?;
         let methods = methods(api)?;
         drop(_entered);
         Ok(Self { server: Server::start(runtime, &wiring.socket, methods.into(), limits, &exposure, fence)? })
@@ -176,6 +186,14 @@ impl AdminServer {
         let methods = admin_methods(backend)?;
         let runtime = runtime("rpc-admin", 1)?;
         Ok(Self { server: Server::start(runtime, socket, methods.into(), &limits, &exposure, fence)? })
+    }
+}
+
+/// A name that does not exist would be found missing only by the clients.
+fn check_namespaces(namespaces: &[String]) -> Result<(), RpcServerError> {
+    match namespaces.iter().find(|name| !NAMESPACES.contains(&name.as_str())) {
+        Some(unknown) => Err(RpcServerError::Namespace { name: unknown.clone() }),
+        None => Ok(()),
     }
 }
 

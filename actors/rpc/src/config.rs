@@ -8,6 +8,9 @@ use std::{
 
 const MIB: u32 = 1024 * 1024;
 
+/// All namespaces that the public server has.
+pub const NAMESPACES: [&str; 7] = ["debug", "eth", "net", "optimism", "rpc", "txpool", "web3"];
+
 /// The public JSON-RPC server: HTTP and WebSocket on one port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,6 +19,8 @@ pub struct RpcConfig {
     pub listen: SocketAddr,
     /// Origins that browsers may call from; `"*"` allows all, an empty list none.
     pub cors: Vec<String>,
+    /// Namespaces that are served: the part of a method's name before the underscore.
+    pub namespaces: Vec<String>,
     /// Bounds on what clients may ask for.
     pub limits: Limits,
 }
@@ -25,6 +30,7 @@ impl Default for RpcConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9545),
             cors: vec!["*".to_owned()],
+            namespaces: NAMESPACES.map(str::to_owned).to_vec(),
             limits: Limits::default(),
         }
     }
@@ -118,7 +124,7 @@ impl Default for Limits {
         Self {
             max_connections: 1024,
             max_request_bytes: 5 * MIB,
-            max_response_bytes: 64 * MIB,
+            max_response_bytes: 32 * MIB,
             max_batch: 1000,
             batch_concurrency: 64,
             max_depth: 64,
@@ -135,7 +141,7 @@ impl Default for Limits {
             call_gas_cap: 50_000_000,
             call_timeout_ms: 5_000,
             trace_timeout_ms: 10_000,
-            max_trace_bytes: 256 * MIB as usize,
+            max_trace_bytes: 128 * MIB as usize,
             max_log_blocks: 10_000,
             max_log_results: 10_000,
             max_proof_slots: 1024,

@@ -5,6 +5,7 @@
 
 use crate::{
     chain::{BlockAndReceipts, BlockRef, Chain, ReadError},
+    known::Known,
     workers::Workers,
 };
 use alloy_primitives::{B256, map::HashMap};
@@ -18,6 +19,9 @@ pub type HeadSignal = Arc<dyn Fn() -> BoxStream<'static, ()> + Send + Sync>;
 
 /// Updates that a slow receiver may leave unread before it loses the oldest.
 const BACKLOG: usize = 16;
+
+/// Hashes that are remembered: how deep a reorganization may be to be announced block by block.
+const REMEMBERED: usize = 512;
 
 /// Pause before a block that could not be read is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -89,7 +93,7 @@ impl Feed {
 
     /// Follows the chain until the signal ends.
     pub(crate) async fn follow(self: Arc<Self>, chain: Chain, workers: Workers, signal: HeadSignal) {
-        let mut last: Option<BlockRef> = chain.heads().ok().map(|heads| heads.latest);
+        let mut known: Option<Known> = None;
         let mut signal = signal();
         let mut again = tokio::time::interval(RETRY);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -100,14 +104,17 @@ impl Feed {
                 _ = again.tick() => {}
             }
             let Ok(latest) = chain.heads().map(|heads| heads.latest) else { continue };
-            let Some(from) = last.filter(|last| *last != latest) else {
-                last = Some(latest);
+            let reader = chain.clone();
+            let Some(before) = known.clone() else {
+                known = workers.run(move |_| Ok(begin(&reader)?)).await.ok();
                 continue;
             };
-            let reader = chain.clone();
-            match workers.run(move |_| Ok(between(&reader, from, latest)?)).await {
-                Ok(update) => {
-                    last = Some(latest);
+            if before.head() == latest {
+                continue;
+            }
+            match workers.run(move |_| Ok(update(&reader, before, latest)?)).await {
+                Ok((after, update)) => {
+                    known = Some(after);
                     self.publish(update);
                 }
                 Err(error) => tracing::debug!(%error, block = latest.number, "cannot announce a new block yet"),
@@ -116,59 +123,24 @@ impl Feed {
     }
 }
 
-/// The way from one head to another: both are walked back to the block they have in common.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Path {
-    /// Blocks that are no longer canonical, newest first.
-    pub(crate) reverted: Vec<B256>,
-    /// Blocks that are canonical now, oldest first.
-    pub(crate) applied: Vec<B256>,
+/// Where following begins. The head is read, so that it is at hand if it is reverted.
+fn begin(chain: &Chain) -> Result<Known, ReadError> {
+    let known = Known::at_head(chain, REMEMBERED)?;
+    chain.block_and_receipts(known.head().hash)?;
+    Ok(known)
 }
 
-impl Path {
-    /// # Errors
-    /// If a block of the new side cannot be read. The old side may be gone already: that costs its part of the path only.
-    pub(crate) fn between(chain: &Chain, from: BlockRef, to: BlockRef, most: usize) -> Result<Self, ReadError> {
-        let mut path = Self::default();
-        let (mut old, mut new) = (from, to);
-        while old.hash != new.hash && path.applied.len() < most && path.reverted.len() < most {
-            let step_old = old.number >= new.number;
-            if new.number >= old.number {
-                path.applied.push(new.hash);
-                let parent = parent_of(chain, new)?
-                    .ok_or_else(|| ReadError::Backend(format!("block {} is not in the database", new.hash)))?;
-                // Genesis is where it ends at the latest.
-                let Some(parent) = parent else { break };
-                new = parent;
-            }
-            if step_old {
-                let Some(Some(parent)) = parent_of(chain, old)? else { break };
-                path.reverted.push(old.hash);
-                old = parent;
-            }
-        }
-        path.applied.reverse();
-        Ok(path)
-    }
-}
-
-/// The parent of a block: `None` if the block is unknown, `Some(None)` if it is genesis.
-fn parent_of(chain: &Chain, block: BlockRef) -> Result<Option<Option<BlockRef>>, ReadError> {
-    Ok(chain
-        .header(block.hash)?
-        .map(|header| header.number.checked_sub(1).map(|number| BlockRef { number, hash: header.parent_hash })))
-}
-
-/// What changed between two heads, with all that subscribers want to know.
-fn between(chain: &Chain, from: BlockRef, to: BlockRef) -> Result<ChainUpdate, ReadError> {
-    let path = Path::between(chain, from, to, MAX_GAP)?;
+/// What changed up to a new head, with all that subscribers want to know.
+fn update(chain: &Chain, mut known: Known, to: BlockRef) -> Result<(Known, ChainUpdate), ReadError> {
+    let path = known.advance(chain, to, MAX_GAP)?;
     let mut update = ChainUpdate::default();
     for hash in path.reverted {
+        // The old side of a reorganization is in the cache, or gone. That costs its `removed` logs, never the new blocks.
         update.reverted.extend(chain.block_and_receipts(hash).ok().flatten());
     }
     for hash in path.applied {
         let block = chain.block_and_receipts(hash)?;
-        update.applied.push(block.ok_or_else(|| ReadError::Backend(format!("block {hash} is not in the database")))?);
+        update.applied.push(block.ok_or_else(|| ReadError::Reorged(format!("block {hash}")))?);
     }
-    Ok(update)
+    Ok((known, update))
 }

@@ -2,10 +2,10 @@
 
 use crate::{
     api::log::{Found, check},
-    chain::{BlockRef, Chain},
+    chain::Chain,
     config::Limits,
     error::RpcError,
-    feed::Path,
+    known::Known,
     types::{RpcTransaction, pending},
 };
 use alloy_primitives::{B256, map::HashMap};
@@ -20,6 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::broadcast;
+
+/// Hashes that each filter remembers: how deep a reorganization may be for it to see the removed logs.
+const REMEMBERED: usize = 64;
 
 /// Pending transactions that are remembered for filters.
 const PENDING: usize = 16_384;
@@ -38,8 +41,8 @@ pub(crate) enum Changes {
 
 #[derive(Debug)]
 enum Kind {
-    Blocks { seen: BlockRef },
-    Logs { filter: Box<Filter>, seen: BlockRef },
+    Blocks { seen: Known },
+    Logs { filter: Box<Filter>, seen: Known },
     Pending { next: u64, full: bool },
 }
 
@@ -94,16 +97,16 @@ impl Filters {
     }
 
     /// # Errors
-    /// If too many are installed.
+    /// If too many are installed, or the head cannot be read.
     pub(crate) fn install_blocks(&self, chain: &Chain) -> Result<String, RpcError> {
-        self.install(Kind::Blocks { seen: chain.heads()?.latest })
+        self.install(Kind::Blocks { seen: Known::at_head(chain, REMEMBERED)? })
     }
 
     /// # Errors
     /// If too many are installed, or the filter is larger than allowed.
     pub(crate) fn install_logs(&self, chain: &Chain, filter: Filter) -> Result<String, RpcError> {
         check(&filter)?;
-        self.install(Kind::Logs { filter: Box::new(filter), seen: chain.heads()?.latest })
+        self.install(Kind::Logs { filter: Box::new(filter), seen: Known::at_head(chain, REMEMBERED)? })
     }
 
     /// # Errors
@@ -172,15 +175,10 @@ impl Filters {
         let head = chain.heads()?.latest;
         let most = usize::try_from(limits.max_log_blocks).unwrap_or(usize::MAX);
         match &mut *kind {
-            Kind::Blocks { seen } => {
-                let path = Path::between(chain, *seen, head, most)?;
-                *seen = head;
-                Ok(Changes::Hashes(path.applied))
-            }
+            Kind::Blocks { seen } => Ok(Changes::Hashes(seen.advance(chain, head, most)?.applied)),
             Kind::Logs { filter, seen } => {
-                let path = Path::between(chain, *seen, head, most)?;
-                // Moved on even if it fails: else a filter that has too much to say would fail for ever.
-                *seen = head;
+                // Moved on even if what follows fails: else a filter that has too much to say would fail for ever.
+                let path = seen.advance(chain, head, most)?;
                 let mut found = Found::new(limits);
                 for (hash, removed) in path
                     .reverted

@@ -4,6 +4,7 @@ use crate::{
     config::Limits,
     metrics,
     middleware::{ObserveLayer, Transport},
+    throttle::Throttled,
 };
 use duskevm_fence::Fence;
 use http_body_util::Full;
@@ -36,6 +37,8 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// A client must send its request head within this time; also how long a connection may be idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a client may take nothing of an answer before it is given up.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the accepting task shows that it lives, and looks whether it still may.
 const BEAT: Duration = Duration::from_millis(200);
 /// Pause after the system refused a connection, most likely for want of file descriptors.
@@ -220,7 +223,7 @@ impl Acceptor {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(socket), service)
+                .serve_connection(TokioIo::new(Throttled::new(socket, WRITE_PATIENCE)), service)
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {

@@ -37,6 +37,8 @@ pub(crate) struct Api {
     pub(crate) fees: FeeOracle,
     pub(crate) codes: Arc<CodeCache>,
     pub(crate) limits: Limits,
+    /// Namespaces that are served.
+    pub(crate) namespaces: Vec<String>,
     /// For reads of blocks and state.
     pub(crate) reads: Workers,
     /// For calls, traces and searches.

@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 /// Collects methods. The first name that is taken twice is the error at the end.
 pub(crate) struct Registry {
+    api: Arc<Api>,
     module: RpcModule<Api>,
     error: Option<RegisterMethodError>,
 }
 
 impl Registry {
     pub(crate) fn new(api: Arc<Api>) -> Self {
-        Self { module: RpcModule::from_arc(api), error: None }
+        Self { module: RpcModule::from_arc(api.clone()), api, error: None }
     }
 
     /// # Errors
@@ -29,6 +30,12 @@ impl Registry {
             Some(error) => Err(error),
             None => Ok(self.module),
         }
+    }
+
+    /// Is the namespace of this method served?
+    pub(crate) fn serves(&self, name: &str) -> bool {
+        let namespace = name.split_once('_').map_or(name, |(namespace, _)| namespace);
+        self.api.namespaces.iter().any(|served| served == namespace)
     }
 
     /// For subscriptions, which no other kind fits.
@@ -49,6 +56,9 @@ impl Registry {
         T: Serialize + Clone + 'static,
         F: Fn(&Api, Args) -> Result<T, RpcError> + Send + Sync + 'static,
     {
+        if !self.serves(name) {
+            return;
+        }
         let outcome = self
             .module
             .register_method(name, move |params, api, _| -> Result<T, ErrorObjectOwned> {
@@ -65,6 +75,9 @@ impl Registry {
         F: Fn(Arc<Api>, Args) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, RpcError>> + Send + 'static,
     {
+        if !self.serves(name) {
+            return;
+        }
         let outcome = self
             .module
             .register_async_method(name, move |params, api, _| {
@@ -98,6 +111,9 @@ impl Registry {
         T: Serialize,
         F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
+        if !self.serves(name) {
+            return;
+        }
         let outcome = self
             .module
             .register_async_method(name, move |params, api, _| {

@@ -19,9 +19,8 @@ pub(super) fn register(registry: &mut Registry) {
         args.end()?;
         Ok(keccak256(data))
     });
-    registry.inline("rpc_modules", |_, args| {
+    registry.inline("rpc_modules", |api, args| {
         args.end()?;
-        let modules = ["debug", "eth", "net", "optimism", "rpc", "txpool", "web3"];
-        Ok(modules.map(|module| (module, "1.0")).into_iter().collect::<BTreeMap<_, _>>())
+        Ok(api.namespaces.iter().map(|name| (name.clone(), "1.0")).collect::<BTreeMap<_, _>>())
     });
 }

@@ -55,6 +55,7 @@ struct Tables {
     safe: u64,
     finalized: u64,
     pruned: Vec<B256>,
+    keep_dropped: bool,
 }
 
 /// The chain, and the means to make it grow and reorganize.
@@ -153,7 +154,12 @@ impl MemoryChain {
         let block = Arc::new(block);
         self.everything.0.write().insert(block.hash(), alloy_rlp::encode(block.header.inner()).into());
         let mut tables = self.tables.write();
-        tables.canonical.truncate(block.number() as usize);
+        // What a reorganization drops is gone, as in the database.
+        let above = tables.canonical.len().min(block.number() as usize);
+        let dropped = tables.canonical.split_off(above);
+        if !tables.keep_dropped {
+            dropped.iter().for_each(|hash| drop(tables.blocks.remove(hash)));
+        }
         tables.canonical.push(block.hash());
         tables.blocks.insert(block.hash(), Stored { block: block.clone(), receipts: Arc::new(receipts) });
         drop(tables);
@@ -216,6 +222,11 @@ impl MemoryChain {
     pub(crate) fn set_labels(&self, safe: u64, finalized: u64) {
         let mut tables = self.tables.write();
         (tables.safe, tables.finalized) = (safe, finalized);
+    }
+
+    /// Blocks that a reorganization drops can still be read.
+    pub(crate) fn keep_dropped(&self) {
+        self.tables.write().keep_dropped = true;
     }
 
     /// The state of this block is gone.

@@ -5,7 +5,6 @@
 mod admin;
 mod chain;
 mod client;
-mod load;
 mod node;
 mod restart;
 mod robust;

@@ -33,21 +33,24 @@ impl Node {
     }
 
     pub(crate) async fn with(chain: Arc<MemoryChain>, limits: Limits) -> Self {
-        Self::build(chain, limits, |spec| spec).await
+        Self::build(chain, config(limits), |spec| spec).await
+    }
+
+    pub(crate) async fn configured(chain: Arc<MemoryChain>, config: RpcConfig) -> Self {
+        Self::build(chain, config, |spec| spec).await
     }
 
     /// With another deadline of the watchdog.
     pub(crate) async fn watched(chain: Arc<MemoryChain>, deadline: Duration) -> Self {
-        Self::build(chain, Limits::default(), |spec| spec.deadline(deadline)).await
+        Self::build(chain, config(Limits::default()), |spec| spec.deadline(deadline)).await
     }
 
     async fn build(
         chain: Arc<MemoryChain>,
-        limits: Limits,
+        config: RpcConfig,
         adjust: impl FnOnce(ChildSpec<RpcServer>) -> ChildSpec<RpcServer>,
     ) -> Self {
         let pool = ScriptedPool::new();
-        let config = config(limits);
         let socket = Socket::new(config.listen);
         let wiring = Wiring {
             socket: socket.clone(),

@@ -278,3 +278,48 @@ async fn http_is_spoken_properly() {
     still_serves(&client).await;
     node.stop().await;
 }
+
+#[tokio::test]
+async fn namespaces_can_be_left_out() {
+    let mut config = crate::node::config(Limits::default());
+    config.namespaces = vec!["eth".to_owned(), "rpc".to_owned()];
+    let node = Node::configured(MemoryChain::isthmus(), config).await;
+    let client = node.client();
+    still_serves(&client).await;
+    assert_eq!(client.call("rpc_modules", json!([])).await, json!({ "eth": "1.0", "rpc": "1.0" }));
+    assert_eq!(client.error("debug_getRawHeader", json!(["latest"])).await.0, -32601);
+    assert_eq!(client.error("txpool_status", json!([])).await.0, -32601);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_websocket_client_that_never_reads_does_not_fill_the_memory() {
+    use tokio::io::AsyncWriteExt as _;
+    let node = Node::start(MemoryChain::isthmus()).await;
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let upgrade = format!(
+        "GET / HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        node.address
+    );
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
+    // A masked text frame; a mask of zeros leaves the text as it is. The answer is much longer than the question.
+    let text = br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",true]}"#;
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text);
+    let many = frame.repeat(1000);
+    let mut sent = 0usize;
+    let stuck = loop {
+        match tokio::time::timeout(Duration::from_secs(2), stream.write_all(&many)).await {
+            Ok(Ok(())) => sent += 1000,
+            outcome => break outcome,
+        }
+        assert!(sent < 2_000_000, "it goes on reading questions although nobody reads its answers");
+    };
+    assert!(stuck.is_err(), "it takes no more: {stuck:?}");
+    still_serves(&node.client()).await;
+    node.stop().await;
+}

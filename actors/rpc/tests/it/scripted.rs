@@ -16,10 +16,12 @@ use std::{
 };
 use tokio::sync::broadcast;
 
+type BySender = BTreeMap<Address, BTreeMap<u64, Arc<RecoveredTx>>>;
+
 /// What was submitted, by sender and nonce.
 #[derive(Clone)]
 pub(crate) struct ScriptedPool {
-    by_sender: Arc<Mutex<BTreeMap<Address, BTreeMap<u64, Arc<RecoveredTx>>>>>,
+    by_sender: Arc<Mutex<BySender>>,
     by_hash: Arc<Mutex<HashMap<B256, Arc<RecoveredTx>>>>,
     pending: PendingFeed,
 }

@@ -118,3 +118,32 @@ async fn subscriptions_per_connection_are_bounded() {
     tokio::time::timeout(Duration::from_secs(10), freed).await.expect("its place is not freed");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_reorganization_below_the_start_of_the_server_is_announced() {
+    let chain = MemoryChain::isthmus();
+    let base = chain.mine(vec![]);
+    (0..3).for_each(|_| drop(chain.mine(vec![])));
+    // The server has seen none of these blocks being made, and the database drops them.
+    let node = Node::start(chain).await;
+    let client = connect(&node).await;
+    let mut heads = subscribe(&client, vec![json!("newHeads")]).await;
+    // Wait until it follows.
+    loop {
+        let marker = node.chain.mine(vec![]);
+        if let Ok(head) = tokio::time::timeout(Duration::from_millis(500), heads.next()).await {
+            assert_eq!(head.unwrap().unwrap()["hash"], json!(marker.hash()));
+            break;
+        }
+    }
+    let mut parent = base;
+    let mut announced = Vec::new();
+    for _ in 0..3 {
+        parent = node.chain.mine_on(&parent, vec![], 7);
+        announced.push(json!(parent.hash()));
+    }
+    for hash in announced {
+        assert_eq!(next(&mut heads).await["hash"], hash);
+    }
+    node.stop().await;
+}

@@ -5,7 +5,7 @@ use crate::api::registry::Registry;
 use alloy_rpc_types_eth::Filter;
 
 pub(super) fn register(registry: &mut Registry) {
-    registry.inline("eth_newBlockFilter", |api, args| {
+    registry.read("eth_newBlockFilter", |api, args| {
         args.end()?;
         api.filters.install_blocks(&api.chain)
     });

@@ -38,6 +38,9 @@ enum End {
 }
 
 pub(super) fn register(registry: &mut Registry) {
+    if !registry.serves("eth_subscribe") {
+        return;
+    }
     let outcome = registry
         .module()
         .register_subscription("eth_subscribe", "eth_subscription", "eth_unsubscribe", |params, pending, api, _| {
