@@ -63,6 +63,15 @@ impl Dev {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Waits until a line of the metrics begins like this.
+    fn wait_for_metric(&self, series: &str) {
+        let start = Instant::now();
+        while !get(self.said("metrics")).contains(&format!("\n{series}")) {
+            assert!(start.elapsed() < LONG, "{series} does not appear");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -108,10 +117,8 @@ fn it_prints_what_one_needs_and_stops_in_order() {
     let data = PathBuf::from(dev.said("data"));
     assert!(data.is_dir(), "{data:?}");
 
-    let metrics = get(dev.said("metrics"));
-    assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
-    for series in ["duskevm_build_info{", "duskevm_actor_up{actor=\"http\"} 1", "process_resident_memory_bytes "] {
-        assert!(metrics.contains(&format!("\n{series}")), "{series} is missing in {metrics}");
+    for series in ["duskevm_build_info{", "duskevm_actor_up{actor=\"http\"} 1\n", "process_resident_memory_bytes "] {
+        dev.wait_for_metric(series);
     }
     assert!(get(dev.said("health")).ends_with("\r\n\r\nok\n"));
 
@@ -148,11 +155,7 @@ fn every_log_line_is_json_even_when_an_actor_panics() {
     let mut dev = Dev::start_with(&["--json-logs"], fs::File::create(&log).unwrap().into());
     dev.actors(&["panic", "http"]);
     // Answered by the next instance: the panic is over by then.
-    let start = Instant::now();
-    while !get(dev.said("metrics")).contains("\nduskevm_actor_restarts_total{actor=\"http\",cause=\"panic\"} 1\n") {
-        assert!(start.elapsed() < LONG, "no restart is counted");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    dev.wait_for_metric("duskevm_actor_restarts_total{actor=\"http\",cause=\"panic\"} 1\n");
     dev.signal("-TERM");
     assert_eq!(dev.wait().code(), Some(0));
     let lines: Vec<Value> = fs::read_to_string(&log)

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 /// Exit code of a process that a second signal ended: by convention 128 + the number of the signal.
 const BY_SIGNAL: i32 = 128;
 
+/// How often the removal of a folder is tried when there is no time to close what is in it.
+const ATTEMPTS: usize = 10;
+
 /// The wish to stop. Clones see the same one.
 #[derive(Debug, Clone)]
 pub struct Stop {
@@ -54,6 +57,17 @@ impl Leftover {
     pub(crate) fn set(&self, folder: Option<PathBuf>) {
         *self.0.lock() = folder;
     }
+
+    fn remove(&self) {
+        let Some(folder) = self.0.lock().take() else { return };
+        // The databases are still open, and a file that appears meanwhile makes the removal fail.
+        for _ in 0..ATTEMPTS {
+            if std::fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
+                return;
+            }
+        }
+        tracing::warn!(folder = %folder.display(), "the temporary data folder could not be removed");
+    }
 }
 
 /// Listens for SIGINT and SIGTERM on a thread of its own, so that a node that hangs can still be ended.
@@ -76,9 +90,7 @@ pub(crate) fn listen(stop: Stop, leftover: Leftover) -> std::io::Result<()> {
                 };
                 if stop.is_requested() {
                     tracing::warn!("{name} again: ending at once");
-                    if let Some(folder) = leftover.0.lock().take() {
-                        let _ = std::fs::remove_dir_all(folder);
-                    }
+                    leftover.remove();
                     process::exit(BY_SIGNAL + number);
                 }
                 tracing::info!("{name}: stopping in order; once more ends at once");
