@@ -32,4 +32,4 @@ pub use error::{RpcError, revert_message};
 pub use feed::HeadSignal;
 pub use pool::PoolPorts;
 pub use socket::Socket;
-pub use store::{ReaderSlot, StoreReader};
+pub use store::StoreReader;

@@ -13,14 +13,11 @@ use duskevm_store::l2::{L2Error, L2Reader, StateSnapshot, StoredTransaction};
 use op_alloy_consensus::OpReceiptEnvelope;
 use std::{fmt, sync::Arc};
 
-/// Gives the reader of the database as it is open now; `None` while it is not. The executor opens it anew when it restarts.
-pub type ReaderSlot = Arc<dyn Fn() -> Option<L2Reader> + Send + Sync>;
-
 /// Reads the L2 database. The newest block comes from the executor's feed, where it is decoded already.
 #[derive(Clone)]
 pub struct StoreReader {
     feed: HeadsFeed,
-    reader: ReaderSlot,
+    reader: L2Reader,
 }
 
 impl fmt::Debug for StoreReader {
@@ -30,8 +27,8 @@ impl fmt::Debug for StoreReader {
 }
 
 impl StoreReader {
-    /// A reader that survives restarts of the executor.
-    pub fn new(feed: HeadsFeed, reader: ReaderSlot) -> Self {
+    /// Reads what the executor writes. Both arguments stay valid when it is restarted.
+    pub fn new(feed: HeadsFeed, reader: L2Reader) -> Self {
         Self { feed, reader }
     }
 
@@ -45,10 +42,6 @@ impl StoreReader {
                 Some(((), feed))
             }))
         })
-    }
-
-    fn reader(&self) -> Result<L2Reader, ReadError> {
-        (self.reader)().ok_or(ReadError::NotReady)
     }
 
     /// The newest block, if it has this hash.
@@ -92,28 +85,29 @@ impl ChainReader for StoreReader {
     }
 
     fn canonical_hash(&self, number: u64) -> Result<Option<B256>, ReadError> {
-        Ok(self.reader()?.canonical_hash(number)?)
+        Ok(self.reader.canonical_hash(number)?)
     }
 
     fn header(&self, hash: B256) -> Result<Option<Sealed<Header>>, ReadError> {
         if let Some(block) = self.newest(hash) {
             return Ok(Some(block.header.clone()));
         }
-        Ok(self.reader()?.header(&hash)?.map(|header| header.seal_unchecked(hash)))
+        Ok(self.reader.header(&hash)?.map(|header| header.seal_unchecked(hash)))
     }
 
     fn block(&self, hash: B256) -> Result<Option<Arc<Block>>, ReadError> {
         if let Some(block) = self.newest(hash) {
             return Ok(Some(block));
         }
-        let reader = self.reader()?;
-        let (Some(header), Some(body)) = (reader.header(&hash)?, reader.body(&hash)?) else { return Ok(None) };
+        let (Some(header), Some(body)) = (self.reader.header(&hash)?, self.reader.body(&hash)?) else {
+            return Ok(None);
+        };
         let transactions = body.into_iter().map(|stored| recover(hash, stored)).collect::<Result<_, _>>()?;
         Ok(Some(Arc::new(Block { header: header.seal_unchecked(hash), transactions })))
     }
 
     fn receipts(&self, hash: B256) -> Result<Option<Arc<Vec<OpReceiptEnvelope>>>, ReadError> {
-        let Some(stored) = self.reader()?.receipts(&hash)? else { return Ok(None) };
+        let Some(stored) = self.reader.receipts(&hash)? else { return Ok(None) };
         let receipts = stored
             .iter()
             .map(|raw| OpReceiptEnvelope::decode_2718_exact(raw).map_err(|e| damaged("a receipt", hash, e)))
@@ -122,12 +116,12 @@ impl ChainReader for StoreReader {
     }
 
     fn transaction(&self, hash: B256) -> Result<Option<TxLocation>, ReadError> {
-        let location = self.reader()?.transaction_location(&hash)?;
+        let location = self.reader.transaction_location(&hash)?;
         Ok(location.map(|location| TxLocation { block: location.block.hash, index: location.index as usize }))
     }
 
     fn state(&self, block: B256) -> Result<Option<Arc<dyn StateReader>>, ReadError> {
-        match self.reader()?.state_at(&block) {
+        match self.reader.state_at(&block) {
             Ok(snapshot) => Ok(Some(Arc::new(Snapshot(snapshot)))),
             Err(L2Error::UnknownBlock(_)) => Ok(None),
             Err(error) => Err(error.into()),

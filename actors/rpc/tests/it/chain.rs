@@ -12,7 +12,9 @@ use duskevm_rpc::{
     chain::{Account, AccountProof, BlockRef, ChainReader, Heads, ReadError, SlotProof, StateReader, TxLocation},
     node::Rollup,
 };
-use duskevm_trie::{AccountDelta, AccountInfo, EMPTY_ROOT_HASH, NodeSource, StateChanges, StateLimits, StateTrie};
+use duskevm_trie::{
+    AccountDelta, AccountInfo, Changes, EMPTY_ROOT_HASH, NodeSource, StateChanges, StateLimits, StateTrie,
+};
 use op_alloy_consensus::OpReceiptEnvelope;
 use parking_lot::{Mutex, RwLock};
 use serde_json::value::RawValue;
@@ -46,6 +48,8 @@ impl StateSource for Everything {
 struct Stored {
     block: Arc<Block>,
     receipts: Arc<Vec<OpReceiptEnvelope>>,
+    /// What the block did to the state and to the tries.
+    effects: (StateChanges, Changes),
 }
 
 #[derive(Default)]
@@ -146,11 +150,11 @@ impl MemoryChain {
             tables: RwLock::default(),
             moved: watch::channel(0).0,
         });
-        this.insert(Block { header, transactions: Vec::new() }, Vec::new());
+        this.insert(Block { header, transactions: Vec::new() }, Vec::new(), (diff, outcome.changes));
         this
     }
 
-    fn insert(&self, block: Block, receipts: Vec<OpReceiptEnvelope>) -> Arc<Block> {
+    fn insert(&self, block: Block, receipts: Vec<OpReceiptEnvelope>, effects: (StateChanges, Changes)) -> Arc<Block> {
         let block = Arc::new(block);
         self.everything.0.write().insert(block.hash(), alloy_rlp::encode(block.header.inner()).into());
         let mut tables = self.tables.write();
@@ -161,7 +165,7 @@ impl MemoryChain {
             dropped.iter().for_each(|hash| drop(tables.blocks.remove(hash)));
         }
         tables.canonical.push(block.hash());
-        tables.blocks.insert(block.hash(), Stored { block: block.clone(), receipts: Arc::new(receipts) });
+        tables.blocks.insert(block.hash(), Stored { block: block.clone(), receipts: Arc::new(receipts), effects });
         drop(tables);
         self.moved.send_modify(|n| *n += 1);
         block
@@ -170,6 +174,11 @@ impl MemoryChain {
     pub(crate) fn head(&self) -> Arc<Block> {
         let tables = self.tables.read();
         tables.blocks[tables.canonical.last().unwrap()].block.clone()
+    }
+
+    /// What the block did to the state and to the tries.
+    pub(crate) fn effects_of(&self, hash: B256) -> (StateChanges, Changes) {
+        self.tables.read().blocks[&hash].effects.clone()
     }
 
     pub(crate) fn receipts_of(&self, hash: B256) -> Arc<Vec<OpReceiptEnvelope>> {
@@ -216,7 +225,7 @@ impl MemoryChain {
         let executed = build_block(&self.spec, &header, &attributes, &mut NoPool, state, &mut roots).unwrap();
         let outcome = roots.into_outcome().unwrap();
         store(&self.everything, &outcome, &executed.changes);
-        self.insert(executed.block, executed.receipts)
+        self.insert(executed.block, executed.receipts, (executed.changes, outcome.changes))
     }
 
     pub(crate) fn set_labels(&self, safe: u64, finalized: u64) {

@@ -10,6 +10,7 @@ mod restart;
 mod robust;
 mod scripted;
 mod simulate;
+mod store;
 mod subscribe;
 mod surface;
 mod trace;
