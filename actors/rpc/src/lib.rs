@@ -1,4 +1,17 @@
 //! The JSON-RPC servers: the L2 surface for clients, the admin surface for operators.
+//!
+//! [`RpcServer`] serves HTTP and WebSocket on one port, [`AdminServer`] HTTP on another, on loopback. Both are actors that keep
+//! nothing: a new instance accepts from the same [`Socket`], and each instance has its own runtime for sockets, so that a hang of
+//! the actor's thread does not keep clients waiting.
+//!
+//! The way of a call: accepted and bounded (`listener`, `throttle`), measured and checked (`middleware`), brought to a thread that
+//! fits it (`api::registry`): at once for what is in memory, `workers` for reads and, apart from them, for calls, traces and
+//! searches; `submit` recovers the senders of raw transactions. What is read comes through [`chain::Chain`] from immutable data and
+//! snapshots, never through an actor's mailbox. `simulate` runs transactions that are not part of the chain. `feed` works out what
+//! changed when the heads move.
+//!
+//! Behaviour, codes and messages are those of geth and op-geth. What differs on purpose: `pending` is the newest block, the number
+//! of logs and the span of log queries are bounded, and there are no keys on the node.
 
 mod actor;
 mod api;

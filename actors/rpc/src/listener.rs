@@ -9,7 +9,7 @@ use crate::{
 use duskevm_fence::Fence;
 use http_body_util::Full;
 use hyper::{
-    body::{Bytes, Incoming},
+    body::{Body as _, Bytes, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -39,6 +39,10 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a client may take nothing of an answer before it is given up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// A body that may be longer than this waits for its turn, so that many long ones at once do not fill the memory.
+const LARGE_BODY: u64 = 256 * 1024;
+/// Large bodies that are read and answered at the same time.
+const LARGE_BODIES: usize = 32;
 /// How often the accepting task shows that it lives, and looks whether it still may.
 const BEAT: Duration = Duration::from_millis(200);
 /// Pause after the system refused a connection, most likely for want of file descriptors.
@@ -75,6 +79,7 @@ impl Listening {
         let beats = Arc::new(AtomicU64::new(0));
         let acceptor = Acceptor {
             slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
+            large: Arc::new(Semaphore::new(LARGE_BODIES)),
             builder: Arc::new(builder(&methods, limits, exposure)),
             methods,
             stop,
@@ -163,6 +168,7 @@ impl IdProvider for HexIds {
 
 struct Acceptor {
     slots: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     builder: Arc<Builder>,
     methods: Methods,
     stop: StopHandle,
@@ -208,16 +214,16 @@ impl Acceptor {
         let open = Arc::new(Open::new(slot));
         let service = (*self.builder).clone().build(self.methods.clone(), self.stop.clone());
         let stop = self.stop.clone();
-        let local_names_only = self.local_names_only;
+        let (local_names_only, large) = (self.local_names_only, self.large.clone());
         tokio::spawn(async move {
             let held = open.clone();
             let service = service_fn(move |request| {
-                let (service, open) = (service.clone(), open.clone());
+                let (service, open, large) = (service.clone(), open.clone(), large.clone());
                 async move {
                     if local_names_only && !names_this_machine(&request) {
                         return Ok(forbidden());
                     }
-                    answer(service, request, open).await
+                    answer(service, request, open, large).await
                 }
             });
             let connection = http1::Builder::new()
@@ -270,6 +276,7 @@ async fn answer(
     mut service: Service,
     mut request: hyper::Request<Incoming>,
     open: Arc<Open>,
+    large: Arc<Semaphore>,
 ) -> Result<hyper::Response<Body>, Infallible> {
     if ws::is_upgrade_request(&request) {
         request.extensions_mut().insert(Transport::WebSocket);
@@ -286,6 +293,11 @@ async fn answer(
         return Ok(hyper::Response::new(Body::new(Full::new(Bytes::new()))));
     }
     request.extensions_mut().insert(Transport::Http);
+    // A body of unknown length counts as large.
+    let _turn = match request.body().size_hint().upper() {
+        Some(length) if length <= LARGE_BODY => None,
+        _ => large.acquire().await.ok(),
+    };
     Ok(service.call(request).await.unwrap_or_else(|error| broken(&error)))
 }
 
