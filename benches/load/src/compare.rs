@@ -6,6 +6,7 @@ use crate::{
     report::{self, Report},
     run::Job,
     spawn::{self, Program},
+    verify::Receipts,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -40,8 +41,14 @@ pub(crate) async fn command(args: CompareArgs) -> Result<bool> {
     let keys = Keys::derive(&args.load, args.load.seed.unwrap_or_default())?;
     let chain = Chain { chain_id: CHAIN_ID, source_nonces: vec![0; keys.sources.len()] };
     let load = Arc::new(Load::sign(&keys, &args.load, args.load.transactions, &chain)?);
-    let job =
-        Job { load, load_args: &args.load, pace: &args.pace, signing: begin.elapsed(), verify: true, record: None };
+    let job = Job {
+        load,
+        load_args: &args.load,
+        pace: &args.pace,
+        signing: begin.elapsed(),
+        verify: Some(Receipts::Sample),
+        record: None,
+    };
     let mut reports = Vec::new();
     for target in &targets {
         eprintln!("{} ...", target.name());

@@ -11,7 +11,7 @@ use crate::{
     rpc::Client,
     sign::Signed,
     submit::Submitter,
-    verify,
+    verify::{self, Receipts},
 };
 use alloy_primitives::{Address, B256, U64, U256};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -37,7 +37,7 @@ pub(crate) struct Job<'a> {
     pub(crate) load_args: &'a LoadArgs,
     pub(crate) pace: &'a PaceArgs,
     pub(crate) signing: Duration,
-    pub(crate) verify: bool,
+    pub(crate) verify: Option<Receipts>,
     pub(crate) record: Option<&'a Path>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn command(args: RunArgs) -> Result<bool> {
         load_args: &args.load,
         pace: &args.pace,
         signing: begin.elapsed(),
-        verify: args.verify,
+        verify: args.verify.then_some(Receipts::All),
         record: args.record.as_deref(),
     };
     let report = job.on("node", &args.url, args.pid).await?;
@@ -128,8 +128,10 @@ impl Job<'_> {
         }
         stop.store(true, Ordering::Relaxed);
         let seen = following.await.context("the follower died")?.with_context(|| target.to_owned())?;
-        let verified =
-            if self.verify { Some(verify::load(&mut client, &self.load, &ledger, &seen, first).await?) } else { None };
+        let verified = match self.verify {
+            Some(receipts) => Some(verify::load(&mut client, &self.load, &ledger, &seen, first, receipts).await?),
+            None => None,
+        };
         let memory_mib = memory_before.zip(pid.and_then(report::resident_mib));
         Ok(self.report(target, name, &ledger, &seen, memory_mib, verified))
     }

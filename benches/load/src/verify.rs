@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 
 /// Blocks read in one request.
 const BLOCKS: usize = 16;
-/// Accounts asked for in one request.
+/// Accounts or receipts asked for in one request.
 const ACCOUNTS: usize = 100;
+/// Receipts looked at in a sample.
+const SAMPLE: usize = 500;
 /// Examples of each kind of violation that are named.
 const EXAMPLES: usize = 10;
 
@@ -44,6 +46,38 @@ impl Findings {
         self.lost == 0 && self.repeated == 0 && self.failed == 0 && self.changed_blocks == 0 && self.nonce_errors == 0
     }
 
+    async fn look_at_blocks(&mut self, client: &mut Client, ledger: &Ledger, blocks: &[Value]) -> Result<()> {
+        for outcome in client.batch::<Vec<Receipt>>("eth_getBlockReceipts", blocks).await? {
+            let receipts = match outcome {
+                Ok(receipts) => receipts.context("eth_getBlockReceipts: null")?,
+                Err(error) => bail!("eth_getBlockReceipts: {error}"),
+            };
+            receipts.iter().filter(|r| ledger.index_of(&r.transaction_hash).is_some()).for_each(|r| self.receipt(r));
+        }
+        Ok(())
+    }
+
+    async fn look_at_sample(&mut self, client: &mut Client, load: &Load) -> Result<()> {
+        let step = load.transactions.len().div_ceil(SAMPLE).max(1);
+        let hashes: Vec<Value> = load.transactions.iter().step_by(step).map(|t| json!([t.signed.hash])).collect();
+        for chunk in hashes.chunks(ACCOUNTS) {
+            for outcome in client.batch::<Receipt>("eth_getTransactionReceipt", chunk).await? {
+                match outcome {
+                    Ok(receipt) => receipt.iter().for_each(|receipt| self.receipt(receipt)),
+                    Err(error) => bail!("eth_getTransactionReceipt: {error}"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receipt(&mut self, receipt: &Receipt) {
+        if receipt.status.is_zero() {
+            self.failed += 1;
+            self.example(|| format!("{} failed", receipt.transaction_hash));
+        }
+    }
+
     pub(crate) fn example(&mut self, text: impl FnOnce() -> String) {
         if self.examples.len() < EXAMPLES {
             self.examples.push(text());
@@ -56,6 +90,14 @@ impl Findings {
 struct Receipt {
     transaction_hash: B256,
     status: U64,
+}
+
+/// How many receipts are looked at for failed transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receipts {
+    All,
+    /// Some hundreds: nodes to compare with may need minutes for all.
+    Sample,
 }
 
 /// Transaction counts of many accounts at the newest block.
@@ -80,6 +122,7 @@ pub(crate) async fn load(
     ledger: &Ledger,
     seen: &[Seen],
     first: u64,
+    receipts: Receipts,
 ) -> Result<Findings> {
     let mut findings = Findings::default();
     let mut times = vec![0u8; load.transactions.len()];
@@ -113,19 +156,13 @@ pub(crate) async fn load(
                 findings.example(|| format!("block {} was {} and is {}", before.number, before.hash, block.hash));
             }
         }
-        for outcome in client.batch::<Vec<Receipt>>("eth_getBlockReceipts", &with_ours).await? {
-            let receipts = match outcome {
-                Ok(receipts) => receipts.context("eth_getBlockReceipts: null")?,
-                Err(error) => bail!("eth_getBlockReceipts: {error}"),
-            };
-            for receipt in receipts {
-                if receipt.status.is_zero() && ledger.index_of(&receipt.transaction_hash).is_some() {
-                    findings.failed += 1;
-                    findings.example(|| format!("{} failed", receipt.transaction_hash));
-                }
-            }
+        if receipts == Receipts::All {
+            findings.look_at_blocks(client, ledger, &with_ours).await?;
         }
         number = reached + 1;
+    }
+    if receipts == Receipts::Sample {
+        findings.look_at_sample(client, load).await?;
     }
     for block in seen.iter().filter(|block| block.number > last) {
         findings.changed_blocks += 1;
