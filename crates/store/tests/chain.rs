@@ -35,7 +35,14 @@ fn step() -> impl Strategy<Value = Step> {
 fn settings() -> impl Strategy<Value = L2Settings> {
     (prop::option::weighted(0.8, 0u64..6), 0usize..200, 0usize..5).prop_map(|(history_blocks, cache, recent_blocks)| {
         let (cached_accounts, cached_slots, cached_codes) = (cache, cache, cache);
-        L2Settings { history_blocks, cached_accounts, cached_slots, cached_codes, recent_blocks, ..L2Settings::default() }
+        L2Settings {
+            history_blocks,
+            cached_accounts,
+            cached_slots,
+            cached_codes,
+            recent_blocks,
+            ..L2Settings::default()
+        }
     })
 }
 
@@ -153,7 +160,10 @@ fn proofs_check_against_the_state_root() {
         }
         let absent = snapshot.prove(&Address::ZERO, &[U256::ZERO]).unwrap();
         assert_eq!(absent.account, None);
-        assert_eq!(Trie::from_root(snapshot.root()).get(&Witness::new(absent.proof), &keccak256(Address::ZERO)), Ok(None));
+        assert_eq!(
+            Trie::from_root(snapshot.root()).get(&Witness::new(absent.proof), &keccak256(Address::ZERO)),
+            Ok(None)
+        );
     }
 }
 
@@ -227,7 +237,8 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 fn the_genesis_must_be_the_chains() {
     let directory = TempDir::new().unwrap();
     let (right, wrong) = (common::genesis(&[(0, set(1, &[]))]), common::genesis(&[(0, set(2, &[]))]));
-    let store = duskevm_store::l2::L2Store::open(directory.path(), &common::identity(&right), L2Settings::default()).unwrap();
+    let store =
+        duskevm_store::l2::L2Store::open(directory.path(), &common::identity(&right), L2Settings::default()).unwrap();
     assert!(matches!(store.reader().heads(), Err(L2Error::Empty)));
     assert!(matches!(store.commit_block(&FENCE, right.commit.clone()), Err(L2Error::Empty)));
     assert!(matches!(store.init_genesis(&FENCE, wrong.commit), Err(L2Error::WrongGenesis { .. })));

@@ -26,7 +26,8 @@ fn settings() -> L2Settings {
 fn content(number: u64) -> Vec<(u8, Op)> {
     let slots = |seed: u64| (0..6u8).filter(|slot| seed >> slot & 1 == 1).map(|slot| (slot, seed % 5)).collect();
     let seed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut ops = vec![((seed % 8) as u8, Op::Set { nonce: number, balance: seed, code: None, slots: slots(seed >> 8) })];
+    let mut ops =
+        vec![((seed % 8) as u8, Op::Set { nonce: number, balance: seed, code: None, slots: slots(seed >> 8) })];
     match seed % 7 {
         0 => ops.push((((seed + 1) % 8) as u8, Op::Destroy)),
         1 => ops.push((((seed + 1) % 8) as u8, Op::Remake { balance: number, slots: slots(seed >> 16) })),

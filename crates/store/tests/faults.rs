@@ -13,7 +13,10 @@ use fail::FailScenario;
 use tempfile::TempDir;
 
 fn content(number: u64) -> Vec<(u8, Op)> {
-    vec![((number % 8) as u8, Op::Set { nonce: number, balance: number, code: None, slots: vec![((number % 6) as u8, number % 4)] })]
+    vec![(
+        (number % 8) as u8,
+        Op::Set { nonce: number, balance: number, code: None, slots: vec![((number % 6) as u8, number % 4)] },
+    )]
 }
 
 /// Commits until the disk fails, then recovers. Returns how many blocks were lost.
@@ -29,16 +32,14 @@ fn fail_and_recover(chain: &mut Chain, most: u64) -> u64 {
         let next = chain.try_next(&content(number));
         let result = next.and_then(|block| {
             chain.store.commit_block(&FENCE, block.commit.clone())?;
+            chain.blocks.push(block);
             // Some go to the disk alone, some together.
-            if number % 3 == 0 { chain.store.flush().map(|()| block) } else { Ok(block) }
+            if number % 3 == 0 { chain.store.flush() } else { Ok(()) }
         });
         durable = chain.store.durable_number().unwrap();
-        match result {
-            Ok(block) => chain.blocks.push(block),
-            Err(error) => {
-                failed = Some(error);
-                break;
-            }
+        if let Err(error) = result {
+            failed = Some(error);
+            break;
         }
     }
     let error = failed.unwrap_or_else(|| chain.store.flush().expect_err("the fault must show"));
@@ -49,7 +50,8 @@ fn fail_and_recover(chain: &mut Chain, most: u64) -> u64 {
     assert!(chain.store.set_heads(&FENCE, chain.head().reference(), chain.blocks[0].reference()).is_err());
     let known = chain.head().commit.header.number;
     assert!(chain.store.reader().transaction(&chain.head().commit.hash).is_err());
-    chain.store.reopen(&FENCE).unwrap();
+    let found = chain.store.reopen(&FENCE).unwrap().map(|block| block.number);
+    assert!(found <= Some(known), "{found:?} is there, {known} was the last one: {error}");
     chain.forget_lost();
     let head = chain.head().commit.header.number;
     assert!(head >= durable, "{durable} was durable, {head} is there");

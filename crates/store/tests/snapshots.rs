@@ -16,9 +16,8 @@ const TOTAL: u64 = 8_000_000;
 /// A block that moves balance around. Slot 0 of account 0 holds the block number, other slots what the block chose.
 fn transfer(chain: &Chain, seed: u64) -> Vec<(u8, Op)> {
     let number = chain.head().commit.header.number + 1;
-    let balance = |index: u8| {
-        chain.head().state.get(&address(index)).map_or(0, |account| account.info.balance.to::<u64>())
-    };
+    let balance =
+        |index: u8| chain.head().state.get(&address(index)).map_or(0, |account| account.info.balance.to::<u64>());
     let (from, to) = ((seed % 7 + 1) as u8, ((seed / 7) % 7 + 1) as u8);
     let amount = balance(from).min(seed % 1000);
     let set = |balance, slots| Op::Set { nonce: number, balance, code: None, slots };
@@ -58,9 +57,8 @@ fn look(snapshot: &StateSnapshot) -> Result<(), L2Error> {
 #[test]
 fn readers_see_whole_states_while_blocks_come_and_go() {
     let directory = TempDir::new().unwrap();
-    let first: Vec<_> = (0..8)
-        .map(|index| (index, Op::Set { nonce: 0, balance: TOTAL / 8, code: None, slots: vec![] }))
-        .collect();
+    let first: Vec<_> =
+        (0..8).map(|index| (index, Op::Set { nonce: 0, balance: TOTAL / 8, code: None, slots: vec![] })).collect();
     // A cache that forgets, few layers and a short window, so that every way of reading is taken.
     let settings = L2Settings {
         history_blocks: Some(40),
@@ -127,11 +125,16 @@ fn readers_see_whole_states_while_blocks_come_and_go() {
 fn a_snapshot_outlives_the_window_with_a_typed_error() {
     let directory = TempDir::new().unwrap();
     let settings = L2Settings { history_blocks: Some(2), recent_blocks: 1, ..L2Settings::default() };
-    let mut chain = Chain::new(directory.path(), settings, &[(1, Op::Set { nonce: 0, balance: 5, code: None, slots: vec![] })]);
+    let mut chain =
+        Chain::new(directory.path(), settings, &[(1, Op::Set { nonce: 0, balance: 5, code: None, slots: vec![] })]);
     let [snapshot, unread] = [(); 2].map(|()| chain.store.reader().latest_state().unwrap());
     for balance in 6..12 {
         chain.commit(&[(1, Op::Set { nonce: 0, balance, code: None, slots: vec![] })]);
-        assert_eq!(snapshot.account(&address(1)).unwrap().unwrap().balance, U256::from(5), "not final yet: nothing is pruned");
+        assert_eq!(
+            snapshot.account(&address(1)).unwrap().unwrap().balance,
+            U256::from(5),
+            "not final yet: nothing is pruned"
+        );
     }
     let head = chain.head().reference();
     chain.store.set_heads(&FENCE, head, head).unwrap();

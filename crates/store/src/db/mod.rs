@@ -350,14 +350,21 @@ impl Db {
         dir::check_files(path)?;
         let inner = Arc::new(open_parity(path, &shared.schema)?);
         let committed = read_commit_number(path, &inner)?;
-        let worker = worker::spawn(shared.clone(), inner.clone())
-            .map_err(|error| OpenError::io(path, "start a thread", error))?;
-        lifecycle.worker = Some(worker);
-        *shared.inner.write() = Some(inner);
-        let mut state = shared.state.lock();
-        *state = State { committed, durable: committed, enacted: committed, ..State::default() };
-        shared.failed.store(false, Ordering::Release);
-        shared.changed.notify_all();
+        *shared.inner.write() = Some(inner.clone());
+        {
+            let mut state = shared.state.lock();
+            *state = State { committed, durable: committed, enacted: committed, ..State::default() };
+            shared.failed.store(false, Ordering::Release);
+            shared.changed.notify_all();
+        }
+        // Not before the state says that it may run.
+        match worker::spawn(shared.clone(), inner) {
+            Ok(worker) => lifecycle.worker = Some(worker),
+            Err(error) => {
+                let _reported: DbError = shared.fail(&mut shared.state.lock(), error.to_string());
+                return Err(OpenError::io(path, "start a thread", error));
+            }
+        }
         Ok(committed)
     }
 
@@ -470,7 +477,9 @@ fn column_options(kind: &ColumnKind) -> ColumnOptions {
 
 fn read_commit_number(path: &Path, db: &parity_db::Db) -> Result<u64, OpenError> {
     let damaged = |what: String| OpenError::damaged(path, what);
-    match db.get(OWN_COLUMN, COMMIT_KEY).map_err(|error| damaged(error.to_string()))? {
+    let read = catch_unwind(AssertUnwindSafe(|| db.get(OWN_COLUMN, COMMIT_KEY)));
+    let read = read.map_err(|panic| damaged(worker::panic_message(panic.as_ref()).to_owned()))?;
+    match read.map_err(|error| damaged(error.to_string()))? {
         None => Ok(0),
         Some(raw) => {
             let raw = raw.try_into().map_err(|_| damaged("the number of the last commit is not 8 bytes".to_owned()))?;

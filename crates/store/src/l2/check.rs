@@ -97,11 +97,18 @@ impl Check<'_> {
     }
 
     /// Damage is a result here, a failing disk is not.
-    fn value<T>(&mut self, block: BlockRef, what: &str, result: Result<Option<T>, L2Error>) -> Result<Option<T>, L2Error> {
+    fn value<T>(
+        &mut self,
+        block: BlockRef,
+        what: &str,
+        result: Result<Option<T>, L2Error>,
+    ) -> Result<Option<T>, L2Error> {
         match result {
             Ok(Some(value)) => return Ok(Some(value)),
             Ok(None) => self.problem(block, format!("{what} is missing")),
-            Err(L2Error::Db(error @ (DbError::ReopenNeeded { .. } | DbError::Closed { .. }))) => return Err(error.into()),
+            Err(L2Error::Db(error @ (DbError::ReopenNeeded { .. } | DbError::Closed { .. }))) => {
+                return Err(error.into());
+            }
             Err(error) => self.problem(block, format!("{what}: {error}")),
         }
         Ok(None)

@@ -74,7 +74,9 @@ pub enum L2Error {
         finalized: BlockRef,
     },
     /// The state of this block is older than the history window.
-    #[error("the state of block {block} is pruned, the oldest kept is that of block {oldest}: ask an archive node, or set a longer history window")]
+    #[error(
+        "the state of block {block} is pruned, the oldest kept is that of block {oldest}: ask an archive node, or set a longer history window"
+    )]
     StatePruned {
         /// The block.
         block: BlockRef,

@@ -244,9 +244,8 @@ impl Inner {
 
     /// Reads the head and checks that what stands on it is there.
     fn load(&self) -> Result<(), L2Error> {
-        let damaged = |what: &str| {
-            L2Error::Open(OpenError::Damaged { path: self.db.path().to_owned(), what: what.to_owned() })
-        };
+        let damaged =
+            |what: &str| L2Error::Open(OpenError::Damaged { path: self.db.path().to_owned(), what: what.to_owned() });
         let head = match self.db.read(Column::Meta, HEADS)? {
             None => None,
             Some(raw) => {
@@ -263,8 +262,7 @@ impl Inner {
                 Some(Head { heads, root })
             }
         };
-        *self.durability.lock() =
-            Durability { pending: VecDeque::new(), durable: head.map(|head| head.heads.latest) };
+        *self.durability.lock() = Durability { pending: VecDeque::new(), durable: head.map(|head| head.heads.latest) };
         self.flat.restart(head);
         Ok(())
     }

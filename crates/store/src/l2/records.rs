@@ -1,10 +1,6 @@
 //! Encodings of what is stored. Records that only this program reads go through the codec module.
 
-use super::{
-    Heads,
-    error::L2Error,
-    types::StoredTransaction,
-};
+use super::{Heads, error::L2Error, types::StoredTransaction};
 use crate::codec;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use alloy_rlp::{Decodable, Encodable, Header};

@@ -122,7 +122,11 @@ impl StateSnapshot {
             for slot in slots {
                 let hashed_slot = keccak256(slot.to_be_bytes::<32>());
                 let value = tries.storage(store, &hashed, &hashed_slot)?;
-                proved.push(SlotProof { slot: *slot, value, proof: tries.prove_storage(store, &hashed, &hashed_slot)? });
+                proved.push(SlotProof {
+                    slot: *slot,
+                    value,
+                    proof: tries.prove_storage(store, &hashed, &hashed_slot)?,
+                });
             }
             Ok(AccountProof { address: *address, account, proof, slots: proved })
         })

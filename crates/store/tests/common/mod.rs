@@ -97,7 +97,11 @@ fn changes(before: &State, ops: &[(u8, Op)]) -> (StateChanges, State) {
         }
         let slots: Vec<_> = slots.iter().map(|(slot, value)| (U256::from(*slot), U256::from(*value))).collect();
         for (slot, value) in &slots {
-            if value.is_zero() { account.slots.remove(slot) } else { account.slots.insert(*slot, *value) };
+            if value.is_zero() {
+                account.slots.remove(slot)
+            } else {
+                account.slots.insert(*slot, *value)
+            };
         }
         changes.accounts.push(AccountDelta::new(address, Some(info), wiped, slots));
     }
@@ -133,8 +137,14 @@ pub fn make_block(
         extra_data: salt.to_be_bytes().to_vec().into(),
         ..Header::default()
     };
-    let commit =
-        BlockCommit { hash: header.hash_slow(), header, transactions, receipts, state: changes, nodes: outcome.changes };
+    let commit = BlockCommit {
+        hash: header.hash_slow(),
+        header,
+        transactions,
+        receipts,
+        state: changes,
+        nodes: outcome.changes,
+    };
     Block { commit, state }
 }
 
@@ -323,7 +333,7 @@ pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let read = |entry: std::io::Result<fs::DirEntry>| {
         let path = entry.unwrap().path();
         let meta = fs::metadata(&path).unwrap();
-        let raw = if meta.len() < 1 << 20 {
+        let raw = if meta.len() < 1 << 16 {
             fs::read(&path).unwrap()
         } else {
             format!("{} bytes, changed {:?}", meta.len(), meta.modified().unwrap()).into()
