@@ -186,9 +186,10 @@ impl NetworkFiles {
         let view = view_config(&l1);
         let origin = view_genesis(&view, &l1)?;
         let FirstBlock { block, state, nodes } = first_block(&genesis);
-        for (what, computed, named) in
-            [("the L1 view's genesis block", origin.hash(), anchor.l1.hash), ("the L2 genesis block", block.hash(), anchor.l2.hash)]
-        {
+        for (what, computed, named) in [
+            ("the L1 view's genesis block", origin.hash(), anchor.l1.hash),
+            ("the L2 genesis block", block.hash(), anchor.l2.hash),
+        ] {
             if computed != named {
                 return Err(NetworkError::Anchor { what, computed, named });
             }
@@ -233,7 +234,9 @@ impl NetworkFiles {
         Ok(Network {
             spec: Arc::new(ChainSpec::new(params.l2_chain_id, forks, constants)?),
             rollup: Arc::new(rollup),
-            rollup_json: RawValue::from_string(self.rollup.clone()).map_err(|error| NetworkError::L1(error.to_string()))?.into(),
+            rollup_json: RawValue::from_string(self.rollup.clone())
+                .map_err(|error| NetworkError::L1(error.to_string()))?
+                .into(),
             genesis_block: block,
             genesis_state: state,
             genesis_nodes: nodes,
@@ -252,7 +255,9 @@ impl Network {
     pub fn open(config: &Config, data: &Path, now: u64) -> Result<Self, NetworkError> {
         let kept = data.join("network");
         if kept.join(ROLLUP_FILE).exists() {
-            return NetworkFiles::read(&kept)?.load();
+            let network = NetworkFiles::read(&kept)?.load()?;
+            network.warn_of_differences(config);
+            return Ok(network);
         }
         let files = match (&config.network.genesis, config.network.name) {
             (Some(folder), _) => NetworkFiles::read(folder)?,
@@ -264,6 +269,32 @@ impl Network {
         let network = files.load()?;
         files.write(&kept)?;
         Ok(network)
+    }
+}
+
+impl Network {
+    /// A folder keeps the network that it was made for. Settings that would make another one are without effect, which nobody should
+    /// have to find out alone.
+    fn warn_of_differences(&self, config: &Config) {
+        if config.network.name != NetworkName::Local || config.network.genesis.is_some() {
+            return;
+        }
+        let pairs = [
+            ("l2.chain_id", config.l2.chain_id, self.rollup.l2_chain_id),
+            ("l2.block_time", config.l2.block_time, self.rollup.block_time),
+            ("l2.gas_limit", config.l2.gas_limit, self.rollup.genesis.system_config.gas_limit),
+            ("l1.block_time", config.l1.block_time, self.l1.block_time),
+        ];
+        for (setting, wanted, kept) in pairs {
+            if wanted != kept {
+                tracing::warn!(
+                    setting,
+                    wanted,
+                    kept,
+                    "the data folder was made for another network; its own value holds"
+                );
+            }
+        }
     }
 }
 

@@ -9,6 +9,22 @@ use support::{Load, Node, Ports, accounts, call, check_included, grow, metrics, 
 /// Every actor that carries the chain or faces clients.
 const ACTORS: [&str; 7] = ["consensus", "l1", "executor", "txpool", "sequencer", "rpc", "http"];
 
+/// Waits until an actor runs.
+async fn up(admin: &jsonrpsee::http_client::HttpClient, actor: &str) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let actors = call(admin, "admin_actors", vec![]).await;
+        let running = actors.as_ref().ok().and_then(|list| list.as_array()).is_some_and(|list| {
+            list.iter().any(|entry| entry["name"] == json!(actor) && entry["state"].as_str() == Some("running"))
+        });
+        if running {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{actor} does not come back: {actors:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn campaign(actors: &[&str], rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -21,6 +37,8 @@ async fn campaign(actors: &[&str], rounds: usize) {
     for _ in 0..rounds {
         for actor in actors {
             for fault in ["admin_kill", "admin_panic", "admin_hang"] {
+                // The fault before may have come back in a block before its actor did.
+                up(&admin, actor).await;
                 let mut params = vec![json!(actor)];
                 if fault == "admin_hang" {
                     params.push(json!(3_600_000));
@@ -82,7 +100,8 @@ async fn killings(times: usize) {
         tokio::time::sleep(Duration::from_millis((round as u64 * 137) % 900)).await;
         let rpc = node.rpc();
         let number = support::head(&rpc).await;
-        let block = call(&rpc, "eth_getBlockByNumber", vec![json!(format!("{number:#x}")), json!(false)]).await.unwrap();
+        let block =
+            call(&rpc, "eth_getBlockByNumber", vec![json!(format!("{number:#x}")), json!(false)]).await.unwrap();
         announced.push((number, block["hash"].clone()));
         node.kill();
         node = Node::start(&data, ports);

@@ -71,12 +71,8 @@ impl DataFolder {
         }
         fs::create_dir_all(path).map_err(failed(path))?;
         let lock_path = path.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(failed(&lock_path))?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(NodeError::InUse(path.to_owned())),
@@ -89,22 +85,17 @@ impl DataFolder {
     /// # Errors
     /// See [`NodeError`].
     pub fn stores(&self, config: &Config, network: &Network) -> Result<Stores, NodeError> {
-        let l1_identity =
-            Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() };
+        let l1_identity = Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() };
         let l1 = L1Store::open(&self.path.join("l1"), &l1_identity)?;
-        let l2_identity =
-            Identity { chain_id: network.rollup.l2_chain_id, genesis: network.rollup.genesis.l2.hash };
+        let l2_identity = Identity { chain_id: network.rollup.l2_chain_id, genesis: network.rollup.genesis.l2.hash };
         let settings = L2Settings {
             history_blocks: (!config.data.archive).then_some(config.data.history_blocks),
             ..L2Settings::default()
         };
         let l2 = L2Store::open(&self.path.join("l2"), &l2_identity, settings)?;
         if l2.is_empty() {
-            let genesis = genesis_commit(
-                &network.genesis_block,
-                network.genesis_state.clone(),
-                network.genesis_nodes.clone(),
-            );
+            let genesis =
+                genesis_commit(&network.genesis_block, network.genesis_state.clone(), network.genesis_nodes.clone());
             // Nobody else writes yet.
             l2.init_genesis(&Fence::unfenced(), genesis)?;
         }

@@ -2,7 +2,6 @@
 
 mod folder;
 mod offline;
-mod reader;
 mod status;
 mod wiring;
 
@@ -109,7 +108,9 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
 fn check_roles(config: &Config) -> Result<(), NodeError> {
     let on = &config.actors;
     if on.sequencer && !(on.executor && on.l1) {
-        return Err(NodeError::Roles("actors.sequencer needs actors.executor and actors.l1: switch them on, or it off"));
+        return Err(NodeError::Roles(
+            "actors.sequencer needs actors.executor and actors.l1: switch them on, or it off",
+        ));
     }
     if on.txpool && !on.executor {
         return Err(NodeError::Roles("actors.txpool needs actors.executor: switch it on, or the pool off"));

@@ -1,10 +1,10 @@
 //! `db check` and `db verify`: a data folder whose node does not run.
 
-use super::{folder::DataFolder, reader::StoreReader};
+use super::folder::DataFolder;
 use crate::{cli::DbReport, config::Config, network::Network};
 use anyhow::{Context, bail};
 use duskevm_evm::{ScratchChain, ScratchState};
-use duskevm_rpc::chain::ChainReader;
+use duskevm_rpc::{StoreReader, chain::ChainReader};
 use duskevm_store::l2::L2Store;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
 
 fn reader(opened: &Opened) -> StoreReader {
     let (_, heads) = watch::channel(None);
-    StoreReader { reader: opened.l2.reader(), heads }
+    StoreReader::new(heads, opened.l2.reader())
 }
 
 pub(super) fn check(config: &Config) -> anyhow::Result<DbReport> {
@@ -74,10 +74,9 @@ pub(super) fn verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Re
             break;
         }
         // Senders are stored beside the transactions; here they are recovered from the signatures.
-        let recovered = duskevm_evm::recover_all(
-            &block.transactions.iter().map(|tx| tx.encoded().clone()).collect::<Vec<_>>(),
-        )
-        .with_context(|| format!("block {number}"))?;
+        let recovered =
+            duskevm_evm::recover_all(&block.transactions.iter().map(|tx| tx.encoded().clone()).collect::<Vec<_>>())
+                .with_context(|| format!("block {number}"))?;
         if recovered != block.transactions {
             report.problems.push(format!("block {number}: a stored sender is not the signer"));
         }

@@ -1,16 +1,17 @@
 //! The drawing of the system: every actor, and who talks to whom.
 
-use super::{NodeError, folder::Stores, reader::StoreReader, status::NodeStatus};
+use super::{NodeError, folder::Stores, status::NodeStatus};
 use crate::{cli::Endpoints, config::Config, metrics::Metrics, network::Network};
 use duskevm_consensus::Consensus;
 use duskevm_executor::Executor;
 use duskevm_http::{Http, Limits as HttpLimits, Site, Socket as HttpSocket};
 use duskevm_l1::L1;
-use duskevm_rpc::{AdminConfig, AdminServer, PoolPorts, RpcConfig, RpcServer, Socket as RpcSocket, Wiring as RpcWiring};
+use duskevm_rpc::{
+    AdminConfig, AdminServer, PoolPorts, RpcConfig, RpcServer, Socket as RpcSocket, StoreReader, Wiring as RpcWiring,
+};
 use duskevm_sequencer::Sequencer;
 use duskevm_supervision::{Backoff, ChildSpec, Intensity, Ref, Strategy, Supervisor, Tree};
 use duskevm_txpool::TxPool;
-use futures::StreamExt;
 use std::{
     net::SocketAddr,
     path::Path,
@@ -163,27 +164,16 @@ pub(super) fn start(
     });
     let rpc_socket = RpcSocket::new(SocketAddr::new(config.rpc.host, config.rpc.port));
     let rpc_spec = {
-        let heads = l2_heads_feed.clone();
-        let signal: duskevm_rpc::HeadSignal = Arc::new(move || {
-            let feed = heads.clone();
-            futures::stream::unfold(feed, |mut feed| async move {
-                // An error means that the node is going down: the stream ends.
-                feed.changed().await.ok().map(|()| ((), feed))
-            })
-            .boxed()
-        });
+        let reader = StoreReader::new(l2_heads_feed, stores.l2.reader());
         let wiring = RpcWiring {
             config: rpc_config(config),
             socket: rpc_socket.clone(),
-            reader: Arc::new(StoreReader { reader: stores.l2.reader(), heads: l2_heads_feed }),
             spec: (*network.spec).clone(),
-            heads: signal,
+            heads: reader.signal(),
+            reader: Arc::new(reader),
             pool: PoolPorts::of(&txpool, pending),
             node: status.clone(),
-            rollup: duskevm_rpc::node::Rollup {
-                config: (*network.rollup).clone(),
-                json: network.rollup_json.clone(),
-            },
+            rollup: duskevm_rpc::node::Rollup { config: (*network.rollup).clone(), json: network.rollup_json.clone() },
         };
         duskevm_rpc::rpc_spec(&rpc, wiring)
     };
@@ -277,7 +267,8 @@ impl duskevm_http::Readiness for ReadinessOf {
 
 fn rpc_config(config: &Config) -> RpcConfig {
     let rpc = &config.rpc;
-    let mut made = RpcConfig { listen: SocketAddr::new(rpc.host, rpc.port), cors: rpc.cors.clone(), ..RpcConfig::default() };
+    let mut made =
+        RpcConfig { listen: SocketAddr::new(rpc.host, rpc.port), cors: rpc.cors.clone(), ..RpcConfig::default() };
     let limits = &mut made.limits;
     limits.max_connections = rpc.max_connections;
     limits.max_request_bytes = rpc.max_request_bytes;
