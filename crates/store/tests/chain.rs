@@ -1,5 +1,7 @@
 //! The L2 store against a model: growth, reorganisations, finality, pruning, restarts, and snapshots held through it all.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use alloy_primitives::{Address, U256, keccak256};

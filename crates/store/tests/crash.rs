@@ -1,6 +1,8 @@
 //! The process is killed, the disk fails: what is found afterwards is a whole chain up to some block, and nothing that
 //! was reported as durable is missing.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Block, Chain, FENCE, Op};
@@ -79,10 +81,10 @@ fn child() {
     loop {
         let number = chain.head().commit.header.number + 1;
         chain.commit(&content(number));
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             finalize(&chain).unwrap();
         }
-        if number % 23 == 0 {
+        if number.is_multiple_of(23) {
             // Out and in again.
             let target = chain.blocks[number as usize - 3].commit.hash;
             chain.store.rewind_to(&FENCE, target).unwrap();

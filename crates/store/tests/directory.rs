@@ -1,5 +1,7 @@
 //! Directories that are not a good database of this chain are refused, and stay as they are to the last byte.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Chain, FENCE, Op, files};

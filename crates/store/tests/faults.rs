@@ -1,5 +1,7 @@
 //! The disk fails at some operation: a typed error that asks for a reopen, and recovery.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Chain, FENCE, Op};
@@ -34,7 +36,7 @@ fn fail_and_recover(chain: &mut Chain, most: u64) -> u64 {
             chain.store.commit_block(&FENCE, block.commit.clone())?;
             chain.blocks.push(block);
             // Some go to the disk alone, some together.
-            if number % 3 == 0 { chain.store.flush() } else { Ok(()) }
+            if number.is_multiple_of(3) { chain.store.flush() } else { Ok(()) }
         });
         durable = chain.store.durable_number().unwrap();
         if let Err(error) = result {

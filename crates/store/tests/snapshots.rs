@@ -1,5 +1,7 @@
 //! Snapshots keep answering for their block while the chain moves.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use alloy_primitives::U256;

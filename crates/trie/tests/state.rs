@@ -1,5 +1,7 @@
 //! The state trie against alloy-trie from scratch.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256, keccak256};

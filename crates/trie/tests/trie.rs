@@ -1,5 +1,7 @@
 //! One trie against alloy-trie from scratch, over random histories.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use alloy_primitives::{B256, Bytes, keccak256};

@@ -113,10 +113,13 @@ pub enum DbError {
     },
 }
 
+/// What parity-db takes: its column (ours plus one), and what to do there.
+type Change = (u8, Operation<Vec<u8>, Vec<u8>>);
+
 /// Changes that become visible and durable together.
 #[derive(Debug, Default)]
 pub struct Batch {
-    operations: Vec<(u8, Operation<Vec<u8>, Vec<u8>>)>,
+    operations: Vec<Change>,
     bytes: usize,
 }
 

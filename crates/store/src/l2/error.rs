@@ -97,7 +97,7 @@ pub enum L2Error {
     },
     /// The tries lack a node or hold a damaged one.
     #[error("the L2 state is damaged: {0}")]
-    Trie(TrieError<DbError>),
+    Trie(Box<TrieError<DbError>>),
 }
 
 impl L2Error {
@@ -109,7 +109,6 @@ impl L2Error {
     pub fn needs_reopen(&self) -> bool {
         match self {
             Self::Db(error) => matches!(error, DbError::ReopenNeeded { .. }),
-            Self::Trie(TrieError::Source { source, .. }) => matches!(source, DbError::ReopenNeeded { .. }),
             _ => false,
         }
     }
@@ -119,7 +118,7 @@ impl From<TrieError<DbError>> for L2Error {
     fn from(error: TrieError<DbError>) -> Self {
         match error {
             TrieError::Source { source, .. } => Self::Db(source),
-            other => Self::Trie(other),
+            other => Self::Trie(Box::new(other)),
         }
     }
 }

@@ -75,7 +75,7 @@ impl StateSnapshot {
         match shared.store.flat.slot_at(&shared.store.db, &shared.block, address, slot)? {
             Found::Value(value) => Ok(value),
             Found::Tries => self.with_tries(|tries, store| {
-                tries.storage(store, &keccak256(address), &keccak256(slot.to_be_bytes::<32>()))
+                Ok(tries.storage(store, &keccak256(address), &keccak256(slot.to_be_bytes::<32>()))?)
             }),
             Found::Gone => Err(self.gone()),
         }
@@ -132,28 +132,23 @@ impl StateSnapshot {
         })
     }
 
-    fn with_tries<T>(
-        &self,
-        read: impl FnOnce(&mut StateTrie, &Inner) -> Result<T, TrieError<crate::db::DbError>>,
-    ) -> Result<T, L2Error> {
+    fn with_tries<T>(&self, read: impl FnOnce(&mut StateTrie, &Inner) -> Result<T, L2Error>) -> Result<T, L2Error> {
         let shared = &*self.shared;
         let mut tries = shared.tries.lock();
         let result = read(&mut tries, &shared.store);
         tries.shrink();
-        match result {
-            Err(TrieError::Missing { hash, path, trie }) => {
-                // Expected if the state went away since the snapshot was made.
-                let heads = shared.store.head()?.heads;
-                if shared.block.number < heads.oldest_state {
-                    return Err(L2Error::StatePruned { block: shared.block, oldest: heads.oldest_state });
-                }
-                if shared.store.canonical_hash(shared.block.number)? != Some(shared.block.hash) {
-                    return Err(self.gone());
-                }
-                Err(L2Error::Trie(TrieError::Missing { hash, path, trie }))
+        let Err(L2Error::Trie(error)) = &result else { return result };
+        if matches!(**error, TrieError::Missing { .. }) {
+            // Expected if the state went away since the snapshot was made.
+            let heads = shared.store.head()?.heads;
+            if shared.block.number < heads.oldest_state {
+                return Err(L2Error::StatePruned { block: shared.block, oldest: heads.oldest_state });
             }
-            result => Ok(result?),
+            if shared.store.canonical_hash(shared.block.number)? != Some(shared.block.hash) {
+                return Err(self.gone());
+            }
         }
+        result
     }
 
     fn gone(&self) -> L2Error {

@@ -1,5 +1,5 @@
 //! A model of the chain and its state, and blocks made from it.
-#![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs, missing_debug_implementations)]
 
 use alloy_consensus::{Header, proofs::ordered_trie_root_with_encoder};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};

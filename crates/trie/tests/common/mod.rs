@@ -1,5 +1,5 @@
 //! What the tests share: an oracle built from scratch with alloy-trie, a counting node store, key strategies.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs)]
 
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use alloy_trie::{HashBuilder, Nibbles};
