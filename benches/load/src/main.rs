@@ -18,6 +18,8 @@ mod run;
 mod sign;
 mod spawn;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod token;
 mod verify;
 

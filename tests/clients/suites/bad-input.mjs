@@ -270,6 +270,15 @@ function raw(bytes, seconds = 3) {
   });
 }
 
+test("a browser may ask first (CORS)", node(), async () => {
+  const headers = { origin: "https://app.example", "access-control-request-method": "POST", "access-control-request-headers": "content-type" };
+  const preflight = await fetch(URL_HTTP, { method: "OPTIONS", headers });
+  assert.ok(preflight.ok, `HTTP ${preflight.status}`);
+  assert.ok(["*", headers.origin].includes(preflight.headers.get("access-control-allow-origin")));
+  assert.match(preflight.headers.get("access-control-allow-headers") ?? "", /content-type|\*/i);
+  assert.match(preflight.headers.get("access-control-allow-methods") ?? "", /POST|\*/);
+});
+
 test("bytes that are not HTTP", node(), async () => {
   for (const bytes of [randomBytes(2000), "GET\r\n\r\n", "POST / HTTP/9.9\r\n\r\n", Buffer.alloc(100_000), "\x16\x03\x01\x02\x00\x01\x00"]) {
     const answer = await raw(bytes, 1);
