@@ -1,5 +1,7 @@
 //! A node under load whose actors are stopped, panicked and hung: nothing acknowledged is lost, nothing is done twice.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use serde_json::json;

@@ -1,6 +1,8 @@
 //! A chain of 2,000 blocks that holds everything a block can hold, on the real database: `db verify` must agree with every block, and
 //! so must stateless execution from witnesses alone.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use alloy_consensus::{Header, SignableTransaction, TxEip1559, TxEip2930, TxEip7702, TxLegacy};
@@ -95,7 +97,8 @@ struct Contracts {
 }
 
 fn random_transaction(rng: &mut StdRng, user: &mut User, contracts: &mut Contracts) -> Arc<RecoveredTx> {
-    let set = |slot: u64, value: u64| [U256::from(slot).to_be_bytes::<32>(), U256::from(value).to_be_bytes::<32>()].concat();
+    let set =
+        |slot: u64, value: u64| [U256::from(slot).to_be_bytes::<32>(), U256::from(value).to_be_bytes::<32>()].concat();
     let setter = match contracts.setters.len() {
         0 => Address::ZERO,
         n => contracts.setters[rng.random_range(0..n)],
@@ -146,7 +149,8 @@ fn random_transaction(rng: &mut StdRng, user: &mut User, contracts: &mut Contrac
         }
         6 => {
             let delegate = if rng.random_bool(0.7) { setter } else { Address::ZERO };
-            let authorization = Authorization { chain_id: U256::from(CHAIN_ID), address: delegate, nonce: user.nonce + 1 };
+            let authorization =
+                Authorization { chain_id: U256::from(CHAIN_ID), address: delegate, nonce: user.nonce + 1 };
             let signature = user.signer.sign_hash_sync(&authorization.signature_hash()).unwrap();
             let tx = TxEip7702 {
                 chain_id: CHAIN_ID,
@@ -213,7 +217,8 @@ fn build_chain(data: &Path, blocks: u64, seed: u64) -> Network {
             let user = rng.random_range(0..users.len());
             attributes.transactions.push(random_transaction(&mut rng, &mut users[user], &mut contracts));
         }
-        let executed = chain.build(&attributes, &mut NoPool).unwrap().unwrap_or_else(|why| panic!("block {number}: {why}"));
+        let executed =
+            chain.build(&attributes, &mut NoPool).unwrap().unwrap_or_else(|why| panic!("block {number}: {why}"));
         let block = executed.block.clone();
         chain.commit(executed).unwrap();
 

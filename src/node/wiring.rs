@@ -179,7 +179,7 @@ pub(super) fn start(
     };
     let admin_address = SocketAddr::new(config.admin.host, config.admin.port);
     let admin_socket = RpcSocket::new(admin_address);
-    let admin_config = AdminConfig { listen: admin_address, ..AdminConfig::default() };
+    let admin_config = AdminConfig { listen: admin_address };
     let admin_spec = duskevm_rpc::admin_spec(&admin, admin_config, admin_socket.clone(), status.clone());
     let http_socket = HttpSocket::new(SocketAddr::new(config.http.host, config.http.port));
     let http_spec = {

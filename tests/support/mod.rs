@@ -1,6 +1,13 @@
 //! What the whole-node tests share: a node in its own process, a client, and a load whose every answer is remembered.
 
-#![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations, reason = "each test uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "each test uses its part"
+)]
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
@@ -138,7 +145,11 @@ pub fn client(port: u16) -> HttpClient {
         .unwrap()
 }
 
-pub async fn call(client: &HttpClient, method: &str, params: Vec<Value>) -> Result<Value, jsonrpsee::core::ClientError> {
+pub async fn call(
+    client: &HttpClient,
+    method: &str,
+    params: Vec<Value>,
+) -> Result<Value, jsonrpsee::core::ClientError> {
     let mut list = rpc_params![];
     for param in params {
         list.insert(param).unwrap();
@@ -222,7 +233,8 @@ impl Load {
                     while !stop.load(Ordering::Relaxed) {
                         tokio::time::sleep_until(next).await;
                         next += pause;
-                        let to = Address::from_word(keccak256([signer.address().as_slice(), &nonce.to_be_bytes()].concat()));
+                        let to =
+                            Address::from_word(keccak256([signer.address().as_slice(), &nonce.to_be_bytes()].concat()));
                         let (hash, raw) = transfer(&signer, nonce, to, 1_000);
                         sent.fetch_add(1, Ordering::Relaxed);
                         if submit(&client, hash, &raw, &stop).await {
@@ -294,7 +306,8 @@ pub async fn check_included(node: &Node, acknowledged: &[B256]) -> Vec<B256> {
         let latest = head(&rpc).await;
         while blocks.len() as u64 <= latest {
             let number = blocks.len() as u64;
-            let block = call(&rpc, "eth_getBlockByNumber", vec![json!(format!("{number:#x}")), json!(false)]).await.unwrap();
+            let block =
+                call(&rpc, "eth_getBlockByNumber", vec![json!(format!("{number:#x}")), json!(false)]).await.unwrap();
             for hash in block["transactions"].as_array().unwrap() {
                 let hash: B256 = serde_json::from_value(hash.clone()).unwrap();
                 if let Some(before) = seen.insert(hash, number) {

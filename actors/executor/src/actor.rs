@@ -31,7 +31,12 @@ impl Executor {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn open(settings: Settings, store: Arc<L2Store>, feeds: Feeds, start: &StartContext) -> Result<Self, ExecutorError> {
+    pub fn open(
+        settings: Settings,
+        store: Arc<L2Store>,
+        feeds: Feeds,
+        start: &StartContext,
+    ) -> Result<Self, ExecutorError> {
         metrics::describe();
         let chain = ChainState::open(settings, store, start.fence.clone())?;
         Ok(Self { chain, feeds, pending: None })
@@ -149,7 +154,12 @@ impl Executor {
         Ok(Ok(()))
     }
 
-    fn commit(&mut self, executed: Executed, dropped: Vec<Arc<RecoveredTx>>, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+    fn commit(
+        &mut self,
+        executed: Executed,
+        dropped: Vec<Arc<RecoveredTx>>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ExecutorError> {
         let from = self.chain.head().hash();
         self.commit_after(from, executed, dropped, ctx)
     }
@@ -245,4 +255,3 @@ impl Handle<SetLabels> for Executor {
         Ok(Reply::Now(answer))
     }
 }
-

@@ -29,9 +29,11 @@ impl ActorError for ExecutorError {
         match self {
             Self::Store(error) => match error {
                 // The same damage would be there after a restart.
-                L2Error::Damaged { .. } | L2Error::Trie(_) | L2Error::WrongGenesis { .. } | L2Error::Empty | L2Error::NotEmpty { .. } => {
-                    Reaction::Abort
-                }
+                L2Error::Damaged { .. }
+                | L2Error::Trie(_)
+                | L2Error::WrongGenesis { .. }
+                | L2Error::Empty
+                | L2Error::NotEmpty { .. } => Reaction::Abort,
                 // The next instance opens the database again.
                 L2Error::Db(_)
                 | L2Error::Open(_)

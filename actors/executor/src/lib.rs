@@ -16,4 +16,6 @@ pub use error::ExecutorError;
 pub use ingress::{DEADLINE, MAILBOX};
 pub use metrics::describe;
 pub use publish::Feeds;
-pub use state::{ChainState, Executed, Labels, Outcome, Settings, SnapshotDb, SnapshotError, TrieSource, genesis_commit};
+pub use state::{
+    ChainState, Executed, Labels, Outcome, Settings, SnapshotDb, SnapshotError, TrieSource, genesis_commit,
+};

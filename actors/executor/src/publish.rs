@@ -1,7 +1,7 @@
 //! What the executor tells the others after each change.
 
-use crate::{error::ExecutorError, state::ChainState};
 use crate::actor::Executor;
+use crate::{error::ExecutorError, state::ChainState};
 use alloy_primitives::{Address, B256, U256};
 use duskevm_evm::{Block, RecoveredTx, header::next_base_fee};
 use duskevm_messages::{
@@ -93,14 +93,22 @@ fn head_view(chain: &ChainState, durable: u64) -> Result<HeadView, ExecutorError
     let header = &chain.head().header;
     let timestamp = header.timestamp + settings.block_time;
     let spec = settings.spec.spec_id(timestamp);
-    let base_fee = next_base_fee(&settings.spec, header, timestamp).map_err(|error| ExecutorError::Head(error.to_string()))?;
+    let base_fee =
+        next_base_fee(&settings.spec, header, timestamp).map_err(|error| ExecutorError::Head(error.to_string()))?;
     let mut state = chain.state()?;
     let l1 = L1BlockInfo::try_fetch(&mut state, U256::from(header.number), spec).map_err(ExecutorError::State)?;
     let min_base_fee = duskevm_evm::header::params_of_extra_data(&settings.spec, header)
         .ok()
         .and_then(|(_, minimum)| minimum)
         .unwrap_or_default();
-    let head =
-        Head { number: header.number, hash: header.hash(), base_fee, min_base_fee, gas_limit: header.gas_limit, spec, l1 };
+    let head = Head {
+        number: header.number,
+        hash: header.hash(),
+        base_fee,
+        min_base_fee,
+        gas_limit: header.gas_limit,
+        spec,
+        l1,
+    };
     Ok(HeadView { head, state: Arc::new(state), durable })
 }

@@ -5,8 +5,8 @@ use alloy_consensus::Header;
 use alloy_eips::{BlockNumHash, eip2718::Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use duskevm_evm::{
-    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState, TxSource,
-    build_block, execute_block,
+    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState,
+    TxSource, build_block, execute_block,
 };
 use duskevm_fence::Fence;
 use duskevm_messages::executor::ExecutorRefusal;

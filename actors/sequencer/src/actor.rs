@@ -14,8 +14,8 @@ use duskevm_messages::{
     txpool::{Best, Invalid},
 };
 use duskevm_rollup::{
-    AttributesError, BlockRefError, L1BlockRef, OriginBlock, OriginError, choose_origin, epoch_attributes, l2_block_ref,
-    system_config_of,
+    AttributesError, BlockRefError, L1BlockRef, OriginBlock, OriginError, choose_origin, epoch_attributes,
+    l2_block_ref, system_config_of,
 };
 use duskevm_supervision::{Actor, AskError, Context, StartError};
 use std::{
@@ -79,7 +79,9 @@ impl Obstacle {
                 | AskError::Gone { actor }
                 | AskError::Failed { actor, .. },
             ) => actor.clone(),
-            Self::Neighbour(AskError::Stopping) | Self::Refused(_) | Self::Attributes(_) | Self::Head(_) => "executor".into(),
+            Self::Neighbour(AskError::Stopping) | Self::Refused(_) | Self::Attributes(_) | Self::Head(_) => {
+                "executor".into()
+            }
             Self::Origin(_) | Self::UnknownOrigin(_) => "l1".into(),
         }
     }
@@ -99,14 +101,7 @@ impl Sequencer {
     /// If the journal cannot be read; a damaged one ends the node, because sealing on without it could equivocate.
     pub fn open(settings: Arc<Settings>, ports: Ports) -> Result<Self, StartError> {
         let journal = SealJournal::open(&settings.journal)?;
-        Ok(Self {
-            settings,
-            ports,
-            journal,
-            pause: Pause::new(),
-            build_cost: Duration::ZERO,
-            origin: None,
-        })
+        Ok(Self { settings, ports, journal, pause: Pause::new(), build_cost: Duration::ZERO, origin: None })
     }
 
     /// Decides what to do next.
@@ -162,9 +157,11 @@ impl Sequencer {
     fn build(&mut self, heads: Arc<ChainHeads>, ctx: &mut Context<Self>) {
         let started = Instant::now();
         let (settings, ports, known) = (self.settings.clone(), self.ports.clone(), self.origin.clone());
-        ctx.pipe(async move { attempt(&settings, &ports, known, &heads, started).await }, |me, outcome, ctx| match outcome {
-            Ok(attempt) => me.seal(attempt, ctx),
-            Err(obstacle) => me.wait_out(&obstacle, ctx),
+        ctx.pipe(async move { attempt(&settings, &ports, known, &heads, started).await }, |me, outcome, ctx| {
+            match outcome {
+                Ok(attempt) => me.seal(attempt, ctx),
+                Err(obstacle) => me.wait_out(&obstacle, ctx),
+            }
         });
     }
 
@@ -244,7 +241,11 @@ async fn attempt(
     let wanted = head.l1_origin.number + 1;
     let l1_tip = ports.l1_heads.borrow().as_ref().map_or(0, |heads| heads.latest.number);
     let next = if l1_tip >= wanted + settings.confirmations {
-        ports.l1_by_number.ask_within(ViewBlockByNumber { number: wanted }, PATIENCE).await?.map(|b| Arc::new(origin_block(&b)))
+        ports
+            .l1_by_number
+            .ask_within(ViewBlockByNumber { number: wanted }, PATIENCE)
+            .await?
+            .map(|b| Arc::new(origin_block(&b)))
     } else {
         None
     };
@@ -259,7 +260,8 @@ async fn attempt(
     let pool = if choice.no_user_transactions {
         Arc::from([])
     } else {
-        let base_fee = duskevm_evm::header::next_base_fee(&settings.spec, &parent.header, timestamp).unwrap_or_default();
+        let base_fee =
+            duskevm_evm::header::next_base_fee(&settings.spec, &parent.header, timestamp).unwrap_or_default();
         let best = Best { base_fee, gas_limit: system.gas_limit, count: settings.max_transactions };
         // Without the pool the chain goes on with empty blocks: time does not stop for a restart.
         match ports.best.ask_within(best, settings.time_budget).await {

@@ -13,7 +13,9 @@ pub enum SequencerError {
     #[error("journal of sealed blocks: {0}")]
     Journal(#[from] JournalError),
     /// A record of the journal is not what this program writes.
-    #[error("record {record} of the journal of sealed blocks is not a block ({why}): move the journal away only if another node has its blocks")]
+    #[error(
+        "record {record} of the journal of sealed blocks is not a block ({why}): move the journal away only if another node has its blocks"
+    )]
     Record {
         /// Its number.
         record: u64,

@@ -1,5 +1,7 @@
 //! Builds blocks of many kinds, executes them again, and executes them from their witnesses alone.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use alloy_consensus::{Header, Sealable, Sealed, SignableTransaction, TxEip1559, TxEip2930, TxEip7702, TxLegacy};
 use alloy_eips::{
     eip2718::Encodable2718,
@@ -353,7 +355,8 @@ fn a_block_that_lies_is_refused_with_the_field() {
         let state = TrieState::new(&chain.all, parent.clone());
         execute_block(&chain.spec, parent, block, state, &mut TrieRoots::new(&mut trie, &chain.all))
     };
-    let lies: [(&str, fn(&mut Header)); 7] = [
+    type Lie = fn(&mut Header);
+    let lies: [(&str, Lie); 7] = [
         ("stateRoot", |h| h.state_root = B256::ZERO),
         ("gasUsed", |h| h.gas_used += 1),
         ("receiptsRoot", |h| h.receipts_root = B256::ZERO),
