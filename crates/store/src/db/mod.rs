@@ -272,6 +272,7 @@ impl Db {
 
     /// Calls `visit` with the count (1 unless the column is counted) and value of everything in a column, in no
     /// particular order, until it returns false. Waits for the disk first; later commits may or may not be seen.
+    /// `visit` must not use the database itself.
     ///
     /// # Errors
     ///
