@@ -36,6 +36,8 @@ done
 command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20 or newer with npm is needed on PATH" >&2; exit 2; }
 
 mkdir -p "$CACHE"
+# What failed runs left behind is kept for a day.
+find "$CACHE" -maxdepth 1 -name 'run.*' -mtime +0 -exec rm -rf {} +
 WORK=$(mktemp -d "$CACHE/run.XXXXXX")
 LOG=$WORK/results.txt
 NODE_LOG=$WORK/node.log
