@@ -2,9 +2,9 @@
 
 use crate::{
     block::Block,
-    diff::changes_of,
     header::{self, HeaderError},
     list_root::list_root,
+    overlay::Overlay,
     spec::ChainSpec,
     tx::RecoveredTx,
 };
@@ -30,7 +30,6 @@ use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, map::HashSet};
 use alloy_trie::EMPTY_ROOT_HASH;
 use duskevm_trie::StateChanges;
 use op_alloy_consensus::OpReceiptEnvelope;
-use revm::database::{State, states::bundle_state::BundleRetention};
 
 /// What a block must be built from: the OP Stack's payload attributes, with senders known.
 #[derive(Debug, Clone)]
@@ -321,7 +320,7 @@ where
         forks,
         spec.chain_id,
     );
-    let mut db = State::builder().with_database(state).with_bundle_update().build();
+    let mut db = Overlay::new(state);
     let evm = OpEvmFactory::<OpTx>::default().create_evm(&mut db, env);
     let context = OpBlockExecutionCtx {
         parent_hash: parent.hash(),
@@ -361,8 +360,7 @@ where
     }
 
     let (_, result) = executor.finish().map_err(|error| ExecuteError::State(error.to_string()))?;
-    db.merge_transitions(BundleRetention::PlainState);
-    let changes = changes_of(&db.take_bundle());
+    let changes = db.into_changes().map_err(ExecuteError::State)?;
     Ok(Outcome {
         transactions,
         receipts: result.receipts,

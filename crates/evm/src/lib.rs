@@ -5,9 +5,9 @@ extern crate alloc;
 
 mod block;
 mod build;
-mod diff;
 pub mod header;
 mod list_root;
+mod overlay;
 #[cfg(feature = "std")]
 mod scratch;
 mod spec;
