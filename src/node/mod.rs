@@ -48,6 +48,16 @@ pub enum NodeError {
     /// The combination of roles is not possible yet.
     #[error("{0}")]
     Roles(&'static str),
+    /// A port is taken.
+    #[error("cannot listen on {address} ({source}): stop what listens there, or set another {setting}")]
+    Port {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Threads cannot be had.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
@@ -73,6 +83,7 @@ pub fn run(config: Config, options: RunOptions) -> anyhow::Result<u8> {
 
 async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
     check_roles(&config)?;
+    check_ports(&config)?;
     let data = config.data_dir()?.to_owned();
     let folder = folder::DataFolder::open(&data)?;
     let network = Arc::new(Network::open(&config, &data, now())?);
@@ -97,11 +108,37 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         },
         () = options.stop.requested() => running.supervisor.shutdown(bound).await,
     };
+    // Closed here and not when the last handle goes: whoever called may want to remove the folder.
+    if let Err(error) = stores.l2.close() {
+        tracing::warn!(%error, "closing the L2 database");
+    }
+    if let Err(error) = stores.l1.close() {
+        tracing::warn!(%error, "closing the L1 database");
+    }
     match &reason {
         ExitReason::Shutdown { .. } => tracing::info!("{reason}"),
         _ => tracing::error!("{reason}"),
     }
     Ok(reason.exit_code())
+}
+
+/// Are the ports free? A taken one would only make its actor restart for ever; at start there is somebody to tell.
+fn check_ports(config: &Config) -> Result<(), NodeError> {
+    let ports = [
+        (config.actors.rpc, config.rpc.host, config.rpc.port, "rpc.port"),
+        (true, config.admin.host, config.admin.port, "admin.port"),
+        (config.actors.http, config.http.host, config.http.port, "http.port"),
+    ];
+    for (on, host, port, setting) in ports {
+        let address = std::net::SocketAddr::new(host, port);
+        if on
+            && port != 0
+            && let Err(source) = std::net::TcpListener::bind(address)
+        {
+            return Err(NodeError::Port { address, setting, source });
+        }
+    }
+    Ok(())
 }
 
 /// What this version can run: every actor needs the ones that it stands on.

@@ -9,7 +9,7 @@ use jsonrpsee::{
         middleware::{Batch, BatchEntry, BatchEntryErr, Notification, RpcServiceT},
         server::{BatchResponseBuilder, MethodResponse},
     },
-    types::{ErrorObjectOwned, Request},
+    types::{ErrorCode, ErrorObjectOwned, Id, Request},
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Instant};
@@ -106,17 +106,14 @@ where
         + Sync
         + 'static,
 {
-    /// The answer to one entry of a batch; none to a notification.
-    async fn entry<'a>(self, entry: Result<BatchEntry<'a>, BatchEntryErr<'a>>) -> Option<MethodResponse> {
+    /// The answer to one entry of a batch.
+    async fn entry<'a>(self, entry: Result<BatchEntry<'a>, BatchEntryErr<'a>>) -> MethodResponse {
         match entry {
-            Ok(BatchEntry::Call(request)) => Some(self.call(request).await),
-            Ok(BatchEntry::Notification(notification)) => {
-                self.notification(notification).await;
-                None
-            }
+            Ok(BatchEntry::Call(request)) => self.call(request).await,
+            Ok(BatchEntry::Notification(notification)) => self.notification(notification).await,
             Err(error) => {
                 let (error, id) = error.into_parts();
-                Some(MethodResponse::error(id, error))
+                MethodResponse::error(id, error)
             }
         }
     }
@@ -170,31 +167,28 @@ where
         let this = self.clone();
         async move {
             let mut response = BatchResponseBuilder::new_with_limit(this.shared.max_response);
-            let mut entries: Vec<BoxFuture<'a, Option<MethodResponse>>> = Vec::with_capacity(batch.len());
+            let mut entries: Vec<BoxFuture<'a, MethodResponse>> = Vec::with_capacity(batch.len());
             for entry in batch {
                 entries.push(this.clone().entry(entry).boxed());
             }
             let mut answers = std::pin::pin!(stream::iter(entries).buffered(this.shared.batch_concurrency));
-            let mut notified = false;
             while let Some(answer) = answers.next().await {
-                match answer {
-                    Some(answer) => {
-                        if let Err(too_large) = response.append(answer) {
-                            return too_large;
-                        }
-                    }
-                    None => notified = true,
+                if let Err(too_large) = response.append(answer) {
+                    return too_large;
                 }
-            }
-            if response.is_empty() && notified {
-                return MethodResponse::notification();
             }
             MethodResponse::from_batch(response.finish())
         }
     }
 
-    fn notification<'a>(&self, notification: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let service = self.service.clone();
-        async move { service.notification(notification).await }
+    /// A request whose id is missing, or is none (an object, say): both come here. No method of this server is for notifications, so
+    /// the sender is told instead of being left with nothing.
+    fn notification<'a>(&self, _: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let refusal = ErrorObjectOwned::owned(
+            ErrorCode::InvalidRequest.code(),
+            "invalid request: the id must be a string or a number",
+            None::<()>,
+        );
+        std::future::ready(MethodResponse::error(Id::Null, refusal))
     }
 }
