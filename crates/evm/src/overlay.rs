@@ -3,7 +3,10 @@
 //! A block touches the same few accounts (sender, fee vaults) in every transaction, so a commit only updates entries in place; what the
 //! block changed as a whole is read off at its end.
 
-use alloc::{string::{String, ToString}, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 use alloy_evm::Database as ExecutionDatabase;
 use alloy_primitives::{
     Address, B256, Bytes, U256,
@@ -52,13 +55,7 @@ fn fields(info: &AccountInfo) -> AccountFields {
 
 impl<D: ExecutionDatabase> Overlay<D> {
     pub(crate) fn new(parent: D) -> Self {
-        Self {
-            parent,
-            accounts: HashMap::default(),
-            codes: HashMap::default(),
-            new_codes: Vec::new(),
-            failure: None,
-        }
+        Self { parent, accounts: HashMap::default(), codes: HashMap::default(), new_codes: Vec::new(), failure: None }
     }
 
     fn entry(&mut self, address: Address) -> Result<&mut Entry, D::Error> {
@@ -106,9 +103,7 @@ impl<D: ExecutionDatabase> Overlay<D> {
         }
         let known = entry.now.as_ref().is_some_and(|info| info.code_hash == account.info.code_hash);
         entry.now = Some(account.info.clone());
-        if !known
-            && let Some(code) = account.info.code.filter(|code| !code.is_empty())
-        {
+        if !known && let Some(code) = account.info.code.filter(|code| !code.is_empty()) {
             let hash = account.info.code_hash;
             if self.codes.insert(hash, code.clone()).is_none() {
                 self.new_codes.push((hash, code.original_bytes()));
