@@ -110,10 +110,10 @@ ask() { # METHOD: the result as text, empty if there is none
 
 if [ -z "$URL" ]; then
   if [ -z "$BINARY" ]; then
-    (cd "$ROOT" && cargo build --bin duskevm)
+    (cd "$ROOT" && cargo build --workspace --bin duskevm)
     BINARY=${CARGO_TARGET_DIR:-$ROOT/target}/debug/duskevm
   fi
-  [ -x "$BINARY" ] || { echo "$BINARY is not a program; build it with: cargo build --bin duskevm" >&2; exit 2; }
+  [ -x "$BINARY" ] || { echo "$BINARY is not a program; build it with: cargo build --workspace --bin duskevm" >&2; exit 2; }
   read -r PORT ADMIN METRICS <<<"$(free_ports 3)"
   URL=http://127.0.0.1:$PORT
   # Its own temporary folder, so that nothing of it stays behind even if it has to be killed.

@@ -2,10 +2,10 @@
 
 use crate::tx::{RecoveredTx, TxDecodeError};
 use alloc::{sync::Arc, vec::Vec};
-use alloy_consensus::{Block as RlpBlock, BlockBody, EMPTY_OMMER_ROOT_HASH, Header, Sealable, Sealed};
-use alloy_eips::{eip2718::Encodable2718, eip4895::Withdrawals};
+use alloy_consensus::{Block as RlpBlock, EMPTY_OMMER_ROOT_HASH, Header, Sealable, Sealed};
+use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{B256, Bytes};
-use alloy_rlp::{Decodable, Encodable};
+use alloy_rlp::{Decodable, Encodable, Header as RlpHeader};
 use op_alloy_consensus::OpTxEnvelope;
 
 /// An L2 block.
@@ -52,13 +52,25 @@ impl Block {
 
     /// The block as Ethereum's RLP has it: header, transactions, ommers, and withdrawals if the header names their root.
     pub fn to_rlp(&self) -> Vec<u8> {
-        let body = BlockBody {
-            transactions: self.transactions.iter().map(|tx| tx.envelope().clone()).collect::<Vec<_>>(),
-            ommers: Vec::<Header>::new(),
-            withdrawals: self.header.withdrawals_root.map(|_| Withdrawals::default()),
-        };
-        let mut out = Vec::new();
-        RlpBlock { header: self.header.inner().clone(), body }.encode(&mut out);
+        const EMPTY_LIST: u8 = 0xc0;
+        // In a block a legacy transaction is the list that it is, a typed one a string with its EIP-2718 bytes.
+        let length =
+            |tx: &Arc<RecoveredTx>| if tx.envelope().is_legacy() { tx.encoded().len() } else { tx.encoded().length() };
+        let transactions = RlpHeader { list: true, payload_length: self.transactions.iter().map(length).sum() };
+        let empty_lists = if self.header.withdrawals_root.is_some() { 2 } else { 1 };
+        let payload_length = self.header.inner().length() + transactions.length_with_payload() + empty_lists;
+        let mut out = Vec::with_capacity(payload_length + 5);
+        RlpHeader { list: true, payload_length }.encode(&mut out);
+        self.header.inner().encode(&mut out);
+        transactions.encode(&mut out);
+        for tx in &self.transactions {
+            if tx.envelope().is_legacy() {
+                out.extend_from_slice(tx.encoded());
+            } else {
+                tx.encoded().encode(&mut out);
+            }
+        }
+        out.extend(core::iter::repeat_n(EMPTY_LIST, empty_lists));
         out
     }
 

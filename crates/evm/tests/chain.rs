@@ -151,6 +151,15 @@ impl Chain {
         let built = build_block(&self.spec, &self.head, &attributes, &mut pool, state, &mut roots).unwrap();
         let outcome = roots.into_outcome().unwrap();
 
+        // The encoding is that of the library.
+        let body = alloy_consensus::BlockBody {
+            transactions: built.block.transactions.iter().map(|tx| tx.envelope().clone()).collect::<Vec<_>>(),
+            ommers: Vec::<Header>::new(),
+            withdrawals: built.block.header.withdrawals_root.map(|_| Default::default()),
+        };
+        let block = alloy_consensus::Block { header: built.block.header.inner().clone(), body };
+        assert_eq!(built.block.to_rlp(), alloy_rlp::encode(block));
+
         let mut again = StateTrie::stateless(self.head.state_root);
         let imported = execute_block(
             &self.spec,
