@@ -31,7 +31,15 @@ async fn a_hung_actor_is_replaced_and_its_zombie_is_shut_out() {
     supervisor.ready().await.unwrap();
     let (block, guard) = gate();
     // Both the request in the handler and the one in the mailbox fail; neither is ever dropped by the zombie.
-    let (blocked, queued) = tokio::join!(actor.ask_within(Block(block), LONG), actor.ask_within(Never, LONG));
+    let (ran, has_run) = mpsc::channel();
+    let (blocked, queued, told) =
+        tokio::join!(actor.ask_within(Block(block), LONG), actor.ask_within(Never, LONG), async {
+            actor.tell(run(move |_, _| {
+                let _ = ran.send(());
+                Ok(())
+            }))
+        });
+    told.unwrap();
     assert!(is_hang(blocked.as_ref().unwrap_err()), "{blocked:?}");
     assert!(is_hang(queued.as_ref().unwrap_err()), "{queued:?}");
 
@@ -47,6 +55,8 @@ async fn a_hung_actor_is_replaced_and_its_zombie_is_shut_out() {
         found,
         Err(FenceError::Stale { actor: "store".into(), generation: Generation(1), current: Generation(2) })
     );
+    // What was still in its mailbox is dropped, not handled.
+    assert_eq!(has_run.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
     // What it did to its own state is not seen by anyone.
     assert_eq!(actor.ask(Count).await, Ok(1));
     assert_eq!(supervisor.actors()[0].restarts, 1);

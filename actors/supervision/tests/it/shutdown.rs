@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duskevm_supervision::{AskError, ChildSpec, ExitReason, Reaction, Ref, StartError, Strategy, TellError};
+use duskevm_supervision::{
+    Actor, AskError, ChildSpec, Context, ExitReason, Handle, Reaction, Ref, Reply, StartError, Strategy, TellError,
+};
 
 use crate::common::*;
 
@@ -164,6 +166,46 @@ async fn shutdown_while_an_instance_is_being_made() {
     assert_eq!(stopping.await.unwrap(), CLEAN);
     // It never came up, so there was nothing to flush.
     assert_eq!(diary.lines(), ["start worker", "drop worker"]);
+}
+
+/// The last moment at which an instance can be called off: its start hook has run, and it is about to take messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_told_to_stop_in_its_start_hook_does_not_come_up() {
+    struct Slow(Option<mpsc::Receiver<()>>, mpsc::Sender<()>, Diary);
+    impl Actor for Slow {
+        type Error = Trouble;
+        fn started(&mut self, _: &mut Context<Self>) -> Result<(), Trouble> {
+            let _ = self.1.send(());
+            if let Some(may_go_on) = self.0.take() {
+                let _ = may_go_on.recv();
+            }
+            Ok(())
+        }
+        fn stopping(&mut self, _: &mut Context<Self>) {
+            self.2.write("stopping");
+        }
+    }
+    impl Handle<Count> for Slow {
+        fn handle(&mut self, _: Count, _: &mut Context<Self>) -> Result<Reply<Count>, Trouble> {
+            self.2.write("handled");
+            Ok(Reply::Now(1))
+        }
+    }
+    let diary = Diary::default();
+    let actor = Ref::declare("slow");
+    let (go_on, may_go_on) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let (lines, may_go_on) = (diary.clone(), std::sync::Mutex::new(Some(may_go_on)));
+    let spec = ChildSpec::new(&actor, move |_| Ok(Slow(may_go_on.lock().unwrap().take(), tell.clone(), lines.clone())));
+    let supervisor = tree(Strategy::OneForOne).actor(spec).start();
+    told.recv_timeout(LONG).unwrap();
+    let waiting = tokio::spawn(async move { actor.ask_within(Count, LONG).await });
+    let stop = supervisor.clone();
+    let stopping = tokio::spawn(async move { stop.shutdown(LONG).await });
+    assert_eq!(waiting.await.unwrap(), Err(AskError::Stopping));
+    go_on.send(()).unwrap();
+    assert_eq!(stopping.await.unwrap(), CLEAN);
+    assert_eq!(diary.lines(), Vec::<String>::new());
 }
 
 #[tokio::test]
