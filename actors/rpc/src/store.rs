@@ -6,7 +6,7 @@ use crate::{
 };
 use alloy_consensus::{Header, Sealable as _, Sealed};
 use alloy_eips::{BlockNumHash, eip2718::Decodable2718 as _};
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use duskevm_evm::{Block, RecoveredTx};
 use duskevm_messages::executor::HeadsFeed;
 use duskevm_store::l2::{L2Error, L2Reader, StateSnapshot, StoredTransaction};
@@ -146,6 +146,10 @@ impl StateReader for Snapshot {
     }
 
     fn code(&self, hash: B256) -> Result<Bytes, ReadError> {
+        // What nobody deployed is not stored.
+        if hash == KECCAK256_EMPTY {
+            return Ok(Bytes::new());
+        }
         self.0
             .code(&hash)?
             .ok_or_else(|| ReadError::Backend(format!("code {hash} is missing; run `duskevm db verify`")))
