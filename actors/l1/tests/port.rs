@@ -150,6 +150,8 @@ impl Bed {
     }
 
     async fn fault(&self, fault: Fault) {
+        // A head may be published before the instance counts as up.
+        self.supervisor.ready().await.unwrap();
         let before = self.supervisor.actors()[0].generation;
         self.supervisor.inject("l1", fault).unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -129,6 +129,8 @@ impl Bed {
     }
 
     pub async fn fault(&self, fault: Fault) {
+        // A head may be published before the instance counts as up.
+        self.supervisor.ready().await.unwrap();
         let before = self.supervisor.actors()[0].generation;
         self.supervisor.inject("consensus", fault).unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -233,6 +233,8 @@ impl Bed {
     }
 
     pub async fn kill(&self) {
+        // A head may be published before the instance counts as up.
+        self.supervisor.ready().await.unwrap();
         let before = self.supervisor.actors()[0].generation;
         self.supervisor.inject("txpool", Fault::Panic).unwrap();
         while self.supervisor.actors()[0].generation == before {
