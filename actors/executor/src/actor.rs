@@ -222,8 +222,16 @@ impl Actor for Executor {
 }
 
 impl Handle<Build> for Executor {
-    fn handle(&mut self, message: Build, _: &mut Context<Self>) -> Result<Reply<Build>, Self::Error> {
-        Ok(Reply::Now(self.build(&message)?))
+    fn handle(&mut self, message: Build, ctx: &mut Context<Self>) -> Result<Reply<Build>, Self::Error> {
+        let answer = self.build(&message)?;
+        if answer.is_ok() {
+            // After the answer is out: while the sequencer writes its journal there is time to prepare the database's part.
+            ctx.pipe(std::future::ready(()), |me, (), _| {
+                me.pending = me.pending.take().map(Executed::prepared);
+                Ok(())
+            });
+        }
+        Ok(Reply::Now(answer))
     }
 }
 

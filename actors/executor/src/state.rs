@@ -2,7 +2,7 @@
 
 use crate::error::ExecutorError;
 use alloy_consensus::Header;
-use alloy_eips::{BlockNumHash, eip2718::Encodable2718};
+use alloy_eips::BlockNumHash;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use duskevm_evm::{
     Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState,
@@ -11,7 +11,9 @@ use duskevm_evm::{
 use duskevm_fence::Fence;
 use duskevm_messages::executor::ExecutorRefusal;
 use duskevm_pool::{AccountReadError, AccountReader, AccountState, code_kind};
-use duskevm_store::l2::{BlockCommit, BlockRef, L2Error, L2Reader, L2Store, StateSnapshot, StoredTransaction};
+use duskevm_store::l2::{
+    BlockCommit, BlockRef, L2Error, L2Reader, L2Store, PreparedBlock, StateSnapshot, StoredTransaction,
+};
 use duskevm_trie::{Changes, NodeSource, StateChanges, StateLimits, StateOutcome, StateTrie, TrieError};
 use revm::{Database, bytecode::Bytecode, database_interface::DBErrorMarker, state::AccountInfo};
 use std::sync::Arc;
@@ -34,13 +36,36 @@ pub struct Executed {
     pub block: Arc<Block>,
     /// Gas that it used.
     pub gas_used: u64,
-    commit: BlockCommit,
+    commit: Pending,
     trie: StateTrie,
+}
+
+/// What is to be stored.
+#[derive(Debug)]
+enum Pending {
+    Plain(Box<BlockCommit>),
+    Prepared(Box<PreparedBlock>),
+}
+
+impl Pending {
+    fn block(&self) -> &BlockCommit {
+        match self {
+            Self::Plain(block) => block,
+            Self::Prepared(prepared) => prepared.block(),
+        }
+    }
+
+    fn into_prepared(self) -> PreparedBlock {
+        match self {
+            Self::Plain(block) => (*block).into(),
+            Self::Prepared(prepared) => *prepared,
+        }
+    }
 }
 
 impl Executed {
     fn new(executed: ExecutedBlock, outcome: StateOutcome, trie: StateTrie) -> Self {
-        let ExecutedBlock { block, receipts, changes, gas_used } = executed;
+        let ExecutedBlock { block, encoded_receipts, changes, gas_used, .. } = executed;
         let commit = BlockCommit {
             hash: block.hash(),
             header: block.header.inner().clone(),
@@ -49,16 +74,22 @@ impl Executed {
                 .iter()
                 .map(|tx| StoredTransaction { hash: tx.hash(), sender: tx.sender(), raw: tx.encoded().clone() })
                 .collect(),
-            receipts: receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect(),
+            receipts: encoded_receipts,
             state: changes,
             nodes: outcome.changes,
         };
-        Self { block: Arc::new(block), gas_used, commit, trie }
+        Self { block: Arc::new(block), gas_used, commit: Pending::Plain(Box::new(commit)), trie }
+    }
+
+    /// Does beforehand what storing the block takes and nothing else decides: for the time in which its seal is written to disk.
+    #[must_use]
+    pub fn prepared(self) -> Self {
+        Self { commit: Pending::Prepared(Box::new(self.commit.into_prepared())), ..self }
     }
 
     /// The accounts that it changed.
     pub fn touched(&self) -> Vec<Address> {
-        self.commit.state.accounts.iter().map(|account| account.address).collect()
+        self.commit.block().state.accounts.iter().map(|account| account.address).collect()
     }
 }
 
@@ -209,7 +240,7 @@ impl ChainState {
     /// If the store fails.
     pub fn commit(&mut self, executed: Executed) -> Result<(), ExecutorError> {
         let Executed { block, commit, trie, .. } = executed;
-        self.store.commit_block(&self.fence, commit)?;
+        self.store.commit_block(&self.fence, commit.into_prepared())?;
         self.head = block;
         self.trie = trie;
         Ok(())

@@ -3,7 +3,7 @@
 use crate::{
     block::Block,
     header::{self, HeaderError},
-    list_root::list_root,
+    lists::{FinishedLists, Lists, PlainReceipts, with_scope},
     overlay::Overlay,
     spec::ChainSpec,
     tx::RecoveredTx,
@@ -14,19 +14,17 @@ use alloc::{
     vec::Vec,
 };
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable, Sealed};
-use alloy_eips::{eip2718::Encodable2718, eip7685::EMPTY_REQUESTS_HASH};
+use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_evm::{
     Database, EvmFactory, FromTxWithEncoded,
     block::{BlockExecutionError, BlockExecutor, BlockValidationError},
     eth::NextEvmEnvAttributes,
 };
 use alloy_op_evm::{
-    OpBlockExecutionCtx, OpBlockExecutor, OpEvmFactory, OpTx,
-    block::{OpBlockExecutionError, receipt_builder::OpAlloyReceiptBuilder},
-    evm_env_for_op_next_block,
+    OpBlockExecutionCtx, OpBlockExecutor, OpEvmFactory, OpTx, block::OpBlockExecutionError, evm_env_for_op_next_block,
 };
 use alloy_op_hardforks::OpHardforks;
-use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, map::HashSet};
+use alloy_primitives::{Address, B64, B256, Bytes, U256, map::HashSet};
 use alloy_trie::EMPTY_ROOT_HASH;
 use duskevm_trie::StateChanges;
 use op_alloy_consensus::OpReceiptEnvelope;
@@ -137,6 +135,8 @@ pub struct ExecutedBlock {
     pub block: Block,
     /// One receipt per transaction.
     pub receipts: Vec<OpReceiptEnvelope>,
+    /// Their EIP-2718 encodings.
+    pub encoded_receipts: Vec<Bytes>,
     /// What it changed.
     pub changes: StateChanges,
     /// Time-independent measure of the work: gas used by all transactions.
@@ -210,11 +210,11 @@ where
         header::extra_data(spec, attributes.timestamp, attributes.eip1559_params, attributes.min_base_fee)?;
     let base_fee = header::next_base_fee(spec, parent, attributes.timestamp)?;
     let outcome = run(spec, parent, attributes, base_fee, &extra_data, pool, state)?;
-    let Outcome { transactions, receipts, changes, gas_used, blob_gas_used } = outcome;
+    let Outcome { lists, changes, gas_used, blob_gas_used } = outcome;
 
     // The state root and the two list roots need nothing from one another.
-    let (state_roots, (transactions_root, receipts_root, logs_bloom)) =
-        join(|| roots.roots_after(&changes), || list_roots(spec, attributes.timestamp, &transactions, &receipts));
+    let (state_roots, (transactions_root, receipts_root)) =
+        join(|| roots.roots_after(&changes), || lists.roots(spec, attributes.timestamp));
     let state_roots = state_roots.map_err(ExecuteError::Roots)?;
 
     let forks = spec.hardforks();
@@ -227,7 +227,7 @@ where
         state_root: state_roots.state,
         transactions_root,
         receipts_root,
-        logs_bloom,
+        logs_bloom: lists.logs_bloom,
         difficulty: U256::ZERO,
         number: parent.number + 1,
         gas_limit: attributes.gas_limit,
@@ -248,7 +248,9 @@ where
         requests_hash: forks.is_isthmus_active_at_timestamp(at).then_some(EMPTY_REQUESTS_HASH),
         ..Default::default()
     };
-    Ok(ExecutedBlock { block: Block { header: header.seal_slow(), transactions }, receipts, changes, gas_used })
+    let FinishedLists { transactions, receipts, encoded_receipts, .. } = lists;
+    let block = Block { header: header.seal_slow(), transactions };
+    Ok(ExecutedBlock { block, receipts, encoded_receipts, changes, gas_used })
 }
 
 /// Executes a block made elsewhere and checks every field of its header.
@@ -277,8 +279,7 @@ where
 }
 
 struct Outcome {
-    transactions: Vec<Arc<RecoveredTx>>,
-    receipts: Vec<OpReceiptEnvelope>,
+    lists: FinishedLists,
     changes: StateChanges,
     gas_used: u64,
     blob_gas_used: u64,
@@ -327,43 +328,45 @@ where
         parent_beacon_block_root: attributes.parent_beacon_block_root,
         extra_data: extra_data.clone(),
     };
-    let mut executor = OpBlockExecutor::new(evm, context, forks, OpAlloyReceiptBuilder::default());
+    let mut executor = OpBlockExecutor::new(evm, context, forks, PlainReceipts);
     executor.apply_pre_execution_changes().map_err(|error| ExecuteError::State(error.to_string()))?;
 
-    let mut transactions = Vec::with_capacity(attributes.transactions.len());
-    for (index, tx) in attributes.transactions.iter().enumerate() {
-        match executor.execute_transaction(executable(tx)) {
-            Ok(_) => transactions.push(Arc::clone(tx)),
-            Err(BlockExecutionError::Validation(reason)) => {
-                return Err(ExecuteError::Forced { index, hash: tx.hash(), reason: reason.to_string() });
+    let mut lists = Lists::new(spec, attributes.timestamp, attributes.transactions.len());
+    with_scope(|scope| {
+        for (index, tx) in attributes.transactions.iter().enumerate() {
+            match executor.execute_transaction(executable(tx)) {
+                Ok(_) => lists.push(scope, Arc::clone(tx), &executor.receipts),
+                Err(BlockExecutionError::Validation(reason)) => {
+                    return Err(ExecuteError::Forced { index, hash: tx.hash(), reason: reason.to_string() });
+                }
+                Err(error) => return Err(ExecuteError::State(error.to_string())),
             }
-            Err(error) => return Err(ExecuteError::State(error.to_string())),
         }
-    }
 
-    // A sender whose transaction was left out cannot go on: the next nonce would have a gap.
-    let mut blocked: HashSet<Address> = HashSet::default();
-    loop {
-        let gas_left = attributes.gas_limit.saturating_sub(executor.gas_used);
-        let Some(tx) = pool.next(gas_left, executor.gas_used) else { break };
-        if blocked.contains(&tx.sender()) {
-            continue;
-        }
-        match executor.execute_transaction(executable(&tx)) {
-            Ok(_) => transactions.push(tx),
-            Err(BlockExecutionError::Validation(error)) => {
-                blocked.insert(tx.sender());
-                pool.rejected(&tx, &rejection(error));
+        // A sender whose transaction was left out cannot go on: the next nonce would have a gap.
+        let mut blocked: HashSet<Address> = HashSet::default();
+        loop {
+            let gas_left = attributes.gas_limit.saturating_sub(executor.gas_used);
+            let Some(tx) = pool.next(gas_left, executor.gas_used) else { break };
+            if blocked.contains(&tx.sender()) {
+                continue;
             }
-            Err(error) => return Err(ExecuteError::State(error.to_string())),
+            match executor.execute_transaction(executable(&tx)) {
+                Ok(_) => lists.push(scope, tx, &executor.receipts),
+                Err(BlockExecutionError::Validation(error)) => {
+                    blocked.insert(tx.sender());
+                    pool.rejected(&tx, &rejection(error));
+                }
+                Err(error) => return Err(ExecuteError::State(error.to_string())),
+            }
         }
-    }
+        Ok(())
+    })?;
 
     let (_, result) = executor.finish().map_err(|error| ExecuteError::State(error.to_string()))?;
     let changes = db.into_changes().map_err(ExecuteError::State)?;
     Ok(Outcome {
-        transactions,
-        receipts: result.receipts,
+        lists: lists.finish(result.receipts),
         changes,
         gas_used: result.gas_used,
         blob_gas_used: result.blob_gas_used,
@@ -385,48 +388,15 @@ fn rejection(error: BlockValidationError) -> Rejection {
     }
 }
 
-/// Transactions root, receipts root and logs bloom.
-fn list_roots(
-    spec: &ChainSpec,
-    timestamp: u64,
-    transactions: &[Arc<RecoveredTx>],
-    receipts: &[OpReceiptEnvelope],
-) -> (B256, B256, Bloom) {
-    let (receipts_root, transactions_root) = join(
-        || receipts_root(spec, timestamp, receipts),
-        || list_root(transactions.len(), |index, out| out.extend_from_slice(transactions[index].encoded())),
-    );
-    let bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | *receipt.logs_bloom());
-    (transactions_root, receipts_root, bloom)
-}
-
-/// Root of the receipts trie. Between Regolith and Canyon the deposit nonce is part of the receipt but not of the trie
-/// (an oversight of op-geth that became the rule).
-pub fn receipts_root(spec: &ChainSpec, timestamp: u64, receipts: &[OpReceiptEnvelope]) -> B256 {
-    let forks = spec.hardforks();
-    if forks.is_regolith_active_at_timestamp(timestamp) && !forks.is_canyon_active_at_timestamp(timestamp) {
-        let stripped: Vec<OpReceiptEnvelope> = receipts
-            .iter()
-            .cloned()
-            .map(|mut receipt| {
-                if let OpReceiptEnvelope::Deposit(deposit) = &mut receipt {
-                    deposit.receipt.deposit_nonce = None;
-                }
-                receipt
-            })
-            .collect();
-        return list_root(stripped.len(), |index, out| stripped[index].encode_2718(out));
-    }
-    list_root(receipts.len(), |index, out| receipts[index].encode_2718(out))
-}
-
+/// Both, at the same time where there are threads.
 #[cfg(feature = "std")]
-fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
     rayon::join(a, b)
 }
 
+/// Both.
 #[cfg(not(feature = "std"))]
-fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
     (a(), b())
 }
 

@@ -7,6 +7,7 @@ mod block;
 mod build;
 pub mod header;
 mod list_root;
+mod lists;
 mod overlay;
 #[cfg(feature = "std")]
 mod scratch;
@@ -18,8 +19,9 @@ mod witness;
 pub use block::{Block, BlockDecodeError, recover_all};
 pub use build::{
     BlockAttributes, ExecuteError, ExecutedBlock, NoPool, Rejection, Roots, StateRoots, TxSource, build_block,
-    execute_block, receipts_root,
+    execute_block,
 };
+pub use lists::receipts_root;
 #[cfg(feature = "std")]
 pub use scratch::{ScratchChain, ScratchState};
 pub use spec::{ChainSpec, Eip1559Constants, ForkTimes, ForkTimesError};

@@ -8,6 +8,10 @@ use alloy_primitives::{B256, keccak256};
 use alloy_rlp::{BufMut, Encodable, Header};
 use alloy_trie::EMPTY_ROOT_HASH;
 
+/// Indices with the same number of [`GROUP`]s below them share all but the last byte of their keys, from the second group on: a full
+/// group is one branch of branches, the same in every list that holds it.
+pub(crate) const GROUP: usize = 256;
+
 /// From this many leaves on the parts of a branch go to different threads.
 #[cfg(feature = "std")]
 const PARALLEL_FROM: usize = 512;
@@ -37,11 +41,16 @@ impl Key {
     fn path(&self) -> &[u8] {
         &self.nibbles[..self.len as usize]
     }
+
+    /// Depth of the node above this key's group: the group's keys differ in their last byte.
+    fn group_depth(&self) -> usize {
+        usize::from(self.len) - 2
+    }
 }
 
 /// A node as its parent refers to it: its hash, or itself if its RLP is shorter than 32 bytes. Empty: no node.
-#[derive(Clone, Copy)]
-struct Reference {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reference {
     bytes: [u8; 33],
     len: u8,
 }
@@ -65,25 +74,63 @@ impl Reference {
     }
 }
 
-/// Root of the trie that holds item `i` under the key rlp(i); `encode` writes an item's bytes.
-pub(crate) fn list_root(len: usize, encode: impl Fn(usize, &mut Vec<u8>) + Sync) -> B256 {
+/// Root of the trie that holds item `i` under the key rlp(i); `encode` writes an item's bytes. `group` may know what
+/// [`group_reference`] gave for the group of this number.
+pub(crate) fn list_root(
+    len: usize,
+    group: impl Fn(usize) -> Option<Reference> + Sync,
+    encode: impl Fn(usize, &mut Vec<u8>) + Sync,
+) -> B256 {
     if len == 0 {
         return EMPTY_ROOT_HASH;
     }
     let mut keys: Vec<Key> = (0..len as u32).map(Key::new).collect();
     keys.sort_unstable_by_key(|key| key.nibbles);
     let mut node = Vec::new();
-    write_node(&keys, 0, &encode, &mut node);
+    write_node(&keys, 0, &Items { group, encode }, &mut node);
     keccak256(&node)
 }
 
+/// The node above the items `first..first + len` in every list that holds them, if they are a full group with such a node.
+pub(crate) fn group_reference(
+    first: usize,
+    len: usize,
+    encode: impl Fn(usize, &mut Vec<u8>) + Sync,
+) -> Option<Reference> {
+    if len != GROUP || first == 0 || !first.is_multiple_of(GROUP) {
+        return None;
+    }
+    let keys: Vec<Key> = (first as u32..(first + len) as u32).map(Key::new).collect();
+    Some(reference(&keys, keys[0].group_depth(), &Items { group: |_| None, encode }))
+}
+
+/// What the leaves are made of.
+struct Items<G, E> {
+    group: G,
+    encode: E,
+}
+
+impl<G: Fn(usize) -> Option<Reference>, E> Items<G, E> {
+    /// The node above these keys, where it is known.
+    fn known(&self, keys: &[Key], depth: usize) -> Option<Reference> {
+        let first = &keys[0];
+        let index = first.index as usize;
+        let full = keys.len() == GROUP && index > 0 && index.is_multiple_of(GROUP) && depth == first.group_depth();
+        if full { (self.group)(index / GROUP) } else { None }
+    }
+}
+
 /// Writes the RLP of the node above `keys`, which all share their first `depth` nibbles. No key is the prefix of another.
-fn write_node<E: Fn(usize, &mut Vec<u8>) + Sync>(keys: &[Key], depth: usize, encode: &E, out: &mut Vec<u8>) {
+fn write_node<G, E>(keys: &[Key], depth: usize, items: &Items<G, E>, out: &mut Vec<u8>)
+where
+    G: Fn(usize) -> Option<Reference> + Sync,
+    E: Fn(usize, &mut Vec<u8>) + Sync,
+{
     let (first, last) = (&keys[0], &keys[keys.len() - 1]);
     if keys.len() == 1 {
         let path = hex_prefix(&first.path()[depth..], true);
         let mut value = Vec::with_capacity(512);
-        encode(first.index as usize, &mut value);
+        (items.encode)(first.index as usize, &mut value);
         Header { list: true, payload_length: path.as_slice().length() + value.as_slice().length() }.encode(out);
         path.as_slice().encode(out);
         value.as_slice().encode(out);
@@ -92,14 +139,14 @@ fn write_node<E: Fn(usize, &mut Vec<u8>) + Sync>(keys: &[Key], depth: usize, enc
     // Sorted: what the first and the last share, all share.
     let shared = first.path()[depth..].iter().zip(&last.path()[depth..]).take_while(|(a, b)| a == b).count();
     if shared > 0 {
-        let child = reference(keys, depth + shared, encode);
+        let child = reference(keys, depth + shared, items);
         let path = hex_prefix(&first.path()[depth..depth + shared], false);
         Header { list: true, payload_length: path.as_slice().length() + child.as_slice().len() }.encode(out);
         path.as_slice().encode(out);
         out.put_slice(child.as_slice());
         return;
     }
-    let children = children(keys, depth, encode);
+    let children = children(keys, depth, items);
     let payload_length = children.iter().map(|child| child.len as usize).sum::<usize>() + 1;
     Header { list: true, payload_length }.encode(out);
     for child in &children {
@@ -109,16 +156,27 @@ fn write_node<E: Fn(usize, &mut Vec<u8>) + Sync>(keys: &[Key], depth: usize, enc
     out.put_u8(0x80);
 }
 
-fn reference<E: Fn(usize, &mut Vec<u8>) + Sync>(keys: &[Key], depth: usize, encode: &E) -> Reference {
+fn reference<G, E>(keys: &[Key], depth: usize, items: &Items<G, E>) -> Reference
+where
+    G: Fn(usize) -> Option<Reference> + Sync,
+    E: Fn(usize, &mut Vec<u8>) + Sync,
+{
+    if let Some(known) = items.known(keys, depth) {
+        return known;
+    }
     let mut node = Vec::with_capacity(600);
-    write_node(keys, depth, encode, &mut node);
+    write_node(keys, depth, items, &mut node);
     Reference::to(&node)
 }
 
-fn children<E: Fn(usize, &mut Vec<u8>) + Sync>(keys: &[Key], depth: usize, encode: &E) -> [Reference; 16] {
+fn children<G, E>(keys: &[Key], depth: usize, items: &Items<G, E>) -> [Reference; 16]
+where
+    G: Fn(usize) -> Option<Reference> + Sync,
+    E: Fn(usize, &mut Vec<u8>) + Sync,
+{
     let mut children = [Reference::NONE; 16];
     let parts: Vec<&[Key]> = keys.chunk_by(|a, b| a.nibbles[depth] == b.nibbles[depth]).collect();
-    let job = |part: &&[Key]| (usize::from(part[0].nibbles[depth]), reference(part, depth + 1, encode));
+    let job = |part: &&[Key]| (usize::from(part[0].nibbles[depth]), reference(part, depth + 1, items));
     #[cfg(feature = "std")]
     if keys.len() >= PARALLEL_FROM {
         use rayon::prelude::*;
@@ -156,12 +214,23 @@ mod tests {
 
     fn same(items: &[Vec<u8>]) {
         let oracle = ordered_trie_root_with_encoder(items, |item, out| out.put_slice(item));
-        assert_eq!(list_root(items.len(), |i, out| out.extend_from_slice(&items[i])), oracle, "{} items", items.len());
+        let encode = |i: usize, out: &mut Vec<u8>| out.extend_from_slice(&items[i]);
+        assert_eq!(list_root(items.len(), |_| None, encode), oracle, "{} items", items.len());
+        let groups: Vec<Option<Reference>> = items
+            .chunks(GROUP)
+            .enumerate()
+            .map(|(number, group)| group_reference(number * GROUP, group.len(), encode))
+            .collect();
+        assert_eq!(groups.iter().flatten().count(), (items.len() / GROUP).saturating_sub(1));
+        assert_eq!(list_root(items.len(), |number| groups[number], encode), oracle, "{} items in groups", items.len());
     }
 
     #[test]
     fn every_length_where_keys_change_shape() {
-        for len in [0, 1, 2, 16, 17, 127, 128, 129, 130, 255, 256, 257, 258, 600, 4096, 66_000] {
+        for len in [
+            0, 1, 2, 16, 17, 127, 128, 129, 130, 255, 256, 257, 258, 511, 512, 513, 600, 767, 768, 4096, 65_536,
+            65_792, 66_000,
+        ] {
             let items: Vec<Vec<u8>> = (0..len).map(|i: u32| i.to_be_bytes().repeat(1 + i as usize % 20)).collect();
             same(&items);
         }

@@ -16,6 +16,43 @@ use std::sync::Arc;
 /// finality must not hold up the next block.
 const PRUNE_STEP: usize = 50_000;
 
+/// A block with the part of its database batch that depends on nothing else: headers, body, receipts, places of transactions, code.
+/// Making it takes longer than the rest of a commit, and can be done while others still decide whether the block is to be stored.
+#[derive(Debug)]
+pub struct PreparedBlock {
+    block: BlockCommit,
+    batch: Batch,
+    /// Of the header, as it will be stored.
+    header_hash: B256,
+}
+
+impl From<BlockCommit> for PreparedBlock {
+    fn from(block: BlockCommit) -> Self {
+        let mut batch = Batch::new();
+        let (number, hash) = (block.header.number, block.hash);
+        let header = alloy_rlp::encode(&block.header);
+        let header_hash = alloy_primitives::keccak256(&header);
+        batch.put(Column::Headers, hash.as_slice(), header);
+        batch.put(Column::Bodies, hash.as_slice(), records::encode_body(&block.transactions));
+        batch.put(Column::Receipts, hash.as_slice(), records::encode_receipts(&block.receipts));
+        batch.put(Column::Canonical, number_key(number), hash.as_slice());
+        for (index, transaction) in (0u32..).zip(&block.transactions) {
+            batch.put(Column::Transactions, transaction.hash.as_slice(), records::encode_location(number, index));
+        }
+        for (hash, code) in &block.state.codes {
+            batch.put(Column::Code, hash.as_slice(), code.as_ref());
+        }
+        Self { block, batch, header_hash }
+    }
+}
+
+impl PreparedBlock {
+    /// The block.
+    pub const fn block(&self) -> &BlockCommit {
+        &self.block
+    }
+}
+
 impl L2Store {
     /// Stores the first block of the chain. It is latest, safe and finalized.
     ///
@@ -34,7 +71,7 @@ impl L2Store {
             }
             let block = BlockRef { number: genesis.header.number, hash: genesis.hash };
             let heads = Heads { latest: block, safe: block, finalized: block, oldest_state: block.number };
-            self.inner.add_block(genesis, heads)
+            self.inner.add_block(genesis.into(), heads)
         })?
     }
 
@@ -44,17 +81,19 @@ impl L2Store {
     /// # Errors
     ///
     /// [`L2Error::NotOnHead`], [`L2Error::WrongHash`], [`L2Error::Fenced`], [`L2Error::Db`]: the head has not moved.
-    pub fn commit_block(&self, fence: &Fence, block: BlockCommit) -> Result<(), L2Error> {
+    pub fn commit_block(&self, fence: &Fence, block: impl Into<PreparedBlock>) -> Result<(), L2Error> {
+        let prepared: PreparedBlock = block.into();
         fence.write(|| {
             let _writer = self.inner.lock_writer();
             let Head { mut heads, .. } = self.inner.head()?;
+            let block = prepared.block();
             let next = BlockRef { number: block.header.number, hash: block.hash };
             if block.header.parent_hash != heads.latest.hash || next.number != heads.latest.number + 1 {
                 let parent = block.header.parent_hash;
                 return Err(L2Error::NotOnHead { block: next, parent, head: heads.latest });
             }
             heads.latest = next;
-            self.inner.add_block(block, heads)
+            self.inner.add_block(prepared, heads)
         })?
     }
 }
@@ -70,28 +109,15 @@ impl NodeSource for Inner {
 
 impl Inner {
     /// Stores a block that was found to fit; `heads` are those after it.
-    fn add_block(&self, block: BlockCommit, mut heads: Heads) -> Result<(), L2Error> {
-        let header = alloy_rlp::encode(&block.header);
-        let actual = alloy_primitives::keccak256(&header);
-        if actual != block.hash {
-            return Err(L2Error::WrongHash { number: block.header.number, claimed: block.hash, actual });
+    fn add_block(&self, prepared: PreparedBlock, mut heads: Heads) -> Result<(), L2Error> {
+        let PreparedBlock { block, mut batch, header_hash } = prepared;
+        let number = block.header.number;
+        if header_hash != block.hash {
+            return Err(L2Error::WrongHash { number, claimed: block.hash, actual: header_hash });
         }
         let root_before = self.flat.published().head.map_or(EMPTY_ROOT_HASH, |head| head.root);
         let head = Head { heads, root: block.header.state_root };
         let layer = Arc::new(self.overwritten(&block, root_before)?);
-
-        let mut batch = Batch::new();
-        let (number, hash) = (heads.latest.number, block.hash);
-        batch.put(Column::Headers, hash.as_slice(), header);
-        batch.put(Column::Bodies, hash.as_slice(), records::encode_body(&block.transactions));
-        batch.put(Column::Receipts, hash.as_slice(), records::encode_receipts(&block.receipts));
-        batch.put(Column::Canonical, number_key(number), hash.as_slice());
-        for (index, transaction) in (0u32..).zip(&block.transactions) {
-            batch.put(Column::Transactions, transaction.hash.as_slice(), records::encode_location(number, index));
-        }
-        for (hash, code) in &block.state.codes {
-            batch.put(Column::Code, hash.as_slice(), code.as_ref());
-        }
         put_state(&mut batch, &block, &layer);
 
         let removed = block.nodes.removed.clone();

@@ -31,6 +31,7 @@ mod types;
 
 pub use check::{CheckReport, Problem};
 pub use columns::L2_SCHEMA_VERSION;
+pub use commit::PreparedBlock;
 pub use error::L2Error;
 pub use reader::L2Reader;
 pub use snapshot::StateSnapshot;
