@@ -36,6 +36,7 @@ impl ActorError for ExecutorError {
                 | L2Error::NotEmpty { .. } => Reaction::Abort,
                 // The next instance opens the database again.
                 L2Error::Db(_)
+                | L2Error::HeadUnknown
                 | L2Error::Open(_)
                 | L2Error::Fenced(_)
                 | L2Error::NotOnHead { .. }

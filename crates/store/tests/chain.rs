@@ -100,6 +100,7 @@ proptest! {
                 }
                 Step::Reopen => {
                     chain.store.flush().unwrap();
+                    chain.store.crash();
                     let head = chain.store.reopen(&FENCE).unwrap();
                     prop_assert_eq!(head, Some(heads.latest));
                 }

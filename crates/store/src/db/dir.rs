@@ -200,13 +200,7 @@ fn check_meta(path: &Path, raw: &[u8], schema: &Schema, identity: &Identity) -> 
 /// Takes an empty (or not yet made, or half-made) directory for a new database.
 fn claim_empty(path: &Path) -> Result<File, OpenError> {
     let io = |error| OpenError::io(path, "create", error);
-    let missing = !path.exists();
-    if missing {
-        fs::create_dir_all(path).map_err(io)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent).map_err(io)?;
-        }
-    }
+    create_directory(path).map_err(io)?;
     let found = files(path)?;
     let half_made = found.iter().any(|(name, _)| name == CREATING);
     let ours = |name: &str| name == LOCK || (half_made && is_database_file(name));
@@ -274,6 +268,18 @@ fn write_meta(path: &Path, schema: &Schema, identity: &Identity) -> Result<(), O
         sync_directory(path)
     };
     write().map_err(|error| OpenError::io(path, "create", error))
+}
+
+/// Makes a directory, and its parents where they are missing. All their entries are on disk when this returns, also that
+/// of a directory that was there: whoever made it may have died before its own fsync.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    let mut made = vec![path];
+    made.extend(path.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty() && !parent.exists()));
+    fs::create_dir_all(path)?;
+    for parent in made.iter().filter_map(|path| path.parent()) {
+        sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {

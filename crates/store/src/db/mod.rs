@@ -20,17 +20,20 @@
 //! - After any failure of a step the database takes no more commits and no more reads: [`DbError::ReopenNeeded`].
 //!   [`Db::reopen`] throws the failed instance away without letting it touch the files again and opens the files as after a
 //!   crash.
+//! - Each opening of the files is an epoch. A [`CommitId`] names its epoch, so that nobody takes a commit that was lost for a
+//!   later one of the same number, and errors name theirs, so that of several users who saw one failure only the first
+//!   reopens.
 //!
 //! Before parity-db touches a directory, [`dir`] checks that it is ours, undamaged, of the right chain and not in use.
 
 mod dir;
 mod worker;
 
-pub(crate) use dir::sync_directory;
 pub use dir::{Identity, OpenError};
+pub(crate) use dir::{create_directory, sync_directory};
 
 use parity_db::{ColumnOptions, CompressionType, Operation, Options};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::{
     collections::VecDeque,
     fs::File,
@@ -38,7 +41,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
@@ -96,12 +99,22 @@ pub enum DbError {
         path: PathBuf,
         /// The first error.
         cause: Arc<str>,
+        /// What [`Db::reopen`] wants to know.
+        epoch: u64,
+    },
+    /// The database was reopened since the commit was made, or while it waited to be made.
+    #[error("the database at {path} was reopened meanwhile, and what was not on disk is lost: read again what is there", path = .path.display())]
+    Reopened {
+        /// Directory of the database.
+        path: PathBuf,
     },
     /// The database was closed; whoever still reads from it must get a new handle.
     #[error("the database at {path} is closed: get a new handle from its owner", path = .path.display())]
     Closed {
         /// Directory of the database.
         path: PathBuf,
+        /// What [`Db::reopen`] wants to know.
+        epoch: u64,
     },
     /// A read found something that cannot be.
     #[error("the database at {path} is damaged ({what}): restore it from a copy or sync it anew", path = .path.display())]
@@ -111,6 +124,25 @@ pub enum DbError {
         /// What was found.
         what: String,
     },
+}
+
+impl DbError {
+    /// If reopening helps: the epoch that came to its end, for [`Db::reopen`].
+    pub fn ended_epoch(&self) -> Option<u64> {
+        match self {
+            Self::ReopenNeeded { epoch, .. } | Self::Closed { epoch, .. } => Some(*epoch),
+            Self::Reopened { .. } | Self::Damaged { .. } => None,
+        }
+    }
+}
+
+/// A commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitId {
+    /// Its number. The numbers of commits that were lost are given again.
+    pub number: u64,
+    /// In which opening of the files it was made.
+    pub epoch: u64,
 }
 
 /// What parity-db takes: its column (ours plus one), and what to do there.
@@ -172,6 +204,8 @@ struct Shared {
     changed: Condvar,
     /// Mirrors `state.failure`, for readers.
     failed: AtomicBool,
+    /// Counts the openings of the files. Only changed with `state` locked.
+    epoch: AtomicU64,
 }
 
 #[derive(Default)]
@@ -211,6 +245,7 @@ impl Db {
             state: Mutex::new(State { committed, durable: committed, enacted: committed, ..State::default() }),
             changed: Condvar::new(),
             failed: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
         });
         let worker =
             worker::spawn(shared.clone(), inner).map_err(|error| OpenError::io(path, "start a thread", error))?;
@@ -222,17 +257,18 @@ impl Db {
         &self.shared.path
     }
 
-    /// Makes the batch visible and queues it for the disk. Returns its number. Waits while too much is queued.
+    /// Makes the batch visible and queues it for the disk. Waits while too much is queued.
     ///
     /// # Errors
     ///
-    /// [`DbError::ReopenNeeded`] after a failure, [`DbError::Closed`] after [`close`](Self::close). Nothing of the batch is visible
-    /// then.
-    pub fn commit(&self, mut batch: Batch) -> Result<u64, DbError> {
+    /// [`DbError::ReopenNeeded`] after a failure, [`DbError::Closed`] after [`close`](Self::close), [`DbError::Reopened`] if that
+    /// happened while this waited: what the batch builds on may be lost. Nothing of the batch is visible then.
+    pub fn commit(&self, mut batch: Batch) -> Result<CommitId, DbError> {
         let shared = &self.shared;
         let mut state = shared.state.lock();
+        let epoch = shared.epoch();
         loop {
-            shared.check(&state)?;
+            shared.check_epoch(&state, epoch)?;
             // A single batch larger than the bound must pass too.
             if state.waiting.is_empty() || state.waiting_bytes + batch.bytes <= shared.limits.unflushed_bytes {
                 break;
@@ -252,7 +288,7 @@ impl Db {
         state.waiting.push_back(batch.bytes);
         state.waiting_bytes += batch.bytes;
         shared.changed.notify_all();
-        Ok(number)
+        Ok(CommitId { number, epoch })
     }
 
     /// The value of a key, newest commits included.
@@ -285,14 +321,20 @@ impl Db {
         shared.whole(column, || db.iter_column_while(column + 1, |state| visit(state.rc, state.value)))
     }
 
-    /// Number of the newest commit.
-    pub fn committed(&self) -> u64 {
-        self.shared.state.lock().committed
+    /// Does it work?
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::ReopenNeeded`], [`DbError::Closed`].
+    pub fn status(&self) -> Result<(), DbError> {
+        self.shared.check(&self.shared.state.lock())
     }
 
-    /// Number of the newest commit that a power failure cannot take away.
-    pub fn durable(&self) -> u64 {
-        self.shared.state.lock().durable
+    /// True once a power failure cannot take this commit away. Never of a commit before the last
+    /// [`reopen`](Self::reopen).
+    pub fn is_durable(&self, commit: CommitId) -> bool {
+        let state = self.shared.state.lock();
+        commit.epoch == self.shared.epoch() && commit.number <= state.durable
     }
 
     /// Bytes of commits that wait for the disk.
@@ -300,49 +342,58 @@ impl Db {
         self.shared.state.lock().waiting_bytes
     }
 
-    /// Waits until the commit with this number is durable.
+    /// Waits until the commit is durable.
     ///
     /// # Errors
     ///
-    /// As [`commit`](Self::commit): the commit is then lost or not, which only reopening shows.
-    pub fn wait_durable(&self, number: u64) -> Result<(), DbError> {
-        self.wait(|state| state.durable >= number.min(state.committed))
+    /// As [`commit`](Self::commit): the commit is then lost or not, which only reading again after the database was
+    /// reopened shows.
+    pub fn wait_durable(&self, commit: CommitId) -> Result<(), DbError> {
+        self.wait(self.shared.state.lock(), commit.epoch, |state| state.durable >= commit.number)
     }
 
-    /// Waits until everything is durable.
+    /// Waits until everything that was committed before is durable.
     ///
     /// # Errors
     ///
     /// As [`wait_durable`](Self::wait_durable).
     pub fn flush(&self) -> Result<(), DbError> {
-        self.wait_durable(u64::MAX)
+        let state = self.shared.state.lock();
+        let number = state.committed;
+        self.wait(state, self.shared.epoch(), |state| state.durable >= number)
     }
 
-    /// Waits until everything is durable and in the tables.
+    /// Waits until everything that was committed before is durable and in the tables.
     fn settle(&self) -> Result<(), DbError> {
-        self.wait(|state| state.enacted >= state.committed)
+        let state = self.shared.state.lock();
+        let number = state.committed;
+        self.wait(state, self.shared.epoch(), |state| state.enacted >= number)
     }
 
-    fn wait(&self, done: impl Fn(&State) -> bool) -> Result<(), DbError> {
-        let mut state = self.shared.state.lock();
+    fn wait(&self, mut state: MutexGuard<'_, State>, epoch: u64, done: impl Fn(&State) -> bool) -> Result<(), DbError> {
         loop {
-            if done(&state) {
+            if epoch == self.shared.epoch() && done(&state) {
                 return Ok(());
             }
-            self.shared.check(&state)?;
+            self.shared.check_epoch(&state, epoch)?;
             self.shared.changed.wait(&mut state);
         }
     }
 
     /// Throws away the open instance with all commits that are not durable, and opens the files again, as after a
-    /// crash. Returns the number of the last commit that survived.
+    /// crash. `ended` is the epoch of the error that asks for it ([`DbError::ended_epoch`]): if somebody else has reopened
+    /// since, nothing is done.
     ///
     /// # Errors
     ///
     /// [`OpenError`]; the database is then closed, and `reopen` may be tried again.
-    pub fn reopen(&self) -> Result<u64, OpenError> {
+    pub fn reopen(&self, ended: u64) -> Result<(), OpenError> {
         let shared = &self.shared;
         let mut lifecycle = self.lifecycle.lock();
+        // It only changes below, with `lifecycle` locked.
+        if shared.epoch() != ended {
+            return Ok(());
+        }
         self.stop(&mut lifecycle);
         if let Some(inner) = shared.inner.write().take() {
             worker::abandon(inner);
@@ -358,6 +409,7 @@ impl Db {
         {
             let mut state = shared.state.lock();
             *state = State { committed, durable: committed, enacted: committed, ..State::default() };
+            shared.epoch.store(ended + 1, Ordering::Release);
             shared.failed.store(false, Ordering::Release);
             shared.changed.notify_all();
         }
@@ -369,7 +421,7 @@ impl Db {
                 return Err(OpenError::io(path, "start a thread", error));
             }
         }
-        Ok(committed)
+        Ok(())
     }
 
     /// Writes everything to disk and lets go of the files. Readers get [`DbError::Closed`] from now on.
@@ -424,9 +476,17 @@ impl Drop for Db {
 }
 
 impl Shared {
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    fn check_epoch(&self, state: &State, epoch: u64) -> Result<(), DbError> {
+        if self.epoch() == epoch { self.check(state) } else { Err(DbError::Reopened { path: self.path.clone() }) }
+    }
+
     fn check(&self, state: &State) -> Result<(), DbError> {
         match &state.failure {
-            Some(cause) => Err(DbError::ReopenNeeded { path: self.path.clone(), cause: cause.clone() }),
+            Some(cause) => Err(self.reopen_needed(cause.clone())),
             None if state.stop => Err(self.closed()),
             None => Ok(()),
         }
@@ -438,11 +498,15 @@ impl Shared {
         let first = state.failure.get_or_insert(cause).clone();
         self.failed.store(true, Ordering::Release);
         self.changed.notify_all();
-        DbError::ReopenNeeded { path: self.path.clone(), cause: first }
+        self.reopen_needed(first)
+    }
+
+    fn reopen_needed(&self, cause: Arc<str>) -> DbError {
+        DbError::ReopenNeeded { path: self.path.clone(), cause, epoch: self.epoch() }
     }
 
     fn closed(&self) -> DbError {
-        DbError::Closed { path: self.path.clone() }
+        DbError::Closed { path: self.path.clone(), epoch: self.epoch() }
     }
 
     /// A read: damaged files make parity-db fail or panic.
@@ -493,7 +557,7 @@ fn read_commit_number(path: &Path, db: &parity_db::Db) -> Result<u64, OpenError>
 }
 
 /// A place where tests let the disk fail.
-fn failpoint(name: &str) -> Result<(), String> {
+pub(crate) fn failpoint(name: &str) -> Result<(), String> {
     fail::fail_point!(name, |message| Err(format!("injected: {}", message.unwrap_or_default())));
     Ok(())
 }

@@ -148,23 +148,17 @@ impl L1Store {
         Ok(Self { db: Arc::new(Db::open(path, SCHEMA, identity, DbLimits::default())?) })
     }
 
-    /// Opens the database again if it stopped after a failure: what was on disk before the failed write is there, the failed
+    /// Opens the database again if it stopped after a failure and nobody else has done so: what was on disk before the failed write is there, the failed
     /// write is there as a whole or not at all. On return everything that can be read is on disk. An actor calls this when it
     /// starts: its predecessor may have died between a commit and its fsync.
     ///
     /// # Errors
     /// If the disk still fails.
     pub fn heal(&self) -> Result<(), L1StoreError> {
-        match self.db.get(Column::Meta as u8, Meta::Tip.key()) {
-            Err(DbError::ReopenNeeded { .. } | DbError::Closed { .. }) => {
-                self.db.reopen()?;
-                Ok(())
-            }
-            other => {
-                other?;
-                Ok(self.db.flush()?)
-            }
+        if let Some(ended) = self.db.status().err().and_then(|error| error.ended_epoch()) {
+            self.db.reopen(ended)?;
         }
+        Ok(self.db.flush()?)
     }
 
     /// Lets go of the files; every later call fails as closed, until [`heal`](Self::heal).
@@ -401,8 +395,8 @@ impl L1Store {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), L1StoreError> {
-        let number = self.db.commit(batch)?;
-        Ok(self.db.wait_durable(number)?)
+        let commit = self.db.commit(batch)?;
+        Ok(self.db.wait_durable(commit)?)
     }
 
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, L1StoreError> {

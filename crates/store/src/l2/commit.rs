@@ -63,8 +63,10 @@ impl L2Store {
     pub fn init_genesis(&self, fence: &Fence, genesis: BlockCommit) -> Result<(), L2Error> {
         fence.write(|| {
             let _writer = self.inner.lock_writer();
-            if let Some(head) = self.inner.flat.published().head {
-                return Err(L2Error::NotEmpty { head: head.heads.latest });
+            match self.inner.head() {
+                Err(L2Error::Empty) => {}
+                Ok(head) => return Err(L2Error::NotEmpty { head: head.heads.latest }),
+                Err(error) => return Err(error),
             }
             if genesis.hash != self.inner.identity.genesis {
                 return Err(L2Error::WrongGenesis { found: genesis.hash, expected: self.inner.identity.genesis });

@@ -22,6 +22,9 @@ pub enum L2Error {
     /// There is no genesis yet.
     #[error("the L2 database is empty: store the genesis first")]
     Empty,
+    /// The database was reopened, but reading what its newest block is failed or is not done yet.
+    #[error("the newest block of the L2 database could not be read after it was reopened: reopen it once more")]
+    HeadUnknown,
     /// There is a chain already.
     #[error("the L2 database already holds a chain, head {head}: use another data directory for a new one")]
     NotEmpty {
@@ -109,6 +112,7 @@ impl L2Error {
     pub fn needs_reopen(&self) -> bool {
         match self {
             Self::Db(error) => matches!(error, DbError::ReopenNeeded { .. }),
+            Self::HeadUnknown => true,
             _ => false,
         }
     }

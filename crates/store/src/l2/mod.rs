@@ -42,7 +42,7 @@ pub use types::{
 
 use crate::{
     Identity, OpenError,
-    db::{Batch, Db, DbLimits},
+    db::{Batch, CommitId, Db, DbLimits},
 };
 use columns::{Column, ColumnBatch, Columns, HEADS, SCHEMA};
 use duskevm_fence::Fence;
@@ -112,11 +112,26 @@ pub(crate) struct Inner {
     durability: Mutex<Durability>,
 }
 
-/// Which block each commit that is not durable yet made the head.
+/// How much of the chain each commit that is not durable yet will put on disk: the block that it made the head, or what
+/// is left of that one's ancestors since a rewind.
 #[derive(Debug, Default)]
 struct Durability {
-    pending: VecDeque<(u64, BlockRef)>,
+    /// Block numbers never fall from one commit to the next.
+    pending: VecDeque<(CommitId, BlockRef)>,
     durable: Option<BlockRef>,
+}
+
+impl Durability {
+    /// The chain goes no further than `head` now. What was to put blocks above it on disk puts it there.
+    fn cut(&mut self, head: BlockRef) {
+        let above = |block: &BlockRef| block.number > head.number;
+        for (_, block) in self.pending.iter_mut().rev().take_while(|(_, block)| above(block)) {
+            *block = head;
+        }
+        if self.durable.as_ref().is_some_and(above) {
+            self.durable = Some(head);
+        }
+    }
 }
 
 impl L2Store {
@@ -142,7 +157,7 @@ impl L2Store {
 
     /// True before [`init_genesis`](Self::init_genesis).
     pub fn is_empty(&self) -> bool {
-        self.inner.flat.published().head.is_none()
+        matches!(self.inner.head(), Err(L2Error::Empty))
     }
 
     /// A handle for reading. Cheap, as are its clones.
@@ -159,7 +174,8 @@ impl L2Store {
         fence.write(|| self.inner.set_heads(safe, finalized))?
     }
 
-    /// The newest block that is on disk with all before it; `None` before the genesis is.
+    /// The newest block of the chain that is on disk with all before it; `None` before the genesis is. After a rewind a
+    /// crash may still bring back blocks that were taken out, as long as what replaces them is not on disk.
     pub fn durable_head(&self) -> Option<BlockRef> {
         self.inner.durable_head()
     }
@@ -184,18 +200,25 @@ impl L2Store {
     }
 
     /// After [`L2Error::needs_reopen`]: goes on with what is on disk. Blocks that were not durable are lost, and
-    /// snapshots of them answer [`L2Error::Reorged`]. Returns the head.
+    /// snapshots of them answer [`L2Error::Reorged`]. Does nothing if the database works, because somebody else has reopened
+    /// it. Returns the head.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open); it may be tried again.
     pub fn reopen(&self, fence: &Fence) -> Result<Option<BlockRef>, L2Error> {
         fence.write(|| {
-            let _writer = self.inner.writer.lock();
-            self.inner.flat.reset();
-            self.inner.db.reopen()?;
-            self.inner.load()?;
-            Ok(self.inner.flat.published().head.map(|head| head.heads.latest))
+            let inner = &self.inner;
+            let _writer = inner.lock_writer();
+            if let Some(ended) = inner.db.status().err().and_then(|error| error.ended_epoch()) {
+                inner.flat.reset();
+                inner.db.reopen(ended)?;
+            }
+            // Also where reading the head failed after an earlier reopening.
+            if inner.flat.published().head.is_none() {
+                inner.load()?;
+            }
+            Ok(inner.flat.published().head.map(|head| head.heads.latest))
         })?
     }
 
@@ -239,12 +262,15 @@ impl Inner {
             return Ok(head);
         }
         // While the database is closed that is the reason.
-        self.db.read(Column::Meta, HEADS)?;
-        Err(L2Error::Empty)
+        match self.db.read(Column::Meta, HEADS)? {
+            None => Err(L2Error::Empty),
+            Some(_) => Err(L2Error::HeadUnknown),
+        }
     }
 
     /// Reads the head and checks that what stands on it is there.
     fn load(&self) -> Result<(), L2Error> {
+        crate::db::failpoint("store-l2-load").map_err(|cause| L2Error::damaged("heads", cause))?;
         let damaged =
             |what: &str| L2Error::Open(OpenError::Damaged { path: self.db.path().to_owned(), what: what.to_owned() });
         let head = match self.db.read(Column::Meta, HEADS)? {
@@ -306,16 +332,17 @@ impl Inner {
 
     /// Commits a batch after which `head` is the newest block.
     fn commit(&self, batch: Batch, head: BlockRef) -> Result<(), L2Error> {
-        let number = self.db.commit(batch)?;
-        self.durability.lock().pending.push_back((number, head));
+        // Before, so that a block that is taken out is never reported, and harmless if the commit fails.
+        self.durability.lock().cut(head);
+        let commit = self.db.commit(batch)?;
+        self.durability.lock().pending.push_back((commit, head));
         Ok(())
     }
 
     fn durable_head(&self) -> Option<BlockRef> {
-        let durable = self.db.durable();
         let mut durability = self.durability.lock();
-        while let Some((number, block)) = durability.pending.front().copied()
-            && number <= durable
+        while let Some((commit, block)) = durability.pending.front().copied()
+            && self.db.is_durable(commit)
         {
             durability.durable = Some(block);
             durability.pending.pop_front();
