@@ -152,7 +152,7 @@ impl Bench {
             .collect();
         let parent = chain.head().clone();
         let attributes = attributes(&network, &parent.header, transactions);
-        let journal = SealJournal::open(&folder.path().join("sequencer")).expect("a fresh journal");
+        let journal = SealJournal::open(&folder.path().join("sequencer"), &Fence::unfenced()).expect("a fresh journal");
         Self { _folder: folder, network, chain: chain.into(), journal: journal.into(), parent, attributes }
     }
 

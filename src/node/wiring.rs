@@ -147,7 +147,7 @@ pub(super) fn start(
             heads: l2_heads_feed.clone(),
             l1_heads: l1_heads_feed.clone(),
         };
-        ChildSpec::new(&sequencer, move |_| Sequencer::open(settings.clone(), ports.clone()))
+        ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
             .mailbox(duskevm_sequencer::MAILBOX)
             .deadline(duskevm_sequencer::DEADLINE.max(deadline))
     };

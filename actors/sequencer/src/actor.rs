@@ -8,6 +8,7 @@ use crate::{
 };
 use alloy_primitives::B256;
 use duskevm_evm::Block;
+use duskevm_fence::Fence;
 use duskevm_messages::{
     executor::{Build, Built, ChainHeads, ExecutorRefusal, Import, Insert},
     l1::{ViewBlockByHash, ViewBlockByNumber},
@@ -99,8 +100,8 @@ impl Sequencer {
     ///
     /// # Errors
     /// If the journal cannot be read; a damaged one ends the node, because sealing on without it could equivocate.
-    pub fn open(settings: Arc<Settings>, ports: Ports) -> Result<Self, StartError> {
-        let journal = SealJournal::open(&settings.journal)?;
+    pub fn open(settings: Arc<Settings>, ports: Ports, fence: &Fence) -> Result<Self, StartError> {
+        let journal = SealJournal::open(&settings.journal, fence)?;
         Ok(Self { settings, ports, journal, pause: Pause::new(), build_cost: Duration::ZERO, origin: None })
     }
 

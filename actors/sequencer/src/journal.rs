@@ -32,10 +32,10 @@ impl SealJournal {
     /// Opens the journal in a directory, or begins one.
     ///
     /// # Errors
-    /// If it is damaged or cannot be read.
-    pub fn open(directory: &Path) -> Result<Self, SequencerError> {
+    /// If it is damaged or cannot be read, or if this instance was replaced.
+    pub fn open(directory: &Path, fence: &Fence) -> Result<Self, SequencerError> {
         let mut records = Vec::new();
-        let (journal, recovered) = Journal::open(directory, "sealed L2 blocks", LIMITS, |number, bytes| {
+        let (journal, recovered) = Journal::open(directory, fence, "sealed L2 blocks", LIMITS, |number, bytes| {
             records.push((number, Block::from_rlp(bytes)));
         })?;
         let mut this = Self { journal, guard: SealGuard::default(), sealed: BTreeMap::new() };
@@ -107,11 +107,11 @@ mod tests {
         let one = block(1, B256::ZERO, 1);
         let two = block(2, one.hash(), 1);
         {
-            let mut journal = SealJournal::open(folder.path()).unwrap();
+            let mut journal = SealJournal::open(folder.path(), &fence).unwrap();
             journal.seal(&one, &fence).unwrap();
             journal.seal(&two, &fence).unwrap();
         }
-        let mut journal = SealJournal::open(folder.path()).unwrap();
+        let mut journal = SealJournal::open(folder.path(), &fence).unwrap();
         assert_eq!(journal.child_of(0, B256::ZERO).unwrap(), one);
         assert_eq!(journal.child_of(1, one.hash()).unwrap(), two);
         assert!(journal.child_of(1, B256::ZERO).is_none());
@@ -126,12 +126,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fence = Fence::unfenced();
         let one = block(1, B256::ZERO, 1);
-        let mut journal = SealJournal::open(folder.path()).unwrap();
+        let mut journal = SealJournal::open(folder.path(), &fence).unwrap();
         journal.seal(&one, &fence).unwrap();
         journal.seal(&block(2, one.hash(), 1), &fence).unwrap();
         journal.forget_up_to(5, &fence).unwrap();
         drop(journal);
-        let mut journal = SealJournal::open(folder.path()).unwrap();
+        let mut journal = SealJournal::open(folder.path(), &fence).unwrap();
         assert!(journal.seal(&block(2, one.hash(), 7), &fence).is_err());
     }
 }

@@ -28,7 +28,8 @@ pub fn journal_in(directory: impl Into<PathBuf>) -> std::sync::Arc<OpenLog> {
 fn open(directory: &Path, start: &StartContext) -> Result<OpenedLog, LogError> {
     let mut records = Vec::new();
     let visit = |_: u64, payload: &[u8]| records.push(payload.to_vec());
-    let (journal, recovered) = Journal::open(directory, NAME, JournalLimits::default(), visit).map_err(explain)?;
+    let opened = Journal::open(directory, &start.fence, NAME, JournalLimits::default(), visit);
+    let (journal, recovered) = opened.map_err(explain)?;
     if recovered.torn_bytes > 0 {
         // A write that was never acknowledged.
         tracing::info!(bytes = recovered.torn_bytes, "cut an unfinished write off the transaction journal");

@@ -4,10 +4,12 @@
 
 mod common;
 
+use alloy_primitives::B256;
 use common::{Chain, FENCE, Op};
 use duskevm_fence::Fence;
 use duskevm_store::{
-    db::DbError,
+    Identity,
+    db::{Batch, ColumnKind, Db, DbError, DbLimits, Schema},
     journal::{Journal, JournalError, JournalLimits},
     l2::{L2Error, L2Settings},
 };
@@ -111,7 +113,7 @@ fn a_journal_whose_write_failed_must_be_reopened() {
     let directory = TempDir::new().unwrap();
     let fence = Fence::unfenced();
     let limits = JournalLimits { record_bytes: 1000, segment_bytes: 400 };
-    let (mut journal, _) = Journal::open(directory.path(), "faults", limits, |_, _| ()).unwrap();
+    let (mut journal, _) = Journal::open(directory.path(), &FENCE, "faults", limits, |_, _| ()).unwrap();
     let mut acknowledged: Vec<Vec<u8>> = Vec::new();
     let faults = ["store-journal-write", "store-journal-sync", "store-journal-segment"];
     for round in 0..60u8 {
@@ -137,9 +139,97 @@ fn a_journal_whose_write_failed_must_be_reopened() {
     }
     drop(journal);
     let mut found = Vec::new();
-    Journal::open(directory.path(), "faults", limits, |_, record| found.push(record.to_vec())).unwrap();
+    Journal::open(directory.path(), &FENCE, "faults", limits, |_, record| found.push(record.to_vec())).unwrap();
     assert_eq!(found, acknowledged);
     assert!(found.len() >= 45);
+    scenario.teardown();
+}
+
+/// Two users of one database see the same failure. What the first one commits after reopening is not thrown away by the
+/// second, and a lost commit is never taken for the later one that got its number.
+#[test]
+fn a_lost_commit_stays_lost_and_only_one_reopens() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let schema = Schema { layer: "test", version: 1, columns: &[ColumnKind::Plain] };
+    let identity = Identity { chain_id: 1, genesis: B256::ZERO };
+    let db = Db::open(&directory.path().join("db"), schema, &identity, DbLimits::default()).unwrap();
+    let commit = |key: &[u8]| {
+        let mut batch = Batch::new();
+        batch.set(0, key, b"value");
+        db.commit(batch).unwrap()
+    };
+    let kept = commit(b"kept");
+    db.wait_durable(kept).unwrap();
+    fail::cfg("store-db-process", "return").unwrap();
+    let lost = commit(b"lost");
+    let seen = [(); 2].map(|()| db.wait_durable(lost).unwrap_err().ended_epoch().unwrap());
+    fail::remove("store-db-process");
+
+    db.reopen(seen[0]).unwrap();
+    // Nothing of this is on disk when the other one comes.
+    fail::cfg("store-db-process", "pause").unwrap();
+    let next = commit(b"next");
+    assert_eq!((next.number, db.is_durable(next)), (lost.number, false));
+    db.reopen(seen[1]).unwrap();
+    assert_eq!(db.get(0, b"next").unwrap(), Some(b"value".to_vec()));
+    fail::remove("store-db-process");
+    db.wait_durable(next).unwrap();
+    assert!(db.is_durable(next) && !db.is_durable(lost));
+    assert!(matches!(db.wait_durable(lost), Err(DbError::Reopened { .. })));
+    assert!(matches!(db.wait_durable(kept), Err(DbError::Reopened { .. })), "nobody can know");
+    assert_eq!(db.get(0, b"lost").unwrap(), None);
+    scenario.teardown();
+}
+
+/// Reading the head fails once after the files were opened again: that is no empty database.
+#[test]
+fn a_head_that_could_not_be_read_is_read_again() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &content(0));
+    chain.commit(&content(1));
+    chain.store.flush().unwrap();
+    chain.store.crash();
+    fail::cfg("store-l2-load", "1*return(bad sector)->off").unwrap();
+    assert!(chain.store.reopen(&FENCE).is_err());
+    for error in [chain.store.reader().heads().unwrap_err(), chain.store.reader().latest_state().unwrap_err()] {
+        assert!(matches!(error, L2Error::HeadUnknown) && error.needs_reopen(), "{error}");
+    }
+    assert!(!chain.store.is_empty());
+    let genesis = chain.blocks[0].commit.clone();
+    assert!(matches!(chain.store.init_genesis(&FENCE, genesis), Err(L2Error::HeadUnknown)));
+    assert_eq!(chain.store.reopen(&FENCE).unwrap(), Some(chain.head().reference()));
+    chain.commit(&content(2));
+    chain.verify_all();
+    scenario.teardown();
+}
+
+/// Blocks that a rewind took out are not reported as durable, and what replaces them is not before it is.
+#[test]
+fn the_durable_head_is_in_the_chain() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &content(0));
+    for number in 1..4 {
+        chain.commit(&content(number));
+    }
+    chain.store.flush().unwrap();
+    assert_eq!(chain.store.durable_head(), Some(chain.blocks[3].reference()));
+    // From here on nothing reaches the disk.
+    fail::cfg("store-db-process", "pause").unwrap();
+    chain.commit(&content(4));
+    chain.store.rewind_to(&FENCE, chain.blocks[1].commit.hash).unwrap();
+    chain.blocks.truncate(2);
+    for number in [12, 13] {
+        assert_eq!(chain.store.durable_head(), Some(chain.blocks[1].reference()));
+        chain.commit(&content(number));
+    }
+    assert_eq!(chain.store.durable_head(), Some(chain.blocks[1].reference()));
+    fail::remove("store-db-process");
+    chain.store.flush().unwrap();
+    assert_eq!(chain.store.durable_head(), Some(chain.head().reference()));
+    chain.verify_all();
     scenario.teardown();
 }
 

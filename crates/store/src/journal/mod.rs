@@ -8,8 +8,9 @@
 //! - **Compaction** ([`Journal::rewrite`]) replaces everything by the records that still matter: a temporary file, fsync,
 //!   rename, fsync of the directory. A crash leaves the old records or the new ones.
 //! - **Open** cuts off a tail whose write never returned. Damage before that is an error that names file and offset: those
-//!   records were acknowledged. Records are fsynced again before they are handed out, because a killed process may
-//!   have left them in the system's cache only.
+//!   records were acknowledged. The last segment is written anew: what was read may be in the system's cache only, and after
+//!   a failed fsync (of a process or an instance that is gone) the system may hold it there as written although it never
+//!   was. Earlier segments are on disk: a segment is followed by another only after its last fsync returned.
 //! - After a failed write nobody knows what is on disk: the journal refuses everything until [`Journal::reopen`]. A record
 //!   whose append failed may turn up then, or not.
 //!
@@ -124,51 +125,35 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError::Damaged`] and then nothing was changed; [`JournalError::Io`].
+    /// [`JournalError::Damaged`] and then nothing was changed; [`JournalError::Fenced`]; [`JournalError::Io`].
     pub fn open(
         directory: &Path,
+        fence: &Fence,
         name: &str,
         limits: JournalLimits,
-        mut visit: impl FnMut(u64, &[u8]),
+        visit: impl FnMut(u64, &[u8]),
     ) -> Result<(Self, Recovered), JournalError> {
         let kind = crc32fast::hash(name.as_bytes());
-        fs::create_dir_all(directory).map_err(|error| io_error("create", directory, error))?;
-        let found = list(directory)?;
-        let mut files = Files { directory, kind, found, recovered: Recovered::default(), salt: 0 };
-        let segments = files.check(&mut visit)?;
-        let Files { recovered, found, mut salt, .. } = files;
-        // Only now, that everything was found good, is anything changed.
-        let _ = fs::remove_file(directory.join(TEMPORARY));
-        let kept = segments.last().map(|last| (segments.clone(), *last));
-        let (segments, length) = match kept {
-            Some((segments, last)) => {
-                for old in found.iter().filter(|number| !segments.contains(number)) {
-                    let path = segment_path(directory, *old);
-                    fs::remove_file(&path).map_err(|error| io_error("delete", &path, error))?;
+        fence.write(|| {
+            crate::db::create_directory(directory).map_err(|error| io_error("create", directory, error))?;
+            let last = match Files::read(directory, kind, visit)? {
+                Some(found) => found.write_anew(directory)?,
+                None => {
+                    let header = Header { kind, base: true, first: 0, salt: rand::random() };
+                    let length = write_segment(directory, header, &[])?;
+                    let file = open_for_append(&segment_path(directory, 0))?;
+                    let recovered = Recovered::default();
+                    Last { segments: vec![0], recovered, salt: header.salt, length, file }
                 }
-                let path = segment_path(directory, last);
-                let file =
-                    OpenOptions::new().write(true).open(&path).map_err(|error| io_error("open", &path, error))?;
-                let length = file.metadata().map_err(|error| io_error("read", &path, error))?.len();
-                let length = length - recovered.torn_bytes;
-                if recovered.torn_bytes > 0 {
-                    file.set_len(length).map_err(|error| io_error("truncate", &path, error))?;
-                }
-                file.sync_all().map_err(|error| io_error("fsync", &path, error))?;
-                (segments, length)
-            }
-            None => {
-                salt = rand::random();
-                let header = Header { kind, base: true, first: 0, salt };
-                (vec![0], write_segment(directory, header, &[])?)
-            }
-        };
-        sync_directory(directory)?;
+            };
+            Ok(Self::resume(directory.to_owned(), kind, limits, last))
+        })?
+    }
+
+    fn resume(directory: PathBuf, kind: u32, limits: JournalLimits, last: Last) -> (Self, Recovered) {
+        let Last { segments, recovered, salt, length, file } = last;
         let next = recovered.first + recovered.records;
-        let file = open_for_append(&segment_path(directory, segments.last().copied().unwrap_or_default()))?;
-        let directory = directory.to_owned();
-        let journal = Self { directory, kind, limits, segments, file, salt, length, next, failure: None };
-        Ok((journal, recovered))
+        (Self { directory, kind, limits, segments, file, salt, length, next, failure: None }, recovered)
     }
 
     /// Number that the next record will get.
@@ -283,32 +268,18 @@ impl Journal {
 
     /// Reads everything again after a failed write, as [`open`](Self::open) does, and goes on with what is there.
     ///
-    /// The last segment is written anew: after a failed fsync the system may hold pages that it will never write.
-    ///
     /// # Errors
     ///
     /// As [`open`](Self::open); `reopen` may be tried again.
-    pub fn reopen(&mut self, fence: &Fence, mut visit: impl FnMut(u64, &[u8])) -> Result<Recovered, JournalError> {
-        let directory = self.directory.clone();
-        let (limits, kind) = (self.limits, self.kind);
-        let result = fence.write(|| {
-            let found = list(&directory)?;
-            let mut files = Files { directory: &directory, kind, found, recovered: Recovered::default(), salt: 0 };
-            let segments = files.check(&mut visit)?;
-            let recovered = files.recovered;
-            let Some(&last) = segments.last() else {
-                return Err(damaged(&directory, 0, "its segments are gone"));
-            };
-            let path = segment_path(&directory, last);
-            let raw = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
-            let header = Header::decode(&raw).map_err(|what| damaged(&path, 0, what))?;
-            let whole = raw.len() - recovered.torn_bytes as usize;
-            let length = write_segment(&directory, header, raw.get(HEADER..whole).unwrap_or_default())?;
-            Ok((segments, recovered, header.salt, length, open_for_append(&path)?))
+    pub fn reopen(&mut self, fence: &Fence, visit: impl FnMut(u64, &[u8])) -> Result<Recovered, JournalError> {
+        let (directory, limits, kind) = (self.directory.clone(), self.limits, self.kind);
+        let result = fence.write(|| match Files::read(&directory, kind, visit)? {
+            Some(found) => found.write_anew(&directory),
+            None => Err(damaged(&directory, 0, "its segments are gone")),
         })?;
-        let (segments, recovered, salt, length, file) = result.map_err(|error| self.fail(error))?;
-        let next = recovered.first + recovered.records;
-        *self = Self { directory, kind, limits, segments, file, salt, length, next, failure: None };
+        let last = result.map_err(|error| self.fail(error))?;
+        let (journal, recovered) = Self::resume(directory, kind, limits, last);
+        *self = journal;
         Ok(recovered)
     }
 
@@ -367,26 +338,37 @@ impl Journal {
     }
 }
 
-/// The segments of a directory while they are read.
-struct Files<'a> {
-    directory: &'a Path,
-    kind: u32,
+/// What was read of a directory, and found good.
+struct Files {
     /// First record number of each file, by its name, ascending.
     found: Vec<u64>,
+    /// The same of those that count. Not empty.
+    segments: Vec<u64>,
     recovered: Recovered,
-    /// Of the last segment.
-    salt: u32,
+    /// Header and whole records of the last segment.
+    header: Header,
+    records: Vec<u8>,
 }
 
-impl Files<'_> {
-    /// Reads all records. Returns the segments that count.
-    fn check(&mut self, visit: &mut impl FnMut(u64, &[u8])) -> Result<Vec<u64>, JournalError> {
+/// The segment that is written to, on disk as a whole.
+struct Last {
+    segments: Vec<u64>,
+    recovered: Recovered,
+    salt: u32,
+    length: u64,
+    file: File,
+}
+
+impl Files {
+    /// Reads all records, and changes nothing. `None` if there is no segment.
+    fn read(directory: &Path, kind: u32, mut visit: impl FnMut(u64, &[u8])) -> Result<Option<Self>, JournalError> {
+        let found = list(directory)?;
         let mut headers = Vec::new();
-        for number in &self.found {
-            let path = segment_path(self.directory, *number);
+        for number in &found {
+            let path = segment_path(directory, *number);
             let raw = read_start(&path)?;
             let header = Header::decode(&raw).map_err(|what| damaged(&path, 0, what))?;
-            if header.kind != self.kind {
+            if header.kind != kind {
                 return Err(damaged(&path, 8, "it is the journal of something else"));
             }
             if header.first != *number {
@@ -395,30 +377,47 @@ impl Files<'_> {
             headers.push(header);
         }
         let base = headers.iter().rposition(|header| header.base).unwrap_or(0);
-        let segments: Vec<u64> = self.found[base..].to_vec();
-        let Some(&first) = segments.first() else { return Ok(segments) };
-        let mut next = first;
+        let segments: Vec<u64> = found[base..].to_vec();
+        let (Some(&first), Some(&header)) = (segments.first(), headers.last()) else { return Ok(None) };
+        let (mut next, mut records, mut torn_bytes) = (first, Vec::new(), 0);
         for (index, header) in headers[base..].iter().enumerate() {
-            let path = segment_path(self.directory, header.first);
+            let path = segment_path(directory, header.first);
             if header.first != next {
                 return Err(damaged(&path, 16, "the segment before it is missing or cut off"));
             }
-            self.salt = header.salt;
-            let raw = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
-            let (after, end) = segment::read_records(&raw, header, &mut *visit);
+            let mut raw = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
+            let (after, end) = segment::read_records(&raw, header, &mut visit);
             let last = index + 1 == segments.len();
             match end {
                 End::Whole => {}
-                End::Torn { at } if last => self.recovered.torn_bytes = (raw.len() - at) as u64,
+                End::Torn { at } if last => {
+                    torn_bytes = (raw.len() - at) as u64;
+                    raw.truncate(at);
+                }
                 End::Torn { at } | End::Damaged { at } => {
                     return Err(damaged(&path, at as u64, &format!("record {after} is unreadable")));
                 }
             }
+            if last {
+                records = raw.split_off(HEADER.min(raw.len()));
+            }
             next = after;
         }
-        self.recovered.first = first;
-        self.recovered.records = next - first;
-        Ok(segments)
+        let recovered = Recovered { first, records: next - first, torn_bytes };
+        Ok(Some(Self { found, segments, recovered, header, records }))
+    }
+
+    /// Puts the last segment on disk for certain and deletes what counts no more.
+    fn write_anew(self, directory: &Path) -> Result<Last, JournalError> {
+        let Self { found, segments, recovered, header, records } = self;
+        let length = write_segment(directory, header, &records)?;
+        for old in found.iter().filter(|number| !segments.contains(number)) {
+            let path = segment_path(directory, *old);
+            fs::remove_file(&path).map_err(|error| io_error("delete", &path, error))?;
+        }
+        sync_directory(directory)?;
+        let file = open_for_append(&segment_path(directory, header.first))?;
+        Ok(Last { segments, recovered, salt: header.salt, length, file })
     }
 }
 

@@ -8,7 +8,8 @@ const SMALL: JournalLimits = JournalLimits { record_bytes: 200, segment_bytes: 3
 
 fn open_at(directory: &Path) -> Result<(Journal, Recovered, Vec<Vec<u8>>), JournalError> {
     let mut records = Vec::new();
-    let (journal, recovered) = Journal::open(directory, "test", SMALL, |_, record| records.push(record.to_vec()))?;
+    let visit = |_: u64, record: &[u8]| records.push(record.to_vec());
+    let (journal, recovered) = Journal::open(directory, &Fence::unfenced(), "test", SMALL, visit)?;
     assert_eq!(recovered.records, records.len() as u64);
     Ok((journal, recovered, records))
 }
@@ -72,6 +73,33 @@ fn a_rewrite_replaces_everything() {
     assert_eq!(open_at(directory.path()).unwrap().2, Vec::<Vec<u8>>::new());
 }
 
+/// The system may hold a record as written although its fsync failed: another process that opens the journal must not
+/// believe it.
+#[cfg(unix)]
+#[test]
+fn open_puts_the_last_segment_on_disk_again() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("not").join("yet").join("there");
+    let (mut journal, ..) = open_at(&path).unwrap();
+    for number in 0..20 {
+        journal.append(&Fence::unfenced(), &record(number)).unwrap();
+    }
+    drop(journal);
+    let inodes = || -> Vec<u64> {
+        list(&path).unwrap().iter().map(|number| fs::metadata(segment_path(&path, *number)).unwrap().ino()).collect()
+    };
+    let (before, content) = (inodes(), files(&path));
+    // Held open, so that the file system cannot give the number away again.
+    let _held = File::open(last_segment(&path)).unwrap();
+    drop(open_at(&path).unwrap());
+    let after = inodes();
+    assert!(before.len() > 1 && before.len() == after.len());
+    assert_eq!(before[..before.len() - 1], after[..after.len() - 1]);
+    assert_ne!(before.last(), after.last());
+    assert_eq!(files(&path), content);
+}
+
 /// A crash between the rename of a rewrite and the deletion of what it replaced.
 #[test]
 fn segments_that_a_rewrite_left_behind_do_not_count() {
@@ -114,6 +142,8 @@ fn a_fenced_instance_writes_nothing() {
     assert!(matches!(journal.append(&old, b"late"), Err(JournalError::Fenced(_))));
     assert!(matches!(journal.rewrite(&old, [b"late"]), Err(JournalError::Fenced(_))));
     assert!(matches!(journal.reopen(&old, |_, _| ()), Err(JournalError::Fenced(_))));
+    let again = Journal::open(directory.path(), &old, "test", SMALL, |_, _| ());
+    assert!(matches!(again, Err(JournalError::Fenced(_))));
     assert_eq!(files(directory.path()), before);
     replacement.append(&new, b"next").unwrap();
     drop((journal, replacement));
@@ -125,7 +155,7 @@ fn the_journal_of_something_else_is_refused() {
     let directory = TempDir::new().unwrap();
     drop(open_at(directory.path()).unwrap());
     let before = files(directory.path());
-    let error = Journal::open(directory.path(), "other", SMALL, |_, _| ()).unwrap_err();
+    let error = Journal::open(directory.path(), &Fence::unfenced(), "other", SMALL, |_, _| ()).unwrap_err();
     assert!(matches!(error, JournalError::Damaged { offset: 8, .. }), "{error}");
     assert_eq!(files(directory.path()), before);
 }
