@@ -135,11 +135,13 @@ pub(super) fn start(
             time_budget: Duration::from_millis(config.sequencer.time_budget_ms),
             max_transactions: config.sequencer.max_transactions as usize,
             confirmations: config.sequencer.l1_confirmations,
+            clock: duskevm_sequencer::Clock::system(),
         });
         let ports = duskevm_sequencer::Ports {
             build: executor.port(),
             insert: executor.port(),
             import: executor.port(),
+            rewind: executor.port(),
             best: txpool.port(),
             invalid: txpool.port(),
             l1_by_hash: l1.port(),

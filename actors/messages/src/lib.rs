@@ -5,4 +5,5 @@
 pub mod consensus;
 pub mod executor;
 pub mod l1;
+pub mod sequencer;
 pub mod txpool;

@@ -2,6 +2,7 @@
 
 use crate::{
     error::SequencerError,
+    guard::SealConflict,
     journal::SealJournal,
     metrics,
     state::{Pause, Ports, Settings, lead},
@@ -9,27 +10,35 @@ use crate::{
 use alloy_primitives::B256;
 use duskevm_evm::Block;
 use duskevm_fence::Fence;
+use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{
-    executor::{Build, Built, ChainHeads, ExecutorRefusal, Import, Insert},
+    executor::{Build, Built, ChainHeads, ExecutorRefusal, Import, Insert, Rewind},
     l1::{ViewBlockByHash, ViewBlockByNumber},
+    sequencer::{ResetRefusal, ResetTo},
     txpool::{Best, Invalid},
 };
 use duskevm_rollup::{
-    AttributesError, BlockRefError, L1BlockRef, OriginBlock, OriginError, choose_origin, epoch_attributes,
-    l2_block_ref, system_config_of,
+    AttributesError, BlockRefError, L1BlockRef, OriginBlock, OriginError, RollupConfig, choose_origin,
+    epoch_attributes, l2_block_ref, system_config_of,
 };
-use duskevm_supervision::{Actor, AskError, Context, StartError};
+use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, StartError};
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// How long a neighbour is waited for in one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it looks at the clock while it waits for the time of a block: the clock may be set back or forward.
+const CLOCK_CHECK: Duration = Duration::from_millis(200);
+
 /// Makes the blocks of the chain.
 #[derive(Debug)]
 pub struct Sequencer {
+    /// Number of the current loop. A reset begins another one, and nothing comes of what the old one had under way.
+    turn: watch::Sender<u64>,
     settings: Arc<Settings>,
     ports: Ports,
     journal: SealJournal,
@@ -55,6 +64,12 @@ enum Obstacle {
     UnknownOrigin(B256),
     #[error(transparent)]
     Head(#[from] BlockRefError),
+    #[error("the executor has block {number} but did not publish it as its head")]
+    Unpublished { number: u64 },
+    #[error(
+        "L1 block {number} {hash} has deposits or changes the system configuration, which this version cannot carry over to L2: the chain stands until one that can is installed"
+    )]
+    Deposits { number: u64, hash: B256 },
 }
 
 impl Obstacle {
@@ -66,6 +81,8 @@ impl Obstacle {
             Self::Attributes(_) => "attributes",
             Self::UnknownOrigin(_) => "l1",
             Self::Head(_) => "head",
+            Self::Unpublished { .. } => "unpublished",
+            Self::Deposits { .. } => "deposits",
         }
     }
 
@@ -80,10 +97,12 @@ impl Obstacle {
                 | AskError::Gone { actor }
                 | AskError::Failed { actor, .. },
             ) => actor.clone(),
-            Self::Neighbour(AskError::Stopping) | Self::Refused(_) | Self::Attributes(_) | Self::Head(_) => {
-                "executor".into()
-            }
-            Self::Origin(_) | Self::UnknownOrigin(_) => "l1".into(),
+            Self::Neighbour(AskError::Stopping)
+            | Self::Refused(_)
+            | Self::Attributes(_)
+            | Self::Head(_)
+            | Self::Unpublished { .. } => "executor".into(),
+            Self::Origin(_) | Self::UnknownOrigin(_) | Self::Deposits { .. } => "l1".into(),
         }
     }
 }
@@ -102,7 +121,48 @@ impl Sequencer {
     /// If the journal cannot be read; a damaged one ends the node, because sealing on without it could equivocate.
     pub fn open(settings: Arc<Settings>, ports: Ports, fence: &Fence) -> Result<Self, StartError> {
         let journal = SealJournal::open(&settings.journal, fence)?;
-        Ok(Self { settings, ports, journal, pause: Pause::new(), build_cost: Duration::ZERO, origin: None })
+        let turn = watch::Sender::new(0);
+        Ok(Self { turn, settings, ports, journal, pause: Pause::new(), build_cost: Duration::ZERO, origin: None })
+    }
+
+    /// Runs one step of the loop. Nothing comes of it if there is a reset meanwhile: not even the request that it would repeat.
+    fn step<F: Future + 'static>(
+        &self,
+        f: F,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, F::Output, &mut Context<Self>) -> Result<(), SequencerError> + 'static,
+    ) {
+        let mut turn = self.turn.subscribe();
+        let mine = *turn.borrow_and_update();
+        let step = async move {
+            tokio::select! {
+                biased;
+                _ = turn.changed() => None,
+                output = f => Some(output),
+            }
+        };
+        ctx.pipe(step, move |me, output, ctx| match output.filter(|_| me.is_turn(mine)) {
+            Some(output) => then(me, output, ctx),
+            None => Ok(()),
+        });
+    }
+
+    fn is_turn(&self, turn: u64) -> bool {
+        *self.turn.borrow() == turn
+    }
+
+    fn plan_after(&self, pause: Duration, ctx: &mut Context<Self>) {
+        let mine = *self.turn.borrow();
+        ctx.after(pause, move |me, ctx| if me.is_turn(mine) { me.plan(ctx) } else { Ok(()) });
+    }
+
+    fn plan_at_next_head(&self, ctx: &mut Context<Self>) {
+        let mine = *self.turn.borrow();
+        let mut feed = self.ports.heads.clone();
+        // A feed without its sender means that the node is going down.
+        ctx.listen(async move { feed.changed().await.is_ok() }, move |me, alive, ctx| {
+            if alive && me.is_turn(mine) { me.plan(ctx) } else { Ok(()) }
+        });
     }
 
     /// Decides what to do next.
@@ -110,32 +170,40 @@ impl Sequencer {
         let heads = self.ports.heads.borrow_and_update().clone();
         let Some(heads) = heads else {
             ctx.waiting_on("executor", "the executor to open the chain");
-            let mut feed = self.ports.heads.clone();
-            ctx.listen(
-                async move {
-                    // An error means that the node is going down.
-                    let _ = feed.changed().await;
-                },
-                |me, (), ctx| me.plan(ctx),
-            );
+            self.plan_at_next_head(ctx);
             return Ok(());
         };
+        let (number, hash) = (heads.latest.number(), heads.latest.hash());
         self.journal.forget_up_to(heads.durable, ctx.fence())?;
-        if let Some(block) = self.journal.child_of(heads.latest.number(), heads.latest.hash()) {
+        if let Some(block) = self.journal.child_of(number, hash)? {
             self.resume(block, ctx);
             return Ok(());
         }
-        let due = UNIX_EPOCH + Duration::from_secs(heads.latest.header.timestamp + self.settings.rollup.block_time);
+        if let Err(conflict) = self.journal.check_new(number.saturating_add(1)) {
+            self.stand(conflict, ctx);
+            return Ok(());
+        }
         let block_time = Duration::from_secs(self.settings.rollup.block_time);
-        let start_at = due - lead(self.build_cost, block_time);
-        match start_at.duration_since(SystemTime::now()) {
-            Ok(wait) if !wait.is_zero() => {
-                ctx.waiting(format!("the time of block {}", heads.latest.number() + 1));
-                ctx.after(wait, |me, ctx| me.plan(ctx));
+        let due = Duration::from_secs(heads.latest.header.timestamp).saturating_add(block_time);
+        let start_at = due.saturating_sub(lead(self.build_cost, block_time));
+        match start_at.saturating_sub(self.settings.clock.now()) {
+            Duration::ZERO => self.build(heads, ctx),
+            wait => {
+                ctx.waiting(format!("the time of block {}", number.saturating_add(1)));
+                self.plan_after(wait.min(CLOCK_CHECK), ctx);
             }
-            _ => self.build(heads, ctx),
         }
         Ok(())
+    }
+
+    /// The head is below a block that was announced, and the journal does not lead there. Others may know the blocks in between;
+    /// until the head is up there again, or a reset says that they do not count, nothing may be built.
+    fn stand(&self, conflict: SealConflict, ctx: &mut Context<Self>) {
+        metrics::obstacle("conflict");
+        tracing::warn!(%conflict, "no blocks are made");
+        ctx.degraded(conflict.to_string());
+        ctx.waiting_on("executor", format!("block {} to be the head again", conflict.last_number));
+        self.plan_at_next_head(ctx);
     }
 
     /// A block of the journal that the chain does not have (yet, or since a crash): the same bytes again.
@@ -143,8 +211,9 @@ impl Sequencer {
         let number = block.number();
         let import = self.ports.import.clone();
         ctx.waiting_on("executor", format!("block {number} of the journal to be imported"));
-        ctx.pipe(async move { import.ask_retry(Import { block }, PATIENCE).await }, move |me, outcome, ctx| {
-            match outcome.map_err(Obstacle::from).and_then(|refusal| refusal.map_err(Obstacle::from)) {
+        self.step(async move { import.ask_retry(Import { block }, PATIENCE).await }, ctx, move |me, outcome, ctx| {
+            let outcome = outcome.map_err(Obstacle::from).and_then(|refusal| refusal.map_err(Obstacle::from));
+            match outcome.and_then(|()| me.published(number)) {
                 Ok(()) => {
                     metrics::resealed();
                     tracing::info!(number, "block taken from the journal");
@@ -155,14 +224,23 @@ impl Sequencer {
         });
     }
 
+    /// The executor publishes before it answers. If it did not, to go on at once would only ask for the same again.
+    fn published(&self, number: u64) -> Result<(), Obstacle> {
+        match self.ports.heads.borrow().as_ref() {
+            Some(heads) if heads.latest.number() >= number => Ok(()),
+            _ => Err(Obstacle::Unpublished { number }),
+        }
+    }
+
     fn build(&mut self, heads: Arc<ChainHeads>, ctx: &mut Context<Self>) {
         let started = Instant::now();
         let (settings, ports, known) = (self.settings.clone(), self.ports.clone(), self.origin.clone());
-        ctx.pipe(async move { attempt(&settings, &ports, known, &heads, started).await }, |me, outcome, ctx| {
-            match outcome {
-                Ok(attempt) => me.seal(attempt, ctx),
-                Err(obstacle) => me.wait_out(&obstacle, ctx),
-            }
+        // Every request in there has its own bound.
+        ctx.waiting_on("executor", format!("block {} to be built", heads.latest.number().saturating_add(1)));
+        let attempt = async move { attempt(&settings, &ports, known, &heads, started).await };
+        self.step(attempt, ctx, |me, outcome, ctx| match outcome {
+            Ok(attempt) => me.seal(attempt, ctx),
+            Err(obstacle) => me.wait_out(&obstacle, ctx),
         });
     }
 
@@ -170,7 +248,13 @@ impl Sequencer {
     fn seal(&mut self, attempt: Attempt, ctx: &mut Context<Self>) -> Result<(), SequencerError> {
         let block = attempt.built.block;
         let before = Instant::now();
-        self.journal.seal(&block, ctx.fence())?;
+        match self.journal.seal(&block, ctx.fence()) {
+            Err(SequencerError::Conflict(conflict)) => {
+                self.stand(conflict, ctx);
+                return Ok(());
+            }
+            sealed => sealed?,
+        }
         let journal = before.elapsed();
         metrics::sealed(attempt.took, journal);
         // A build that was slow once must not pull every later block forward for long.
@@ -182,8 +266,9 @@ impl Sequencer {
         }
         let (number, hash, transactions) = (block.number(), block.hash(), block.transactions.len());
         let insert = self.ports.insert.clone();
-        ctx.pipe(async move { insert.ask_within(Insert { hash }, PATIENCE).await }, move |me, outcome, ctx| {
-            match outcome.map_err(Obstacle::from).and_then(|refusal| refusal.map_err(Obstacle::from)) {
+        self.step(async move { insert.ask_within(Insert { hash }, PATIENCE).await }, ctx, move |me, outcome, ctx| {
+            let outcome = outcome.map_err(Obstacle::from).and_then(|refusal| refusal.map_err(Obstacle::from));
+            match outcome.and_then(|()| me.published(number)) {
                 Ok(()) => {
                     tracing::debug!(number, %hash, transactions, "block sealed");
                     me.advance(format!("block {number} sealed"), ctx)
@@ -213,7 +298,7 @@ impl Sequencer {
             self.origin = None;
         }
         ctx.waiting_on(obstacle.actor(), obstacle.to_string());
-        ctx.after(pause, |me, ctx| me.plan(ctx));
+        self.plan_after(pause, ctx);
         Ok(())
     }
 }
@@ -236,20 +321,21 @@ async fn attempt(
             let hash = head.l1_origin.hash;
             let found = ports.l1_by_hash.ask_within(ViewBlockByHash { hash }, PATIENCE).await?;
             let found = found.ok_or(Obstacle::UnknownOrigin(hash))?;
+            // Whoever made the first block of this origin has seen to what it brings.
             Arc::new(origin_block(&found))
         }
     };
     let wanted = head.l1_origin.number + 1;
     let l1_tip = ports.l1_heads.borrow().as_ref().map_or(0, |heads| heads.latest.number);
     let next = if l1_tip >= wanted + settings.confirmations {
-        ports
-            .l1_by_number
-            .ask_within(ViewBlockByNumber { number: wanted }, PATIENCE)
-            .await?
-            .map(|b| Arc::new(origin_block(&b)))
+        ports.l1_by_number.ask_within(ViewBlockByNumber { number: wanted }, PATIENCE).await?
     } else {
         None
     };
+    if let Some(block) = next.as_ref().filter(|block| brings_deposits(rollup, block)) {
+        return Err(Obstacle::Deposits { number: block.number(), hash: block.hash() });
+    }
+    let next = next.map(|block| Arc::new(origin_block(&block)));
     let choice = choose_origin(rollup, &head, &l1_ref(&current), next.as_deref().map(l1_ref).as_ref())?;
     let origin = match next {
         Some(next) if next.hash == choice.origin.hash => next,
@@ -276,7 +362,7 @@ async fn attempt(
     };
     let until = Some(Instant::now() + settings.time_budget);
     let build = Build { parent: parent.hash(), attributes, pool, until };
-    let built = ports.build.ask_within(build, PATIENCE).await??;
+    let built = ports.build.ask_within(build, PATIENCE + settings.time_budget).await??;
     Ok(Attempt { built, origin, took: started.elapsed() })
 }
 
@@ -289,7 +375,13 @@ fn l1_ref(origin: &OriginBlock) -> L1BlockRef {
     }
 }
 
-fn origin_block(block: &duskevm_l1_view::ViewBlock) -> OriginBlock {
+/// Does this block say something that L2 must obey in the first block of its epoch?
+fn brings_deposits(rollup: &RollupConfig, block: &ViewBlock) -> bool {
+    let emitters = [rollup.deposit_contract_address, rollup.l1_system_config_address];
+    block.receipts.iter().flat_map(|receipt| receipt.logs()).any(|log| emitters.contains(&log.address))
+}
+
+fn origin_block(block: &ViewBlock) -> OriginBlock {
     OriginBlock { header: block.header.inner().clone(), hash: block.header.hash(), deposits: Vec::new() }
 }
 
@@ -298,5 +390,31 @@ impl Actor for Sequencer {
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
         self.plan(ctx)
+    }
+}
+
+impl Handle<ResetTo> for Sequencer {
+    fn handle(&mut self, message: ResetTo, ctx: &mut Context<Self>) -> Result<Reply<ResetTo>, Self::Error> {
+        let ResetTo { number, hash } = message;
+        self.turn.send_modify(|turn| *turn += 1);
+        let rewind = self.ports.rewind.clone();
+        let (reply, responder) = Reply::deferred();
+        ctx.waiting_on("executor", format!("the chain to be taken back to block {number}"));
+        self.step(
+            async move { rewind.ask_retry(Rewind { to: hash }, PATIENCE).await },
+            ctx,
+            move |me, outcome, ctx| {
+                let outcome =
+                    outcome.map_err(ResetRefusal::from).and_then(|refusal| refusal.map_err(ResetRefusal::from));
+                if outcome.is_ok() {
+                    me.journal.reset_to(number, hash, ctx.fence())?;
+                    tracing::warn!(number, %hash, "the chain was taken back: other blocks will be made above this one");
+                    ctx.healthy();
+                }
+                responder.send(outcome);
+                me.plan(ctx)
+            },
+        );
+        Ok(reply)
     }
 }

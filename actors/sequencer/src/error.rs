@@ -42,7 +42,7 @@ impl ActorError for SequencerError {
             | Self::Head(_) => Reaction::Abort,
             Self::Journal(JournalError::Io { .. } | JournalError::ReopenNeeded { .. } | JournalError::Fenced(_))
             | Self::Fenced(_) => Reaction::RestartSelf,
-            // The chain went back below a block that was announced: sequencing on would equivocate.
+            // The chain went back below a block that was announced: sequencing on would equivocate. The loop waits this out.
             Self::Conflict(_) => Reaction::Degrade,
         }
     }

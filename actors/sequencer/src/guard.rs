@@ -10,12 +10,12 @@ pub struct SealGuard {
 
 /// A block that must not be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("refusing to seal block {number} {hash}: block {last_number} {last_hash} was sealed before")]
+#[error(
+    "block {number} must not be sealed, because block {last_number} {last_hash} was sealed and announced: import the blocks up to that one, or reset the sequencer if L1 took them back"
+)]
 pub struct SealConflict {
     /// Its number.
     pub number: u64,
-    /// Its hash.
-    pub hash: B256,
     /// The highest number that was sealed.
     pub last_number: u64,
     /// The block sealed there.
@@ -29,8 +29,19 @@ impl SealGuard {
     /// [`SealConflict`] if another block was, or may have been, sealed at this height.
     pub fn check(&self, number: u64, hash: B256) -> Result<(), SealConflict> {
         match self.last {
-            Some((last_number, last_hash)) if number < last_number || (number == last_number && hash != last_hash) => {
-                Err(SealConflict { number, hash, last_number, last_hash })
+            Some(last) if last == (number, hash) => Ok(()),
+            _ => self.check_new(number),
+        }
+    }
+
+    /// May a block be made at this height of which only the height is known?
+    ///
+    /// # Errors
+    /// [`SealConflict`] as above.
+    pub fn check_new(&self, number: u64) -> Result<(), SealConflict> {
+        match self.last {
+            Some((last_number, last_hash)) if number <= last_number => {
+                Err(SealConflict { number, last_number, last_hash })
             }
             _ => Ok(()),
         }
@@ -41,6 +52,11 @@ impl SealGuard {
         if self.last.is_none_or(|(last, _)| number >= last) {
             self.last = Some((number, hash));
         }
+    }
+
+    /// Takes the promise back for all blocks above this one: L1 has replaced them.
+    pub const fn reset(&mut self, number: u64, hash: B256) {
+        self.last = Some((number, hash));
     }
 }
 
@@ -60,5 +76,10 @@ mod tests {
         assert!(guard.check(6, b).is_ok());
         guard.sealed(6, b);
         assert!(guard.check(5, a).is_err());
+        assert!(guard.check_new(6).is_err());
+        assert!(guard.check_new(7).is_ok());
+        guard.reset(4, a);
+        assert!(guard.check_new(4).is_err());
+        assert!(guard.check(5, b).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One block at a time: choose the L1 origin, let the executor build, write the sealed block to the journal and sync it, and only
 //! then let the executor insert (and so announce) it. Whatever dies in between, the same bytes are used again: a block in the
-//! journal is imported before anything new is built.
+//! journal is imported before anything new is built. Only [`ResetTo`](duskevm_messages::sequencer::ResetTo) takes blocks back.
 
 mod actor;
 mod error;
@@ -16,6 +16,6 @@ pub use actor::Sequencer;
 pub use error::SequencerError;
 pub use guard::{SealConflict, SealGuard};
 pub use ingress::{DEADLINE, MAILBOX};
-pub use journal::{SealJournal, SealedBlock};
+pub use journal::SealJournal;
 pub use metrics::describe;
-pub use state::{Ports, Settings};
+pub use state::{Clock, Ports, Settings};

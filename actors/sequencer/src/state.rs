@@ -2,13 +2,44 @@
 
 use duskevm_evm::ChainSpec;
 use duskevm_messages::{
-    executor::{Build, HeadsFeed, Import, Insert},
+    executor::{Build, HeadsFeed, Import, Insert, Rewind},
     l1::{L1HeadsFeed, ViewBlockByHash, ViewBlockByNumber},
     txpool::{Best, Invalid},
 };
 use duskevm_rollup::RollupConfig;
 use duskevm_supervision::Port;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Tells the time since the Unix epoch.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// Another one.
+    pub fn new(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(clock))
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({:?})", self.now())
+    }
+}
 
 /// What does not change while the sequencer runs.
 #[derive(Debug, Clone)]
@@ -25,6 +56,8 @@ pub struct Settings {
     pub max_transactions: usize,
     /// L1 blocks that an origin must be below the L1 head.
     pub confirmations: u64,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// The neighbours.
@@ -34,6 +67,7 @@ pub struct Ports {
     pub build: Port<Build>,
     pub insert: Port<Insert>,
     pub import: Port<Import>,
+    pub rewind: Port<Rewind>,
     pub best: Port<Best>,
     pub invalid: Port<Invalid>,
     pub l1_by_hash: Port<ViewBlockByHash>,

@@ -1,0 +1,305 @@
+//! The sequencer against scripted neighbours.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test stops where it is wrong")]
+
+use alloy_consensus::{Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Sealable};
+use alloy_eips::BlockNumHash;
+use alloy_primitives::{Address, B64, B256, Log, LogData};
+use duskevm_evm::{Block, ChainSpec, Eip1559Constants, ForkTimes};
+use duskevm_fence::Fence;
+use duskevm_l1_view::ViewBlock;
+use duskevm_messages::{
+    executor::{Build, Built, ChainHeads, Import, Insert, Rewind},
+    l1::{L1BlockRef, L1Heads},
+    sequencer::ResetTo,
+};
+use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig};
+use duskevm_sequencer::{Clock, Ports, SealJournal, Sequencer, Settings};
+use duskevm_supervision::{ActorState, ChildSpec, Port, Ref, Strategy, Supervisor, Tree};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const START: u64 = 1_000_000;
+const PORTAL: Address = Address::repeat_byte(0x70);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Build(B256),
+    Insert(B256),
+    Import(B256),
+    Rewind(B256),
+}
+
+fn block(number: u64, parent_hash: B256) -> Arc<Block> {
+    let header = Header {
+        number,
+        parent_hash,
+        timestamp: START + 2 * number,
+        gas_limit: 30_000_000,
+        base_fee_per_gas: Some(7),
+        // Holocene: version 0, denominator 250, elasticity 6.
+        extra_data: vec![0, 0, 0, 0, 250, 0, 0, 0, 6].into(),
+        ..Default::default()
+    };
+    Arc::new(Block { header: header.seal_slow(), transactions: Vec::new() })
+}
+
+fn l1_block(number: u64, parent_hash: B256, logs: Vec<Log>) -> Arc<ViewBlock> {
+    let header = Header { number, parent_hash, timestamp: START + 2 * number, ..Default::default() };
+    let receipt = ReceiptWithBloom::from(Receipt { status: true.into(), cumulative_gas_used: 0, logs });
+    Arc::new(ViewBlock {
+        header: header.seal_slow(),
+        transactions: Vec::new(),
+        receipts: vec![ReceiptEnvelope::Eip1559(receipt)],
+    })
+}
+
+/// A chain at its genesis block, whose time is over by far, and neighbours that tell what they are asked.
+struct Bed {
+    folder: TempDir,
+    genesis: Arc<Block>,
+    l1: [Arc<ViewBlock>; 2],
+    heads: watch::Sender<Option<Arc<ChainHeads>>>,
+    l1_heads: watch::Sender<Option<L1Heads>>,
+    clock: Arc<AtomicU64>,
+    tell: mpsc::UnboundedSender<Asked>,
+    asked: mpsc::UnboundedReceiver<Asked>,
+}
+
+fn heads(latest: &Arc<Block>) -> Option<Arc<ChainHeads>> {
+    let zero = BlockNumHash::default();
+    Some(Arc::new(ChainHeads { latest: latest.clone(), safe: zero, finalized: zero, durable: 0 }))
+}
+
+impl Bed {
+    fn new(l1_logs: Vec<Log>) -> Self {
+        let genesis = block(0, B256::ZERO);
+        let zero = l1_block(0, B256::ZERO, vec![]);
+        let one = l1_block(1, zero.hash(), l1_logs);
+        let (tell, asked) = mpsc::unbounded_channel();
+        Self {
+            folder: TempDir::new().unwrap(),
+            heads: watch::Sender::new(heads(&genesis)),
+            genesis,
+            l1: [zero, one],
+            l1_heads: watch::Sender::new(None),
+            clock: Arc::new(AtomicU64::new(START + 1_000)),
+            tell,
+            asked,
+        }
+    }
+
+    fn journal(&self) -> SealJournal {
+        SealJournal::open(self.folder.path(), &Fence::unfenced()).unwrap()
+    }
+
+    fn settings(&self) -> Settings {
+        let forks = ForkTimes::isthmus_at_genesis();
+        let constants = Eip1559Constants { elasticity: 6, denominator: 50, canyon_denominator: 250 };
+        let rollup = RollupConfig {
+            genesis: RollupGenesis {
+                l1: BlockId { hash: self.l1[0].hash(), number: 0 },
+                l2: BlockId { hash: self.genesis.hash(), number: 0 },
+                l2_time: START,
+                system_config: SystemConfig {
+                    gas_limit: 30_000_000,
+                    eip1559_params: B64::from([0, 0, 0, 250, 0, 0, 0, 6]),
+                    ..Default::default()
+                },
+            },
+            block_time: 2,
+            max_sequencer_drift: 1800,
+            seq_window_size: 3600,
+            l1_chain_id: 3,
+            l2_chain_id: 31310,
+            forks,
+            delta_time: Some(0),
+            batch_inbox_address: Address::repeat_byte(0x71),
+            deposit_contract_address: PORTAL,
+            l1_system_config_address: Address::repeat_byte(0x72),
+            eip1559: (6, 50, 250),
+        };
+        let clock = self.clock.clone();
+        Settings {
+            rollup: Arc::new(rollup),
+            spec: Arc::new(ChainSpec::new(31310, forks, constants).unwrap()),
+            journal: self.folder.path().to_owned(),
+            time_budget: Duration::from_millis(100),
+            max_transactions: 10,
+            confirmations: 0,
+            clock: Clock::new(move || Duration::from_secs(clock.load(Ordering::SeqCst))),
+        }
+    }
+
+    fn ports(&self) -> Ports {
+        let (on_build, on_insert, on_import, on_rewind) =
+            (self.tell.clone(), self.tell.clone(), self.tell.clone(), self.tell.clone());
+        let (rewound, genesis) = (self.heads.clone(), self.genesis.clone());
+        let by_hash = self.l1.clone();
+        let by_number = self.l1.clone();
+        Ports {
+            build: Port::from_fn(move |build: Build| {
+                let _ = on_build.send(Asked::Build(build.parent));
+                let mut header = block(1, build.parent).header.inner().clone();
+                header.timestamp = build.attributes.timestamp;
+                header.mix_hash = B256::repeat_byte(0xbb);
+                let block = Arc::new(Block { header: header.seal_slow(), transactions: Vec::new() });
+                async move { Ok(Built { block, invalid: Vec::new(), execution: Duration::ZERO }) }
+            }),
+            insert: Port::from_fn(move |insert: Insert| {
+                let _ = on_insert.send(Asked::Insert(insert.hash));
+                async move { Ok(()) }
+            }),
+            import: Port::from_fn(move |import: Import| {
+                let _ = on_import.send(Asked::Import(import.block.hash()));
+                async move { Ok(()) }
+            }),
+            rewind: Port::from_fn(move |rewind: Rewind| {
+                let _ = on_rewind.send(Asked::Rewind(rewind.to));
+                if rewind.to == genesis.hash() {
+                    rewound.send_replace(heads(&genesis));
+                }
+                async move { Ok(()) }
+            }),
+            best: Port::from_fn(|_| async { Arc::from([]) }),
+            invalid: Port::from_fn(|_| async {}),
+            l1_by_hash: Port::from_fn(move |ask: duskevm_messages::l1::ViewBlockByHash| {
+                let found = by_hash.iter().find(|block| block.hash() == ask.hash).cloned();
+                async move { found }
+            }),
+            l1_by_number: Port::from_fn(move |ask: duskevm_messages::l1::ViewBlockByNumber| {
+                let found = by_number.iter().find(|block| block.number() == ask.number).cloned();
+                async move { found }
+            }),
+            heads: self.heads.subscribe(),
+            l1_heads: self.l1_heads.subscribe(),
+        }
+    }
+
+    fn start(&self) -> (Ref<Sequencer>, Supervisor) {
+        let actor = Ref::declare("sequencer");
+        let (settings, ports) = (Arc::new(self.settings()), self.ports());
+        let supervisor = Tree::new("root", Strategy::OneForOne)
+            .actor(ChildSpec::new(&actor, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence)))
+            .start();
+        (actor, supervisor)
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::time::timeout(PATIENCE, self.asked.recv()).await.expect("the sequencer stands still").unwrap()
+    }
+}
+
+async fn until(supervisor: &Supervisor, what: &str, holds: impl Fn(&duskevm_supervision::ActorStatus) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !supervisor.actors().iter().any(&holds) {
+        assert!(Instant::now() < deadline, "never {what}: {:?}", supervisor.actors());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_forward_is_noticed_at_once() {
+    let mut bed = Bed::new(vec![]);
+    // The clock is an hour behind the chain.
+    bed.clock.store(START - 3600, Ordering::SeqCst);
+    let (_, supervisor) = bed.start();
+    until(&supervisor, "waiting", |actor| {
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what == "the time of block 1")
+    })
+    .await;
+    bed.clock.store(START + 2, Ordering::SeqCst);
+    assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_moves_no_head_is_not_repeated_without_a_pause() {
+    let mut bed = Bed::new(vec![]);
+    let one = block(1, bed.genesis.hash());
+    bed.journal().seal(&one, &Fence::unfenced()).unwrap();
+    let started = Instant::now();
+    let (_, supervisor) = bed.start();
+    for _ in 0..6 {
+        assert_eq!(bed.next().await, Asked::Import(one.hash()));
+    }
+    // Five pauses of 5, 10, 20, 40 and 80 ms.
+    assert!(started.elapsed() >= Duration::from_millis(150), "{:?}", started.elapsed());
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_not_undone_from_the_journal() {
+    let mut bed = Bed::new(vec![]);
+    let one = block(1, bed.genesis.hash());
+    let two = block(2, one.hash());
+    for block in [&one, &two] {
+        bed.journal().seal(block, &Fence::unfenced()).unwrap();
+    }
+    bed.heads.send_replace(heads(&two));
+    // It waits for the time of block 3.
+    bed.clock.store(START, Ordering::SeqCst);
+    let (actor, supervisor) = bed.start();
+    supervisor.ready().await.unwrap();
+    let reset = ResetTo { number: 0, hash: bed.genesis.hash() };
+    actor.ask_retry(reset, PATIENCE).await.unwrap().unwrap();
+    bed.clock.store(START + 2, Ordering::SeqCst);
+    assert_eq!(bed.next().await, Asked::Rewind(bed.genesis.hash()));
+    assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()), "another block at an announced height");
+    let Asked::Insert(other) = bed.next().await else { panic!("the new block is announced") };
+    assert_ne!(other, one.hash());
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_conflict_it_goes_on_when_the_head_is_back() {
+    let mut bed = Bed::new(vec![]);
+    let four = block(4, B256::repeat_byte(3));
+    let five = block(5, four.hash());
+    bed.journal().seal(&five, &Fence::unfenced()).unwrap();
+    let (_, supervisor) = bed.start();
+    until(
+        &supervisor,
+        "degraded",
+        |actor| matches!(&actor.state, ActorState::Degraded { why } if why.contains("block 5")),
+    )
+    .await;
+    // Others bring the blocks in between.
+    bed.heads.send_replace(heads(&four));
+    assert_eq!(bed.next().await, Asked::Import(five.hash()), "and nothing was built");
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_ends_a_conflict() {
+    let mut bed = Bed::new(vec![]);
+    bed.journal().seal(&block(5, B256::repeat_byte(4)), &Fence::unfenced()).unwrap();
+    let (actor, supervisor) = bed.start();
+    until(&supervisor, "degraded", |actor| matches!(&actor.state, ActorState::Degraded { .. })).await;
+    actor.ask_retry(ResetTo { number: 0, hash: bed.genesis.hash() }, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(bed.next().await, Asked::Rewind(bed.genesis.hash()));
+    assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_with_deposits_is_not_passed_over() {
+    let log = Log { address: PORTAL, data: LogData::default() };
+    let mut bed = Bed::new(vec![log]);
+    let tip = L1BlockRef::from(&*bed.l1[1]);
+    bed.l1_heads.send_replace(Some(L1Heads { latest: tip, safe: tip, finalized: tip }));
+    let (_, supervisor) = bed.start();
+    until(&supervisor, "stopped at the deposit", |actor| {
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what.contains("has deposits"))
+    })
+    .await;
+    assert!(bed.asked.try_recv().is_err(), "nothing is built");
+    supervisor.shutdown(PATIENCE).await;
+}
