@@ -8,7 +8,10 @@ use crate::{
     known::Known,
     workers::Workers,
 };
-use alloy_primitives::{B256, map::HashMap};
+use alloy_primitives::{
+    B256,
+    map::{Entry, HashMap},
+};
 use futures::{StreamExt, stream::BoxStream};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -45,7 +48,42 @@ pub(crate) type Mined = (BlockAndReceipts, usize);
 #[derive(Debug)]
 pub(crate) struct Feed {
     updates: broadcast::Sender<Arc<ChainUpdate>>,
-    waiting: Mutex<HashMap<B256, Vec<oneshot::Sender<Mined>>>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Those who wait for a transaction, each under a number of its own.
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    by_hash: HashMap<B256, Vec<(u64, oneshot::Sender<Mined>)>>,
+}
+
+/// One who waits for a transaction, and is forgotten when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    feed: Arc<Feed>,
+    hash: B256,
+    number: u64,
+    mined: oneshot::Receiver<Mined>,
+}
+
+impl Waiter {
+    /// The transaction's place, once it is in a block; `None` if nobody follows the chain any more.
+    pub(crate) async fn mined(mut self) -> Option<Mined> {
+        (&mut self.mined).await.ok()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.feed.waiting.lock();
+        if let Entry::Occupied(mut senders) = waiting.by_hash.entry(self.hash) {
+            senders.get_mut().retain(|(number, _)| *number != self.number);
+            if senders.get().is_empty() {
+                senders.remove();
+            }
+        }
+    }
 }
 
 impl Feed {
@@ -59,28 +97,24 @@ impl Feed {
         self.updates.subscribe()
     }
 
-    /// Resolves when a transaction is in a block that is announced from now on.
-    pub(crate) fn wait_for(&self, hash: B256) -> oneshot::Receiver<Mined> {
-        let (mined, receiver) = oneshot::channel();
+    /// Waits for a transaction to be in a block that is announced from now on.
+    pub(crate) fn wait_for(self: &Arc<Self>, hash: B256) -> Waiter {
+        let (sender, mined) = oneshot::channel();
         let mut waiting = self.waiting.lock();
-        // Those who gave up leave a closed sender behind; their number is bounded by clearing them when others come.
-        if waiting.len() >= 1024 {
-            waiting.retain(|_, senders| {
-                senders.retain(|sender| !sender.is_closed());
-                !senders.is_empty()
-            });
-        }
-        waiting.entry(hash).or_default().push(mined);
-        receiver
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.by_hash.entry(hash).or_default().push((number, sender));
+        drop(waiting);
+        Waiter { feed: self.clone(), hash, number, mined }
     }
 
     fn publish(&self, update: ChainUpdate) {
         let mut waiting = self.waiting.lock();
-        if !waiting.is_empty() {
+        if !waiting.by_hash.is_empty() {
             for mined in &update.applied {
                 for (index, tx) in mined.block.transactions.iter().enumerate() {
-                    for sender in waiting.remove(&tx.hash()).into_iter().flatten() {
-                        // The one who waited may have given up.
+                    for (_, sender) in waiting.by_hash.remove(&tx.hash()).into_iter().flatten() {
+                        // The one who waited may be giving up right now.
                         let _ = sender.send((mined.clone(), index));
                     }
                 }
@@ -143,4 +177,21 @@ fn update(chain: &Chain, mut known: Known, to: BlockRef) -> Result<(Known, Chain
         update.applied.push(block.ok_or_else(|| ReadError::Reorged(format!("block {hash}")))?);
     }
     Ok((known, update))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_remembered_who_does_not_wait() {
+        let feed = Feed::new();
+        let (first, second) = (feed.wait_for(B256::ZERO), feed.wait_for(B256::ZERO));
+        drop(first);
+        assert_eq!(feed.waiting.lock().by_hash[&B256::ZERO].len(), 1);
+        let mut given_up = Box::pin(second.mined());
+        assert!(futures::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        assert!(feed.waiting.lock().by_hash.is_empty());
+    }
 }

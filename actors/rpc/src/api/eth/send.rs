@@ -23,15 +23,15 @@ pub(super) fn register(registry: &mut Registry) {
         // Waiting starts before sending: the block could come in between.
         let mined = api.feed.wait_for(keccak256(&raw));
         let hash = api.ingress.submit(raw).await?;
-        match tokio::time::timeout(Duration::from_millis(millis), mined).await {
-            Ok(Ok((block, index))) => {
+        match tokio::time::timeout(Duration::from_millis(millis), mined.mined()).await {
+            Ok(Some((block, index))) => {
                 api.on(&api.reads, move |api, _| {
                     types::receipt(&block, index, api.chain.spec())
                         .ok_or_else(|| RpcError::internal("the receipt of a mined transaction is missing"))
                 })
                 .await
             }
-            Ok(Err(_)) => Err(RpcError::internal("nobody follows the chain")),
+            Ok(None) => Err(RpcError::internal("nobody follows the chain")),
             Err(_) => Err(RpcError::ReceiptTimeout {
                 message: format!("the transaction was added to the mempool but wasn't processed within {millis} ms"),
                 hash,
