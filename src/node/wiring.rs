@@ -103,7 +103,12 @@ pub(super) fn start(
             block_time: network.rollup.block_time,
             trie: duskevm_trie::StateLimits::default(),
         };
-        let feeds = duskevm_executor::Feeds { heads: l2_heads, pool: pool_heads, head_changed: txpool.port() };
+        let feeds = duskevm_executor::Feeds {
+            heads: l2_heads,
+            pool: pool_heads,
+            head_changed: txpool.port(),
+            suspect: duskevm_executor::Suspect::default(),
+        };
         let store = stores.l2.clone();
         ChildSpec::new(&executor, move |start| {
             Ok(Executor::open(settings.clone(), store.clone(), feeds.clone(), &start)?)

@@ -6,9 +6,11 @@ use crate::{
     pool_source::PoolSource,
     publish::{Feeds, Transition},
     state::{ChainState, Executed, Settings},
+    suspect::Watched,
 };
 use alloy_primitives::B256;
 use duskevm_evm::{Block, RecoveredTx};
+use duskevm_fence::Generation;
 use duskevm_messages::executor::{Build, Built, ExecutorRefusal, Import, Insert, Rewind, SetLabels};
 use duskevm_store::l2::L2Store;
 use duskevm_supervision::{Actor, Context, Handle, Reply, StartContext};
@@ -19,6 +21,7 @@ use std::{sync::Arc, time::Instant};
 pub struct Executor {
     chain: ChainState,
     feeds: Feeds,
+    generation: Generation,
     /// The block that was built last and waits for [`Insert`].
     pending: Option<Executed>,
 }
@@ -38,8 +41,10 @@ impl Executor {
         start: &StartContext,
     ) -> Result<Self, ExecutorError> {
         metrics::describe();
+        let disk_failed = store.reader().heads().is_err_and(|error| error.needs_reopen());
         let chain = ChainState::open(settings, store, start.fence.clone())?;
-        Ok(Self { chain, feeds, pending: None })
+        feeds.suspect.take_over(start.generation, disk_failed);
+        Ok(Self { chain, feeds, generation: start.generation, pending: None })
     }
 
     fn build(&mut self, request: &Build) -> Answer<Built> {
@@ -52,7 +57,8 @@ impl Executor {
             }));
         }
         let started = Instant::now();
-        let mut pool = PoolSource::new(Arc::clone(&request.pool), request.until);
+        let pool = PoolSource::new(Arc::clone(&request.pool), request.until);
+        let mut pool = Watched::new(pool, self.feeds.suspect.clone(), self.generation);
         let executed = match self.chain.build(&request.attributes, &mut pool)? {
             Ok(executed) => executed,
             Err(refusal) => return Ok(Err(refusal)),

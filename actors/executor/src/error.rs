@@ -1,6 +1,7 @@
 //! What can go wrong in the executor itself. A block that is invalid, or a request that does not fit the chain, is an answer instead.
 
 use crate::state::SnapshotError;
+use duskevm_fence::FenceError;
 use duskevm_store::l2::L2Error;
 use duskevm_supervision::{ActorError, Reaction};
 
@@ -13,6 +14,9 @@ pub enum ExecutorError {
     /// The state could not be read.
     #[error("reading the state: {0}")]
     State(#[from] SnapshotError),
+    /// This instance was replaced.
+    #[error(transparent)]
+    Fenced(#[from] FenceError),
     /// Execution failed for a reason that is not in the block.
     #[error("execution: {0}")]
     Execution(String),
@@ -47,7 +51,7 @@ impl ActorError for ExecutorError {
                 | L2Error::StatePruned { .. }
                 | L2Error::Reorged { .. } => Reaction::RestartSelf,
             },
-            Self::State(_) | Self::Execution(_) | Self::Contradiction(_) => Reaction::RestartSelf,
+            Self::Fenced(_) | Self::State(_) | Self::Execution(_) | Self::Contradiction(_) => Reaction::RestartSelf,
             Self::Head(_) => Reaction::Abort,
         }
     }

@@ -10,6 +10,7 @@ mod metrics;
 mod pool_source;
 mod publish;
 mod state;
+mod suspect;
 
 pub use actor::Executor;
 pub use error::ExecutorError;
@@ -19,3 +20,4 @@ pub use publish::Feeds;
 pub use state::{
     ChainState, Executed, Labels, Outcome, Settings, SnapshotDb, SnapshotError, TrieSource, genesis_commit,
 };
+pub use suspect::Suspect;

@@ -1,9 +1,10 @@
 //! What the executor tells the others after each change.
 
 use crate::actor::Executor;
-use crate::{error::ExecutorError, state::ChainState};
+use crate::{error::ExecutorError, state::ChainState, suspect::Suspect};
 use alloy_primitives::{Address, B256, U256};
 use duskevm_evm::{Block, RecoveredTx, header::next_base_fee};
+use duskevm_fence::{Fence, FenceError};
 use duskevm_messages::{
     executor::ChainHeads,
     txpool::{HeadChanged, HeadView},
@@ -26,6 +27,8 @@ pub struct Feeds {
     pub pool: watch::Sender<Option<Arc<HeadView>>>,
     /// The pool itself, for what must not be missed.
     pub head_changed: Port<HeadChanged>,
+    /// What is being executed, for the next instance.
+    pub suspect: Suspect,
 }
 
 /// How the head moved.
@@ -52,10 +55,8 @@ impl Feeds {
         let latest = Arc::clone(chain.head());
         let view = Arc::new(head_view(chain, durable)?);
         crate::metrics::heads(latest.number(), labels.safe.number, labels.finalized.number, durable);
-        // The pool's feed first: it is what a lost message is made up for with.
-        self.pool.send_replace(Some(Arc::clone(&view)));
         let heads = ChainHeads { latest, safe: labels.safe, finalized: labels.finalized, durable };
-        self.heads.send_replace(Some(Arc::new(heads)));
+        self.announce(&view, heads, ctx.fence())?;
 
         let Transition { from, block, reorged_out, touched } = transition;
         let mined = block.iter().flat_map(|block| &block.transactions).map(|tx| tx.hash()).collect();
@@ -80,6 +81,15 @@ impl Feeds {
             });
         }
         Ok(())
+    }
+
+    /// An instance that hung and was replaced must not set the feeds back to its own head.
+    fn announce(&self, view: &Arc<HeadView>, heads: ChainHeads, fence: &Fence) -> Result<(), FenceError> {
+        fence.write(|| {
+            // The pool's feed first: it is what a lost message is made up for with.
+            self.pool.send_replace(Some(Arc::clone(view)));
+            self.heads.send_replace(Some(Arc::new(heads)));
+        })
     }
 
     /// Is more durable now than was said last?
@@ -111,4 +121,57 @@ fn head_view(chain: &ChainState, durable: u64) -> Result<HeadView, ExecutorError
         l1,
     };
     Ok(HeadView { head, state: Arc::new(state), durable })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_consensus::{Header, Sealable};
+    use alloy_eips::BlockNumHash;
+    use duskevm_fence::Gate;
+    use duskevm_pool::{AccountReadError, AccountReader, AccountState};
+    use op_revm::OpSpecId;
+
+    struct Nobody;
+
+    impl AccountReader for Nobody {
+        fn account(&self, _: Address) -> Result<AccountState, AccountReadError> {
+            Ok(AccountState::default())
+        }
+    }
+
+    fn published(feeds: &Feeds, number: u64, fence: &Fence) -> Result<(), FenceError> {
+        let header = Header { number, ..Default::default() }.seal_slow();
+        let head = Head {
+            number,
+            hash: header.hash(),
+            base_fee: 0,
+            min_base_fee: 0,
+            gas_limit: 0,
+            spec: OpSpecId::ISTHMUS,
+            l1: L1BlockInfo::default(),
+        };
+        let latest = Arc::new(Block { header, transactions: Vec::new() });
+        let zero = BlockNumHash::default();
+        let view = Arc::new(HeadView { head, state: Arc::new(Nobody), durable: 0 });
+        feeds.announce(&view, ChainHeads { latest, safe: zero, finalized: zero, durable: 0 }, fence)
+    }
+
+    #[test]
+    fn a_replaced_instance_publishes_nothing() {
+        let feeds = Feeds {
+            heads: watch::Sender::new(None),
+            pool: watch::Sender::new(None),
+            head_changed: Port::unwired("pool"),
+            suspect: Suspect::default(),
+        };
+        let gate = Gate::new("executor");
+        let old = gate.advance(Duration::ZERO).unwrap();
+        published(&feeds, 1, &old).unwrap();
+        let new = gate.advance(Duration::ZERO).unwrap();
+        published(&feeds, 2, &new).unwrap();
+        assert!(matches!(published(&feeds, 1, &old), Err(FenceError::Stale { .. })));
+        assert_eq!(feeds.heads.borrow().as_ref().unwrap().latest.number(), 2);
+        assert_eq!(feeds.pool.borrow().as_ref().unwrap().head.number, 2);
+    }
 }

@@ -1,0 +1,150 @@
+//! The transaction that is being executed, known outside of the instance that executes it.
+//!
+//! Whatever a transaction does, executing it gives a result; if it ends or hangs the executor, that is a fault in the program,
+//! and trying again only repeats it. The next instance finds here what the last one was at, and leaves it out of its blocks.
+
+use crate::pool_source::PoolSource;
+use alloy_primitives::B256;
+use duskevm_evm::{RecoveredTx, Rejection, TxSource};
+use duskevm_fence::Generation;
+use parking_lot::Mutex;
+use std::{collections::VecDeque, sync::Arc};
+
+/// Transactions that are remembered; the oldest is forgotten first.
+const REMEMBERED: usize = 1024;
+
+/// What the pool is told of such a transaction.
+const REASON: &str = "the executor died while it executed this transaction";
+
+/// The cell that all instances share. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Suspect(Arc<Mutex<Cell>>);
+
+#[derive(Debug, Default)]
+struct Cell {
+    /// The instance that may write here.
+    owner: Generation,
+    /// What it is executing.
+    current: Option<B256>,
+    /// What instances died of.
+    left_out: VecDeque<B256>,
+}
+
+impl Suspect {
+    /// A new instance takes over. What the last one was executing when it ended is left out from now on, unless `disk_failed`:
+    /// then the transaction had no part in it.
+    pub(crate) fn take_over(&self, owner: Generation, disk_failed: bool) {
+        let mut cell = self.0.lock();
+        cell.owner = owner;
+        if let Some(hash) = cell.current.take().filter(|_| !disk_failed) {
+            tracing::error!(
+                %hash,
+                "the executor died while it executed this transaction: it is left out of the blocks of this process; please report it"
+            );
+            cell.left_out.push_back(hash);
+            if cell.left_out.len() > REMEMBERED {
+                cell.left_out.pop_front();
+            }
+        }
+    }
+
+    fn set(&self, owner: Generation, current: Option<B256>) {
+        let mut cell = self.0.lock();
+        // An instance that was replaced while it hung may wake up later.
+        if cell.owner == owner {
+            cell.current = current;
+        }
+    }
+
+    fn is_left_out(&self, hash: &B256) -> bool {
+        self.0.lock().left_out.contains(hash)
+    }
+}
+
+/// A source of transactions that says which one is being executed, and leaves out those that an instance died of.
+#[derive(Debug)]
+pub(crate) struct Watched<S> {
+    source: S,
+    suspect: Suspect,
+    owner: Generation,
+    left_out: Vec<(B256, String)>,
+}
+
+impl<S: TxSource> Watched<S> {
+    pub(crate) fn new(source: S, suspect: Suspect, owner: Generation) -> Self {
+        Self { source, suspect, owner, left_out: Vec::new() }
+    }
+}
+
+impl Watched<PoolSource> {
+    /// Transactions that cannot be executed, with the reason.
+    pub(crate) fn into_invalid(self) -> Vec<(B256, String)> {
+        let mut invalid = self.source.into_invalid();
+        invalid.extend(self.left_out);
+        invalid
+    }
+}
+
+impl<S: TxSource> TxSource for Watched<S> {
+    fn next(&mut self, gas_left: u64, gas_used: u64) -> Option<Arc<RecoveredTx>> {
+        let next = loop {
+            match self.source.next(gas_left, gas_used) {
+                Some(tx) if self.suspect.is_left_out(&tx.hash()) => self.left_out.push((tx.hash(), REASON.into())),
+                next => break next,
+            }
+        };
+        self.suspect.set(self.owner, next.as_ref().map(|tx| tx.hash()));
+        next
+    }
+
+    fn rejected(&mut self, tx: &Arc<RecoveredTx>, reason: &Rejection) {
+        self.source.rejected(tx, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use op_alloy_consensus::TxDeposit;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn tx(gas_limit: u64) -> Arc<RecoveredTx> {
+        Arc::new(RecoveredTx::deposit(TxDeposit { gas_limit, ..Default::default() }))
+    }
+
+    /// Builds as the executor does; `deadly` ends the instance while it is executed.
+    fn build(suspect: &Suspect, instance: u64, list: &[Arc<RecoveredTx>], deadly: B256) -> Vec<(B256, String)> {
+        let mut source = Watched::new(PoolSource::new(list.into(), None), suspect.clone(), Generation(instance));
+        while let Some(tx) = source.next(u64::MAX, 0) {
+            assert_ne!(tx.hash(), deadly, "executing it ends the instance");
+        }
+        source.into_invalid()
+    }
+
+    #[test]
+    fn what_an_instance_dies_of_is_left_out_by_the_next() {
+        let list = [tx(1), tx(2), tx(3)];
+        let deadly = list[1].hash();
+        let suspect = Suspect::default();
+        suspect.take_over(Generation(1), false);
+        catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, deadly))).unwrap_err();
+        suspect.take_over(Generation(2), false);
+        assert_eq!(build(&suspect, 2, &list, deadly), [(deadly, REASON.to_owned())]);
+        // Nothing was under way: nobody else is blamed for what ends this one.
+        suspect.take_over(Generation(3), false);
+        assert_eq!(build(&suspect, 3, &list, B256::ZERO).len(), 1);
+    }
+
+    #[test]
+    fn a_failed_disk_and_a_zombie_blame_nobody() {
+        let list = [tx(1), tx(2)];
+        let suspect = Suspect::default();
+        suspect.take_over(Generation(1), false);
+        catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, list[0].hash()))).unwrap_err();
+        suspect.take_over(Generation(2), true);
+        assert_eq!(build(&suspect, 2, &list, B256::ZERO), []);
+        catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, list[0].hash()))).unwrap_err();
+        suspect.take_over(Generation(3), false);
+        assert_eq!(build(&suspect, 3, &list, B256::ZERO), []);
+    }
+}
