@@ -93,11 +93,22 @@ pub(crate) struct Account {
     /// Keys under which the first and the last transaction stand in the index.
     first: Option<FeeKey>,
     last: Option<(bool, FeeKey)>,
+    /// Is it listed in the index as one whose transactions wait for another state or other fees?
+    stuck: bool,
 }
 
 impl Account {
     pub(crate) const fn new(address: Address, state: AccountState) -> Self {
-        Self { address, state, txs: BTreeMap::new(), ready: 0, ready_cost: U256::ZERO, first: None, last: None }
+        Self {
+            address,
+            state,
+            txs: BTreeMap::new(),
+            ready: 0,
+            ready_cost: U256::ZERO,
+            first: None,
+            last: None,
+            stuck: false,
+        }
     }
 
     /// The first nonce that neither the chain nor the ready transactions have.
@@ -138,6 +149,8 @@ impl Account {
             None => (self.state.nonce, true, u128::MAX, u128::MAX),
         };
         let mut ready_cost = self.ready_cost;
+        let is_stuck = |standing: Standing| matches!(standing, Standing::Unfunded | Standing::Refused);
+        let mut stuck = self.txs.range(..from).any(|(_, entry)| is_stuck(entry.standing));
         for (&nonce, entry) in self.txs.range_mut(from..) {
             chain_tip = chain_tip.min(entry.tx.tip());
             chain_cap = chain_cap.min(entry.tx.fee_cap());
@@ -190,10 +203,19 @@ impl Account {
                     promoted.push(entry.tx.tx().clone());
                 }
             }
+            stuck |= is_stuck(standing);
             unbroken = is_ready;
             expected = nonce.saturating_add(1);
         }
         self.ready_cost = ready_cost;
+        if stuck != self.stuck {
+            self.stuck = stuck;
+            if stuck {
+                index.stuck.insert(self.address);
+            } else {
+                index.stuck.remove(&self.address);
+            }
+        }
         self.reindex_ends(index);
     }
 

@@ -7,11 +7,15 @@ use duskevm_evm::RecoveredTx;
 
 use crate::pool::Pool;
 
+/// No transaction uses less than a plain transfer (before refunds, which a transfer has none of).
+const LEAST_GAS: u64 = 21_000;
+
 /// How much [`Pool::best`] returns at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BestLimits {
-    /// Gas of the block that they are for. A transaction that needs more is left out, and the list ends where not even the
-    /// least gas that each must use would fit: what follows could not be in the block whatever execution costs.
+    /// Gas of the block that they are for. A transaction is left out, with those of its sender after it, if it needs more, or
+    /// if the least gas that it must use does not fit beside the least gas of those before it. The list ends where not even a
+    /// transfer would fit.
     pub gas: u64,
     /// Number of transactions.
     pub count: usize,
@@ -19,7 +23,7 @@ pub struct BestLimits {
 
 impl Pool {
     /// The ready transactions whose fee cap covers `base_fee`, by effective tip, the earlier first among equals, and by nonce
-    /// for each sender. Costs what it returns, not what the pool holds.
+    /// for each sender. Costs what it returns, and one look at each sender that it passes over because it does not fit.
     pub fn best(&mut self, base_fee: u64, limits: BestLimits) -> Vec<Arc<RecoveredTx>> {
         self.index.firsts.set_base_fee(base_fee);
         let price = |cap: u128, tip: u128| tip.saturating_add(u128::from(base_fee)).min(cap);
@@ -53,10 +57,14 @@ impl Pool {
             if entry.tx.gas_limit() > limits.gas {
                 continue;
             }
-            gas = gas.saturating_add(entry.min_gas);
-            if gas > limits.gas {
+            let left = limits.gas - gas;
+            if left < LEAST_GAS {
                 break;
             }
+            if entry.min_gas > left {
+                continue;
+            }
+            gas += entry.min_gas;
             taken.push(entry.tx.tx().clone());
             if let Some(nonce) = nonce.checked_add(1)
                 && let Some(follower) = account.txs.get(&nonce).filter(|entry| entry.is_ready())

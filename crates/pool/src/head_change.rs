@@ -83,7 +83,8 @@ impl Pool {
             states.push((sender, reader.account(sender)?));
         }
 
-        if !head.same_l1_fees(&self.head) {
+        let new_fees = !head.same_l1_fees(&self.head);
+        if new_fees {
             self.fee_epoch += 1;
         }
         let new_rules = !head.same_rules(&self.head);
@@ -109,6 +110,15 @@ impl Pool {
             account.refresh(0, view, &mut self.index, &mut effects.promoted);
             if account.txs.is_empty() {
                 self.accounts.remove(&sender);
+            }
+        }
+        // A transaction that was too dear for its sender may be payable now, and so may one that execution refused. The ready
+        // ones are left alone: fees that rose show when they are executed.
+        let stuck: Vec<Address> = if new_fees { self.index.stuck.iter().copied().collect() } else { Vec::new() };
+        for sender in stuck.into_iter().filter(|sender| !senders.contains(sender)) {
+            if let Some(account) = self.accounts.get_mut(&sender) {
+                account.txs.values_mut().for_each(|entry| entry.refused = false);
+                account.refresh(0, view, &mut self.index, &mut effects.promoted);
             }
         }
         if new_rules {

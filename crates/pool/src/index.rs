@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, map::AddressSet};
 
 use crate::{account::Entry, order::FeeOrder};
 
@@ -21,6 +21,8 @@ pub(crate) struct Index {
     parked: usize,
     /// Waiting transactions by age: (since, seq) to sender and nonce.
     waiting: BTreeMap<(u64, u64), (Address, u64)>,
+    /// Senders of which a transaction cannot be paid or was refused by execution.
+    pub stuck: AddressSet,
     base_fee: u64,
 }
 

@@ -39,5 +39,5 @@ pub use error::PoolError;
 pub use head::{AccountReadError, AccountReader, AccountState, CodeKind, Head, code_kind};
 pub use head_change::{HeadChange, HeadEffects, Reinjected, Touched};
 pub use pool::{Added, Origin, Pool, Standing};
-pub use query::{Content, PoolStatus, SenderContent};
+pub use query::{Content, Listing, PoolStatus, SenderContent};
 pub use tx::PoolTx;

@@ -10,7 +10,7 @@ use crate::{
     catalog::Catalog,
     config::PoolConfig,
     error::PoolError,
-    head::{AccountReadError, AccountReader, Head},
+    head::{AccountReadError, AccountReader, AccountState, Head},
     index::Index,
     tx::PoolTx,
 };
@@ -70,6 +70,16 @@ pub struct Pool {
     pub(crate) index: Index,
 }
 
+/// What adding a transaction comes to.
+struct Plan {
+    /// Gas that it uses at least.
+    min_gas: u64,
+    /// Its sender at the head.
+    state: AccountState,
+    /// Sender and nonce of those that must leave for it.
+    victims: Vec<(Address, u64)>,
+}
+
 impl Pool {
     /// An empty pool at a head.
     pub fn new(config: PoolConfig, head: Head) -> Self {
@@ -96,6 +106,29 @@ impl Pool {
         &self.head
     }
 
+    /// Would [`Self::add`] take this transaction now? For an outline of one, all rules but those about its authorities are asked.
+    ///
+    /// # Errors
+    /// [`PoolError`] says which rule refuses it.
+    pub fn check(&self, tx: &PoolTx, origin: Origin, reader: &dyn AccountReader) -> Result<(), PoolError> {
+        self.plan(tx, origin, reader).map(drop)
+    }
+
+    fn plan(&self, tx: &PoolTx, origin: Origin, reader: &dyn AccountReader) -> Result<Plan, PoolError> {
+        if self.contains(&tx.hash()) {
+            return Err(PoolError::AlreadyKnown(tx.hash()));
+        }
+        let min_gas = self.check_alone(tx, origin)?;
+        // A sender that is in the pool was read at this head already.
+        let state = match self.accounts.get(&tx.sender()) {
+            Some(account) => account.state,
+            None => reader.account(tx.sender())?,
+        };
+        self.check_with_sender(tx, origin, &state)?;
+        let victims = self.plan_room(tx, &state)?;
+        Ok(Plan { min_gas, state, victims })
+    }
+
     /// Offers a transaction. `reader` reads accounts at [`Self::head`]; `now` is in seconds, from any fixed start.
     ///
     /// # Errors
@@ -107,17 +140,9 @@ impl Pool {
         reader: &dyn AccountReader,
         now: u64,
     ) -> Result<Added, PoolError> {
-        if self.contains(&tx.hash()) {
-            return Err(PoolError::AlreadyKnown(tx.hash()));
-        }
-        let min_gas = self.check_alone(&tx, origin)?;
-        // A sender that is in the pool was read at this head already.
-        let state = match self.accounts.get(&tx.sender()) {
-            Some(account) => account.state,
-            None => reader.account(tx.sender())?,
-        };
-        self.check_with_sender(&tx, origin, &state)?;
-        let victims = self.plan_room(&tx, &state)?;
+        let mut tx = tx;
+        tx.recover();
+        let Plan { min_gas, state, victims } = self.plan(&tx, origin, reader)?;
 
         // From here on nothing fails.
         let mut promoted = Vec::new();

@@ -35,6 +35,32 @@ pub struct SenderContent {
 /// All transactions by sender.
 pub type Content = BTreeMap<Address, SenderContent>;
 
+/// All transactions with their places, as taken from the pool at one moment; not in any order. Taking it costs little, so that a
+/// pool of many transactions is not kept from its work while [`Listing::sorted`] does the rest elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Listing(Vec<Listed>);
+
+#[derive(Debug, Clone)]
+struct Listed {
+    sender: Address,
+    nonce: u64,
+    pending: bool,
+    tx: Arc<RecoveredTx>,
+}
+
+impl Listing {
+    /// The same by sender and nonce.
+    pub fn sorted(self) -> Content {
+        let mut content = Content::new();
+        for Listed { sender, nonce, pending, tx } in self.0 {
+            let of_sender = content.entry(sender).or_default();
+            let part = if pending { &mut of_sender.pending } else { &mut of_sender.queued };
+            part.insert(nonce, tx);
+        }
+        content
+    }
+}
+
 impl Pool {
     /// Is this transaction in the pool?
     pub fn contains(&self, hash: &B256) -> bool {
@@ -77,12 +103,22 @@ impl Pool {
 
     /// Everything, by sender and nonce.
     pub fn content(&self) -> Content {
-        self.accounts.iter().map(|(&sender, account)| (sender, self.split(account))).collect()
+        self.listing().sorted()
+    }
+
+    /// Everything, in no order.
+    pub fn listing(&self) -> Listing {
+        let mut listing = Vec::with_capacity(self.len());
+        for account in self.accounts.values() {
+            listing.extend(self.listed(account));
+        }
+        Listing(listing)
     }
 
     /// One sender's transactions.
     pub fn content_from(&self, sender: &Address) -> SenderContent {
-        self.accounts.get(sender).map(|account| self.split(account)).unwrap_or_default()
+        let listing: Vec<_> = self.accounts.get(sender).into_iter().flat_map(|account| self.listed(account)).collect();
+        Listing(listing).sorted().remove(sender).unwrap_or_default()
     }
 
     /// Every transaction, in the order of arrival.
@@ -96,13 +132,12 @@ impl Pool {
         all.into_iter().map(|(_, tx)| tx).collect()
     }
 
-    fn split(&self, account: &Account) -> SenderContent {
-        let mut content = SenderContent::default();
-        for (&nonce, entry) in &account.txs {
-            let pending = entry.is_ready() && entry.chain_cap >= u128::from(self.index.base_fee());
-            let part = if pending { &mut content.pending } else { &mut content.queued };
-            part.insert(nonce, entry.tx.tx().clone());
-        }
-        content
+    fn listed<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = Listed> + 'a {
+        account.txs.iter().map(|(&nonce, entry)| Listed {
+            sender: account.address,
+            nonce,
+            pending: entry.is_ready() && entry.chain_cap >= u128::from(self.index.base_fee()),
+            tx: entry.tx.tx().clone(),
+        })
     }
 }

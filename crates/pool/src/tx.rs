@@ -14,18 +14,40 @@ pub struct PoolTx {
     tip: u128,
     fee_cap: u128,
     da_size: u64,
-    authorities: Box<[Address]>,
+    /// None until they are recovered.
+    authorities: Option<Box<[Address]>>,
 }
 
 impl PoolTx {
-    /// Prepares a transaction. A type-4 transaction costs one signature recovery per authorization: keep those off a thread
-    /// that must not wait ([`Self::is_costly`]).
+    /// Prepares a transaction in full: [`Self::outline`] and [`Self::recover`] in one.
     pub fn new(tx: Arc<RecoveredTx>) -> Self {
+        let mut tx = Self::outline(tx);
+        tx.recover();
+        tx
+    }
+
+    /// Prepares a transaction without the costly part: for a type-4 transaction, [`Self::recover`] is left to be done. That is
+    /// enough for [`Pool::check`](crate::Pool::check), so that nobody pays for the signatures of what is refused anyway.
+    pub fn outline(tx: Arc<RecoveredTx>) -> Self {
         let envelope = tx.envelope();
         let fee_cap = envelope.max_fee_per_gas();
         // Types 0 and 1 have one price: all of it above the base fee is tip.
         let tip = envelope.max_priority_fee_per_gas().unwrap_or(fee_cap);
-        let mut authorities: Vec<Address> = envelope
+        let costly = envelope.authorization_list().is_some_and(|list| !list.is_empty());
+        let authorities = (!costly).then(Box::default);
+        let da_size = if tx.is_deposit() { 0 } else { tx.da_size_scaled() };
+        Self { hash: tx.hash(), tip, fee_cap, da_size, authorities, tx }
+    }
+
+    /// Recovers the authorities, if that is not done yet. It costs one signature recovery per authorization, of which a
+    /// transaction can carry more than a thousand: keep it off a thread that must not wait.
+    pub fn recover(&mut self) {
+        if self.authorities.is_some() {
+            return;
+        }
+        let mut authorities: Vec<Address> = self
+            .tx
+            .envelope()
             .authorization_list()
             .unwrap_or_default()
             .iter()
@@ -33,13 +55,12 @@ impl PoolTx {
             .collect();
         authorities.sort_unstable();
         authorities.dedup();
-        let da_size = if tx.is_deposit() { 0 } else { tx.da_size_scaled() };
-        Self { hash: tx.hash(), tip, fee_cap, da_size, authorities: authorities.into(), tx }
+        self.authorities = Some(authorities.into());
     }
 
-    /// Does [`Self::new`] recover signatures for this transaction?
-    pub fn is_costly(tx: &RecoveredTx) -> bool {
-        tx.envelope().authorization_list().is_some_and(|list| !list.is_empty())
+    /// Is nothing left for [`Self::recover`] to do?
+    pub const fn is_recovered(&self) -> bool {
+        self.authorities.is_some()
     }
 
     /// The transaction.
@@ -92,8 +113,9 @@ impl PoolTx {
         self.da_size
     }
 
-    /// The accounts that its EIP-7702 authorizations delegate, sorted, each once; invalid signatures left out.
+    /// The accounts that its EIP-7702 authorizations delegate, sorted, each once; invalid signatures left out. None before
+    /// [`Self::recover`].
     pub fn authorities(&self) -> &[Address] {
-        &self.authorities
+        self.authorities.as_deref().unwrap_or_default()
     }
 }

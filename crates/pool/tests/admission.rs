@@ -267,6 +267,35 @@ fn a_pending_authorization_limits_its_authority_and_the_other_way_round() {
 }
 
 #[test]
+fn an_outline_is_judged_without_its_authorities() {
+    let mut bed = Bed::new();
+    bed.accounts.entry(1).nonce = 1;
+    let (authority, signed) = authorization(9);
+    let offer = |nonce| PoolTx::outline(tx(1, nonce).authorize(vec![signed.clone()]).gas(100_000).recovered());
+    assert!(!offer(0).is_recovered() && PoolTx::outline(tx(1, 0).recovered()).is_recovered());
+    let check = |bed: &Bed, tx: &PoolTx| bed.pool.check(tx, Origin::Submitted, &bed.accounts);
+    assert!(matches!(check(&bed, &offer(0)), Err(PoolError::NonceTooLow { .. })));
+    bed.accounts.entry(1).balance = U256::from(1);
+    assert!(matches!(check(&bed, &offer(1)), Err(PoolError::InsufficientFunds { .. })));
+    bed.accounts.entry(1).balance = RICH.balance;
+    check(&bed, &offer(1)).unwrap();
+    assert!(bed.pool.is_empty(), "checking adds nothing");
+    // Adding asks the rules about authorities in any case.
+    let mut full = offer(1);
+    full.recover();
+    assert_eq!(full.authorities(), [authority]);
+    bed.accounts.known.insert(authority, RICH);
+    for nonce in 0..2 {
+        let mut own = tx(5, nonce);
+        own.sender = authority;
+        bed.add(own).unwrap();
+    }
+    check(&bed, &offer(1)).unwrap();
+    let error = bed.pool.add(offer(1), Origin::Submitted, &bed.accounts, 0).unwrap_err();
+    assert!(matches!(error, PoolError::AuthorityReserved(_)), "{error}");
+}
+
+#[test]
 fn replacement_needs_ten_percent_of_both() {
     let mut bed = Bed::new();
     let old = bed.add(tx(1, 0).fees(100, 2000)).unwrap().hash;

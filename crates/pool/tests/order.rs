@@ -48,6 +48,20 @@ fn best_stops_at_what_cannot_fit() {
 }
 
 #[test]
+fn a_dear_one_that_does_not_fit_leaves_room_for_small_ones() {
+    let mut bed = Bed::new();
+    // Calldata alone costs these more than 60,000 gas.
+    let large = |sender, nonce| tx(sender, nonce).input(vec![1; 4_000]).gas(300_000).fees(5 * GWEI, 10 * GWEI);
+    bed.add(large(1, 0)).unwrap();
+    bed.add(large(2, 0)).unwrap();
+    bed.add(tx(2, 1).fees(5 * GWEI, 10 * GWEI)).unwrap();
+    bed.add(tx(3, 0)).unwrap();
+    bed.add(tx(4, 0)).unwrap();
+    let best = bed.best_at(GWEI as u64, BestLimits { gas: 300_000, count: 100 });
+    assert_eq!(best, [(address(1), 0), (address(3), 0), (address(4), 0)], "sender 2 waits for a block with room");
+}
+
+#[test]
 fn a_low_cap_in_front_holds_back_those_behind() {
     let mut bed = Bed::new();
     bed.add(tx(1, 0).fees(1, GWEI - 1)).unwrap();
@@ -203,6 +217,27 @@ fn higher_l1_fees_and_a_lower_gas_limit_hold_back() {
     assert_eq!(bed.counts(), (0, 2));
     bed.next_head(touched(&[]), vec![], |head| head.gas_limit = 30_000_000);
     assert_eq!(bed.best(), [(address(2), 0)]);
+}
+
+#[test]
+fn l1_fees_that_fall_again_bring_back_what_they_held_back() {
+    let mut bed = Bed::new();
+    bed.accounts.entry(1).balance = U256::from(21_000 * 10 * GWEI);
+    let (poor, refused) = (bed.add(tx(1, 0)).unwrap().hash, bed.add(tx(2, 0)).unwrap().hash);
+    bed.add(tx(2, 1)).unwrap();
+    bed.next_head(touched(&[]), vec![], |head| {
+        head.l1.l1_base_fee = U256::from(GWEI);
+        head.l1.l1_base_fee_scalar = U256::from(1_000_000);
+    });
+    // Execution finds out first: the pool does not look at all its senders whenever L1 has a new base fee.
+    bed.pool.refuse(&poor, &bed.accounts, 0).unwrap();
+    bed.pool.refuse(&refused, &bed.accounts, 0).unwrap();
+    assert_eq!(bed.pool.standing(&poor), Some(Standing::Unfunded));
+    assert_eq!(bed.pool.standing(&refused), Some(Standing::Refused));
+    bed.next_head(touched(&[]), vec![], |_| {});
+    assert!(bed.best().is_empty(), "the fees are the same");
+    bed.next_head(touched(&[]), vec![], |head| head.l1.l1_base_fee = U256::ZERO);
+    assert_eq!(bed.best(), [(address(1), 0), (address(2), 0), (address(2), 1)]);
 }
 
 #[test]
