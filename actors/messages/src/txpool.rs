@@ -140,11 +140,14 @@ impl Message for HeadChanged {
 }
 
 /// All transactions by sender, pending and queued; asked by the RPC for `txpool_content` and `txpool_inspect`. Changes nothing.
+///
+/// Those who ask at the same time share one copy. It is not older than the question, but it may be a second before it is made: a
+/// large pool is not copied more often.
 #[derive(Debug, Clone, Copy)]
 pub struct GetContent;
 
 impl Message for GetContent {
-    type Reply = Content;
+    type Reply = Arc<Content>;
     const NAME: &'static str = "content";
     const IDEMPOTENT: bool = true;
 }

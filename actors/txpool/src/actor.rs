@@ -15,7 +15,10 @@ use duskevm_messages::txpool::{
 use duskevm_pool::{BestLimits, PoolConfig, PoolError, PoolTx};
 use duskevm_supervision::{Actor, ChildSpec, Context, Handle, Ref, Reply, Responder, StartContext};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::{
+    content::{ContentDesk, Next},
     error::TxPoolError,
     ingress,
     log::{LogError, OpenLog},
@@ -34,6 +37,11 @@ pub struct Settings {
     pub waiting: usize,
     /// The same in encoded bytes.
     pub waiting_bytes: usize,
+    /// How many type-4 transactions may have their authorizations recovered at the same time, each on a thread beside the
+    /// actor's. A transaction can carry more than a thousand signatures.
+    pub recoveries: usize,
+    /// A journal write that takes longer is a hang: the actor ends, and the next instance opens the journal anew.
+    pub write_deadline: Duration,
     /// The journal is rewritten when it is larger than this and four times as large as what it must hold.
     pub compact_bytes: u64,
     /// How long a start waits for the executor's first head.
@@ -49,6 +57,8 @@ impl Settings {
             pool: PoolConfig::new(chain_id),
             waiting: 8192,
             waiting_bytes: 32 * 1024 * 1024,
+            recoveries: 2,
+            write_deadline: ingress::DEADLINE,
             compact_bytes: 16 * 1024 * 1024,
             head_patience: Duration::from_secs(30),
             tick: Duration::from_secs(1),
@@ -103,8 +113,13 @@ pub struct TxPool {
     /// Accepted, but not on disk yet.
     unwritten: B256Set,
     journal_bytes: u64,
-    /// Type-4 transactions whose authorizations are being recovered.
+    /// Submissions whose authorizations are being recovered, or wait for it, and their encoded bytes.
     preparing: usize,
+    preparing_bytes: usize,
+    /// One permit for each recovery at a time.
+    recoveries: Arc<Semaphore>,
+    /// The copies of the whole pool that were asked for.
+    content: ContentDesk,
     /// The head that the feed showed at the last tick, if the pool was not there.
     missed: Option<B256>,
     born: Instant,
@@ -138,6 +153,7 @@ impl TxPool {
         metrics::status(&state.pool.status());
         let writer = Writer::spawn(opened.log).map_err(TxPoolError::Thread)?;
         Ok(Self {
+            recoveries: Arc::new(Semaphore::new(settings.recoveries)),
             settings,
             wiring,
             state,
@@ -148,6 +164,8 @@ impl TxPool {
             unwritten: B256Set::default(),
             journal_bytes,
             preparing: 0,
+            preparing_bytes: 0,
+            content: ContentDesk::default(),
             missed: None,
             born: Instant::now(),
         })
@@ -168,6 +186,7 @@ impl TxPool {
         let now = self.now();
         match self.state.offer(tx, submission, now) {
             Offer::Accepted(added) => {
+                self.content.changed();
                 metrics::accepted();
                 self.unwritten.insert(hash);
                 self.next.records.push(Record::Accepted { tx: raw, gone: gone_of(&added) });
@@ -182,6 +201,108 @@ impl TxPool {
             }
         }
         self.flush(ctx);
+    }
+
+    /// Has the authorizations of a type-4 transaction recovered, then submits it. Whoever sends it must not get that work for
+    /// nothing: all other rules are asked before, and again when its turn comes, since the pool may have changed.
+    fn prepare(&mut self, tx: PoolTx, submission: SubmissionId, responder: Responder<Submit>, ctx: &mut Context<Self>) {
+        if let Some(offer) = self.state.judge(&tx, submission) {
+            return self.conclude(tx.hash(), offer, responder);
+        }
+        let size = tx.size();
+        self.preparing += 1;
+        self.preparing_bytes += size;
+        ctx.pipe(self.recoveries.clone().acquire_owned(), move |actor, permit, ctx| {
+            let over = move |actor: &mut Self| {
+                actor.preparing -= 1;
+                actor.preparing_bytes -= size;
+            };
+            // The semaphore is never closed.
+            let Ok(permit) = permit else {
+                over(actor);
+                return Ok(());
+            };
+            if let Some(offer) = actor.state.judge(&tx, submission) {
+                over(actor);
+                actor.conclude(tx.hash(), offer, responder);
+                return Ok(());
+            }
+            ctx.pipe(recovered(tx, permit), move |actor, tx, ctx| {
+                over(actor);
+                // The queue may be long, but it moves.
+                ctx.progress("authorizations of a submitted transaction recovered");
+                // None only if the task panicked: the caller learns that its request was dropped.
+                if let Some(tx) = tx {
+                    actor.submit(tx, submission, responder, ctx);
+                }
+                Ok(())
+            });
+            Ok(())
+        });
+    }
+
+    /// Answers a submission that does not come into the pool.
+    fn conclude(&mut self, hash: B256, offer: Offer, responder: Responder<Submit>) {
+        match offer {
+            // Only `submit` accepts.
+            Offer::Accepted(_) | Offer::Repeated => self.answer(hash, responder, Ok(hash)),
+            Offer::Refused(error) => {
+                metrics::rejected(&error);
+                self.answer(hash, responder, Err(error));
+            }
+        }
+    }
+
+    /// Has the authorizations of transactions that lost their block recovered, then takes them back into the pool.
+    fn prepare_returning(&mut self, ctx: &mut Context<Self>) {
+        for tx in self.state.to_recover() {
+            let (hash, recoveries) = (tx.hash(), self.recoveries.clone());
+            let recovery = async move {
+                // The semaphore is never closed.
+                let permit = recoveries.acquire_owned().await.ok()?;
+                recovered(tx, permit).await
+            };
+            ctx.pipe(recovery, move |actor, tx, ctx| {
+                ctx.progress("authorizations of a returning transaction recovered");
+                actor.state.recovered(hash, tx);
+                actor.take_back(ctx);
+                Ok(())
+            });
+        }
+    }
+
+    /// Takes back what lost its block and is not in the pool yet.
+    fn take_back(&mut self, ctx: &mut Context<Self>) {
+        let moved = self.state.take_back(self.now());
+        if !moved.records.is_empty() {
+            self.moved(moved, ctx);
+        }
+    }
+
+    /// Gives all who asked for the whole pool one copy of it.
+    fn copy_content(&mut self, next: Next, ctx: &mut Context<Self>) {
+        let Next::Copy(pause) = next else { return };
+        if pause.is_zero() {
+            return self.copy_now(ctx);
+        }
+        let _runs_once = ctx.after(pause, |actor, ctx| {
+            actor.copy_now(ctx);
+            Ok(())
+        });
+    }
+
+    fn copy_now(&mut self, ctx: &mut Context<Self>) {
+        let since = Instant::now();
+        let listing = self.state.pool.listing();
+        self.content.taken(since, Instant::now());
+        ctx.pipe(tokio::task::spawn_blocking(move || Arc::new(listing.sorted())), |actor, content, ctx| {
+            // It fails only if the runtime is going away: those who wait learn that with the actor's end.
+            if let Ok(content) = content {
+                let next = actor.content.sorted(content, Instant::now());
+                actor.copy_content(next, ctx);
+            }
+            Ok(())
+        });
     }
 
     /// Answers at once, unless the answer tells that the transaction is here and it is not on disk yet.
@@ -277,6 +398,7 @@ impl TxPool {
 
     /// Writes and announces what a head brought.
     fn moved(&mut self, moved: Moved, ctx: &mut Context<Self>) {
+        self.content.changed();
         if moved.records.is_empty() {
             self.announce(moved.promoted);
         } else {
@@ -297,11 +419,18 @@ impl TxPool {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) -> Result<(), TxPoolError> {
-        if let Some(since) = self.busy.filter(|since| since.elapsed() > self.settings.tick) {
-            ctx.degraded(format!("a journal write runs for {:?}", since.elapsed()));
+        if let Some(took) = self.busy.map(|since| since.elapsed()).filter(|took| *took > self.settings.tick) {
+            // The watchdog does not see it while blocks go on: each of them is progress.
+            if took > self.settings.write_deadline {
+                return Err(TxPoolError::Journal(LogError::new(format!("a write has not ended after {took:?}"))));
+            }
+            ctx.degraded(format!("a journal write runs for {took:?}"));
         }
+        self.take_back(ctx);
+        self.prepare_returning(ctx);
         let expired = self.state.expire(self.now());
         if !expired.is_empty() {
+            self.content.changed();
             self.next.records.push(Record::Gone(expired));
             self.flush(ctx);
         }
@@ -320,9 +449,21 @@ impl TxPool {
             let moved = self.state.catch_up(newest, self.now())?;
             self.missed = None;
             self.moved(moved, ctx);
+            self.prepare_returning(ctx);
         }
         Ok(())
     }
+}
+
+/// Recovers the authorizations on a thread beside the actor's. The permit is given back when that thread is done, not when
+/// somebody stops waiting for it.
+async fn recovered(mut tx: PoolTx, permit: OwnedSemaphorePermit) -> Option<PoolTx> {
+    let work = move || {
+        tx.recover();
+        drop(permit);
+        tx
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// The executor starts before the pool and publishes its head first thing; this only bridges the moment in between.
@@ -361,26 +502,19 @@ impl Actor for TxPool {
 impl Handle<Submit> for TxPool {
     fn handle(&mut self, msg: Submit, ctx: &mut Context<Self>) -> Result<Reply<Submit>, TxPoolError> {
         let waiting = self.waiting();
-        if waiting >= self.settings.waiting || self.next.bytes >= self.settings.waiting_bytes {
+        let bytes = self.next.bytes + self.preparing_bytes;
+        if waiting >= self.settings.waiting || bytes >= self.settings.waiting_bytes {
             let busy = PoolError::Busy { waiting };
             metrics::rejected(&busy);
             return Ok(Reply::Now(Err(busy)));
         }
         let (reply, responder) = Reply::deferred();
         let Submit { tx, submission } = msg;
-        if PoolTx::is_costly(&tx) {
-            // It recovers one signature per authorization, which is not for this thread.
-            self.preparing += 1;
-            ctx.pipe(tokio::task::spawn_blocking(move || PoolTx::new(tx)), move |actor, tx, ctx| {
-                actor.preparing -= 1;
-                // It fails only if the task panicked: the caller learns that its request was dropped.
-                if let Ok(tx) = tx {
-                    actor.submit(tx, submission, responder, ctx);
-                }
-                Ok(())
-            });
+        let tx = PoolTx::outline(tx);
+        if tx.is_recovered() {
+            self.submit(tx, submission, responder, ctx);
         } else {
-            self.submit(PoolTx::new(tx), submission, responder, ctx);
+            self.prepare(tx, submission, responder, ctx);
         }
         Ok(reply)
     }
@@ -391,12 +525,14 @@ impl Handle<HeadChanged> for TxPool {
         let newest = self.wiring.heads.borrow().clone();
         let moved = self.state.head_changed(msg, newest, self.now())?;
         self.moved(moved, ctx);
+        self.prepare_returning(ctx);
         Ok(Reply::Now(()))
     }
 }
 
 impl Handle<Invalid> for TxPool {
     fn handle(&mut self, msg: Invalid, _: &mut Context<Self>) -> Result<Reply<Invalid>, TxPoolError> {
+        self.content.changed();
         self.state.invalid(&msg.txs, self.now())?;
         Ok(Reply::Now(()))
     }
@@ -410,8 +546,11 @@ impl Handle<Best> for TxPool {
 }
 
 impl Handle<GetContent> for TxPool {
-    fn handle(&mut self, _: GetContent, _: &mut Context<Self>) -> Result<Reply<GetContent>, TxPoolError> {
-        Ok(Reply::Now(self.state.pool.content()))
+    fn handle(&mut self, _: GetContent, ctx: &mut Context<Self>) -> Result<Reply<GetContent>, TxPoolError> {
+        let (reply, responder) = Reply::deferred();
+        let next = self.content.ask(responder, Instant::now());
+        self.copy_content(next, ctx);
+        Ok(reply)
     }
 }
 

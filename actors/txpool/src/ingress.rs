@@ -9,5 +9,6 @@ use std::time::Duration;
 /// Messages that wait at most.
 pub(crate) const MAILBOX: usize = 8192;
 
-/// Time without a sign of life after which the actor is hung. A journal write that takes longer counts as a hang.
+/// Time without a sign of life after which the actor is hung. The same bound
+/// holds for one write to the journal.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@
 //! cut may take its blocks back. Nothing is included twice: the nonce forbids it.
 
 mod actor;
+mod content;
 mod error;
 mod file_log;
 mod ingress;

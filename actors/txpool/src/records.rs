@@ -56,7 +56,7 @@ fn decode(bytes: &[u8]) -> Result<Wire, String> {
     Ok(wire)
 }
 
-/// The transactions that the journal says are accepted and not gone, in order of acceptance.
+/// The transactions that the journal says are accepted and not gone, in order of acceptance. Authorities are not recovered yet.
 pub(crate) fn replay(records: &[Vec<u8>]) -> Result<Vec<PoolTx>, TxPoolError> {
     let fail = |index: usize, reason: String| TxPoolError::Record { index, reason };
     // By position, so that the order stays and the same transaction accepted twice counts once.
@@ -68,7 +68,7 @@ pub(crate) fn replay(records: &[Vec<u8>]) -> Result<Vec<PoolTx>, TxPoolError> {
                 // The signature was checked before it was written, and the record's checksum says it is what was written.
                 let tx = RecoveredTx::decode_with_sender(&Bytes::from(encoded), Address::new(sender))
                     .map_err(|error| fail(index, error.to_string()))?;
-                (Some(PoolTx::new(Arc::new(tx))), gone)
+                (Some(PoolTx::outline(Arc::new(tx))), gone)
             }
             Wire::Gone(gone) => (None, gone),
         };

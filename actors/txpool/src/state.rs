@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use alloy_primitives::{B256, map::B256Map};
+use alloy_primitives::{
+    B256,
+    map::{B256Map, B256Set},
+};
 use duskevm_evm::RecoveredTx;
 use duskevm_messages::txpool::{HeadChanged, HeadView, SubmissionId};
 use duskevm_pool::{Added, HeadChange, HeadEffects, Origin, Pool, PoolConfig, PoolError, PoolTx, Touched};
@@ -51,8 +54,12 @@ pub(crate) struct State {
     settled_order: VecDeque<B256>,
     /// In a block that may not be durable yet, by the number of a block that is not older. They must stay in the journal.
     awaiting: BTreeMap<u64, Vec<Arc<RecoveredTx>>>,
-    /// From blocks that left the chain, while the pool could not take them because the state could not be read.
+    /// From blocks that left the chain and not in the pool again yet: their authorities are not recovered, the state could not be
+    /// read, or the pool had no room. In the order in which they came.
     returning: Vec<PoolTx>,
+    returning_hashes: B256Set,
+    /// Those of them whose authorities are being recovered.
+    recovering: B256Set,
 }
 
 impl State {
@@ -65,14 +72,21 @@ impl State {
             settled_order: VecDeque::new(),
             awaiting: BTreeMap::new(),
             returning: Vec::new(),
+            returning_hashes: B256Set::default(),
+            recovering: B256Set::default(),
         }
     }
 
     /// Puts back what the journal holds. Returns how many are in the pool again.
     pub(crate) fn restore(&mut self, txs: Vec<PoolTx>, mut progress: impl FnMut(usize)) -> Result<usize, TxPoolError> {
         let view = self.view.clone();
-        for (count, tx) in txs.into_iter().enumerate() {
-            if count % 4096 == 0 {
+        for (count, mut tx) in txs.into_iter().enumerate() {
+            // Those that are used up need no authorities.
+            let costly = !tx.is_recovered() && self.pool.check(&tx, Origin::Restored, &*view.state).is_ok();
+            if costly {
+                tx.recover();
+            }
+            if costly || count % 4096 == 0 {
                 progress(count);
             }
             let raw = tx.tx().clone();
@@ -96,8 +110,16 @@ impl State {
         Ok(self.pool.len())
     }
 
-    pub(crate) fn offer(&mut self, tx: PoolTx, submission: SubmissionId, now: u64) -> Offer {
-        let hash = tx.hash();
+    /// What becomes of a submission whatever its authorities are; `None` if that depends on them, or it is accepted.
+    pub(crate) fn judge(&mut self, tx: &PoolTx, submission: SubmissionId) -> Option<Offer> {
+        if self.is_repeated(tx.hash(), submission) {
+            return Some(Offer::Repeated);
+        }
+        self.pool.check(tx, Origin::Submitted, &*self.view.state).err().map(Offer::Refused)
+    }
+
+    /// Was this submission accepted before?
+    fn is_repeated(&mut self, hash: B256, submission: SubmissionId) -> bool {
         let first = if self.pool.contains(&hash) {
             Some(self.brought.get(&hash).copied())
         } else {
@@ -111,10 +133,17 @@ impl State {
                 } else {
                     self.brought.insert(hash, submission);
                 }
-                return Offer::Repeated;
+                true
             }
-            Some(Some(first)) if first == submission => return Offer::Repeated,
-            _ => {}
+            Some(Some(first)) => first == submission,
+            None => false,
+        }
+    }
+
+    pub(crate) fn offer(&mut self, tx: PoolTx, submission: SubmissionId, now: u64) -> Offer {
+        let hash = tx.hash();
+        if self.is_repeated(hash, submission) {
+            return Offer::Repeated;
         }
         match self.pool.add(tx, Origin::Submitted, &*self.view.state, now) {
             Ok(added) => {
@@ -154,10 +183,7 @@ impl State {
     ) -> Result<Moved, TxPoolError> {
         let here = self.pool.head().hash;
         for tx in msg.reorged_out.iter() {
-            // A message that failed is sent again.
-            if !self.returning.iter().any(|known| known.hash() == tx.hash()) {
-                self.returning.push(PoolTx::new(tx.clone()));
-            }
+            self.return_later(tx);
         }
         let (view, touched) = if msg.view.head.hash == here {
             // Delivered twice, or taken from the feed before: what is new is at most `durable`.
@@ -187,24 +213,93 @@ impl State {
         mined: &[B256],
         now: u64,
     ) -> Result<Moved, TxPoolError> {
-        let mut returning = self.returning.clone();
-        if matches!(touched, Touched::All) {
-            // What lies between the two heads is not known: a block may have left the chain.
-            returning.extend(self.awaiting.values().flatten().cloned().map(PoolTx::new));
-        }
-        let change = HeadChange { head: view.head.clone(), touched, mined: mined.to_vec(), reorged_out: returning };
+        // What lies between the two heads is not known: a block may have left the chain.
+        let unknown = matches!(touched, Touched::All);
+        let change = HeadChange { head: view.head.clone(), touched, mined: mined.to_vec(), reorged_out: Vec::new() };
         let effects = self.pool.on_head(change, &*view.state, now)?;
-        self.returning.clear();
-        let moved = self.take_in(&view, mined, effects);
+        if unknown {
+            let awaiting: Vec<_> = self.awaiting.values().flatten().cloned().collect();
+            for tx in &awaiting {
+                self.return_later(tx);
+            }
+        }
+        let promoted = self.take_in(&view, effects);
         self.forget_durable(view.durable);
         self.view = view;
+        let mut moved = self.take_back(now);
+        moved.promoted.splice(0..0, promoted);
         Ok(moved)
     }
 
-    fn take_in(&mut self, view: &HeadView, mined: &[B256], effects: HeadEffects) -> Moved {
+    /// Notes a transaction that has to come back into the pool. Once, however often it is named.
+    fn return_later(&mut self, tx: &Arc<RecoveredTx>) {
+        if self.returning_hashes.insert(tx.hash()) {
+            self.returning.push(PoolTx::outline(tx.clone()));
+        }
+    }
+
+    /// The returning ones whose authorities have to be recovered before the pool can take them, and are not yet. Each is
+    /// to come back with [`Self::recovered`].
+    pub(crate) fn to_recover(&mut self) -> Vec<PoolTx> {
+        let recovering = &mut self.recovering;
+        self.returning.iter().filter(|tx| !tx.is_recovered() && recovering.insert(tx.hash())).cloned().collect()
+    }
+
+    /// A returning transaction with its authorities; `None` if that failed, and is to be tried again.
+    pub(crate) fn recovered(&mut self, hash: B256, tx: Option<PoolTx>) {
+        self.recovering.remove(&hash);
+        if let Some(tx) = tx
+            && let Some(place) = self.returning.iter_mut().find(|known| known.hash() == hash)
+        {
+            *place = tx;
+        }
+    }
+
+    /// Offers the returning ones to the pool. Those that it cannot judge or has no room for now stay.
+    pub(crate) fn take_back(&mut self, now: u64) -> Moved {
+        let mut moved = Moved::default();
+        for tx in std::mem::take(&mut self.returning) {
+            let (hash, raw, view) = (tx.hash(), tx.tx().clone(), self.view.clone());
+            let result = if tx.is_recovered() {
+                self.pool.add(tx.clone(), Origin::Restored, &*view.state, now).map(Some)
+            } else {
+                // Only what would come in otherwise is worth its signatures.
+                self.pool.check(&tx, Origin::Restored, &*view.state).map(|()| None)
+            };
+            match result {
+                Ok(None) => {
+                    self.returning.push(tx);
+                    continue;
+                }
+                Ok(Some(added)) => {
+                    self.left(&added);
+                    if let Some(Some(by)) = self.settled.remove(&hash) {
+                        self.brought.insert(hash, by);
+                    }
+                    moved.records.push(Record::Accepted { tx: raw, gone: gone_of(&added) });
+                    moved.promoted.extend(added.promoted);
+                }
+                Err(error @ (PoolError::State(_) | PoolError::Full)) => {
+                    tracing::debug!(%hash, %error, "a transaction of a block that left the chain waits to come back");
+                    self.returning.push(tx);
+                    continue;
+                }
+                // In the new chain too, or its nonce is used there.
+                Err(PoolError::AlreadyKnown(_) | PoolError::NonceTooLow { .. }) => {}
+                Err(error) => {
+                    self.settled.remove(&hash);
+                    tracing::warn!(%hash, %error, "a transaction of a block that left the chain is not valid any more");
+                }
+            }
+            self.returning_hashes.remove(&hash);
+        }
+        moved
+    }
+
+    /// Notes what a head took out of the pool. Returns what became ready.
+    fn take_in(&mut self, view: &HeadView, effects: HeadEffects) -> Vec<Arc<RecoveredTx>> {
         metrics::left(Left::Included, effects.included.len());
         metrics::left(Left::Superseded, effects.superseded.len());
-        let mut moved = Moved { promoted: effects.promoted, ..Moved::default() };
         // Which of the two it was is only known if the list of mined ones is complete; keeping one too many does no harm.
         let gone = effects.included.into_iter().chain(effects.superseded);
         let awaiting: Vec<_> = gone
@@ -216,28 +311,7 @@ impl State {
         if !awaiting.is_empty() {
             self.awaiting.entry(view.head.number).or_default().extend(awaiting);
         }
-        for again in effects.reinjected {
-            let hash = again.tx.hash();
-            match again.result {
-                Ok(added) => {
-                    self.left(&added);
-                    if let Some(Some(by)) = self.settled.remove(&hash) {
-                        self.brought.insert(hash, by);
-                    }
-                    moved.records.push(Record::Accepted { tx: again.tx, gone: gone_of(&added) });
-                    moved.promoted.extend(added.promoted);
-                }
-                // In the new chain too, or its nonce is used there.
-                Err(PoolError::AlreadyKnown(_) | PoolError::NonceTooLow { .. }) => {}
-                Err(error) => {
-                    if !mined.contains(&hash) {
-                        self.settled.remove(&hash);
-                    }
-                    tracing::warn!(%hash, %error, "a transaction of a block that left the chain is not valid any more");
-                }
-            }
-        }
-        moved
+        effects.promoted
     }
 
     fn forget_durable(&mut self, durable: u64) {
@@ -268,13 +342,15 @@ impl State {
     /// Everything that the journal must hold.
     pub(crate) fn to_keep(&self) -> Vec<Arc<RecoveredTx>> {
         // Those in blocks come first: they arrived before what is still in the pool with the same sender.
-        self.awaiting.values().flatten().cloned().chain(self.pool.all()).collect()
+        let returning = self.returning.iter().map(PoolTx::tx);
+        self.awaiting.values().flatten().chain(returning).cloned().chain(self.pool.all()).collect()
     }
 
     /// Bytes of that, about.
     pub(crate) fn bytes_to_keep(&self) -> u64 {
         let awaiting: usize = self.awaiting.values().flatten().map(|tx| tx.encoded().len()).sum();
-        (awaiting + self.pool.status().bytes) as u64
+        let returning: usize = self.returning.iter().map(PoolTx::size).sum();
+        (awaiting + returning + self.pool.status().bytes) as u64
     }
 }
 

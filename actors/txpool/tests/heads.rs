@@ -6,12 +6,10 @@ mod common;
 
 use std::sync::Arc;
 
-use alloy_consensus::{SignableTransaction, TxEip7702};
-use alloy_eips::eip7702::{Authorization, SignedAuthorization};
-use alloy_primitives::{Signature, U256};
 use common::*;
 use duskevm_messages::txpool::*;
 use duskevm_pool::{PoolError, Touched};
+use duskevm_txpool::Settings;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_removes_and_promotes() {
@@ -134,6 +132,12 @@ async fn content_by_sender() {
     assert_eq!(content.len(), 2);
     let one = bed.pool.ask(GetContentFrom { sender: address(1) }).await.unwrap();
     assert_eq!(content[&address(1)], one);
+    // As long as nothing changes all who ask share one copy; a change is seen by whoever asks after it.
+    for _ in 0..40 {
+        assert!(Arc::ptr_eq(&bed.pool.ask(GetContent).await.unwrap(), &content));
+    }
+    bed.submit(&tx(2, 1)).await.unwrap();
+    assert_eq!(bed.pool.ask(GetContent).await.unwrap()[&address(2)].pending.len(), 2);
     assert_eq!((one.pending.len(), one.queued.len()), (1, 1));
     assert_eq!(bed.pool.ask(NonceOf { sender: address(3) }).await.unwrap(), None);
 }
@@ -142,25 +146,62 @@ async fn content_by_sender() {
 async fn type_4_takes_the_same_way() {
     let disk = Arc::new(Disk::default());
     let bed = Bed::on(&disk).await;
-    let authorization = Authorization { chain_id: U256::from(CHAIN), address: address(5), nonce: 0 };
-    let offered = |nonce| {
-        let list = vec![SignedAuthorization::new_unchecked(authorization.clone(), 0, U256::from(1), U256::from(1)); 20];
-        let tx = TxEip7702 {
-            chain_id: CHAIN,
-            nonce,
-            gas_limit: 1_000_000,
-            max_fee_per_gas: 10 * GWEI,
-            max_priority_fee_per_gas: GWEI,
-            to: address(5),
-            authorization_list: list,
-            ..Default::default()
-        };
-        encode(tx.into_signed(Signature::new(U256::from(9), U256::from(1), false)).into(), address(9))
-    };
-    assert_eq!(bed.submit(&offered(0)).await, Ok(offered(0).hash()));
-    assert!(matches!(bed.submit(&offered(0)).await, Err(PoolError::AlreadyKnown(_))));
+    assert_eq!(bed.submit(&delegating(0, 20)).await, Ok(delegating(0, 20).hash()));
+    assert!(matches!(bed.submit(&delegating(0, 20)).await, Err(PoolError::AlreadyKnown(_))));
     bed.kill().await;
     assert_eq!(bed.best().await, [(address(9), 0)]);
+}
+
+/// No signature is ever recovered here, so that whatever is answered was answered without.
+#[tokio::test(flavor = "multi_thread")]
+async fn authorizations_are_recovered_only_of_what_would_come_in() {
+    let disk = Arc::new(Disk::default());
+    let mut chain = Chain::new();
+    chain.nonce(9, 3);
+    chain.publish();
+    let size = delegating(3, 20).encoded().len();
+    let settings = Settings { recoveries: 0, waiting_bytes: 2 * size, ..settings() };
+    let bed = Bed::start(disk.open(), chain, settings).await;
+    let refused = bed.submit(&delegating(2, 20)).await;
+    assert!(matches!(refused, Err(PoolError::NonceTooLow { .. })), "{refused:?}");
+    let refused = bed.submit(&delegating(3, 100)).await;
+    assert!(matches!(refused, Err(PoolError::IntrinsicGas { .. })), "{refused:?}");
+    // Those that wait for it count as waiting, with their bytes.
+    bed.pool.tell(Submit::new(delegating(3, 20))).unwrap();
+    bed.submit(&tx(1, 0)).await.unwrap();
+    bed.pool.tell(Submit::new(delegating(4, 20))).unwrap();
+    let busy = bed.submit(&tx(1, 1)).await;
+    assert!(matches!(busy, Err(PoolError::Busy { waiting: 2 })), "{busy:?}");
+}
+
+/// A block left the chain, and these were in it.
+fn left(chain: &Chain, txs: &[Arc<duskevm_evm::RecoveredTx>]) -> HeadChanged {
+    let hash = Chain::hash(chain.number);
+    let touched = Touched::Accounts(vec![]);
+    HeadChanged { from: hash, view: chain.view(), touched, mined: Arc::new([]), reorged_out: txs.into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_come_back_at_once_comes_back_later() {
+    let disk = Arc::new(Disk::default());
+    let mut bed = Bed::on(&disk).await;
+    // The state cannot be read.
+    bed.chain.broken(true);
+    let block = bed.chain.block(&[]);
+    bed.pool.ask(block).await.unwrap();
+    bed.pool.ask(left(&bed.chain, &[tx(7, 0)])).await.unwrap();
+    assert_eq!(bed.counts().await, (0, 0));
+    bed.chain.broken(false);
+    let block = bed.chain.block(&[]);
+    bed.pool.ask(block).await.unwrap();
+    assert_eq!(bed.best().await, [(address(7), 0)]);
+
+    // Its authorizations are recovered first.
+    bed.pool.ask(left(&bed.chain, &[delegating(0, 20)])).await.unwrap();
+    bed.until("back", async |bed| bed.counts().await == (2, 0)).await;
+    bed.until("written", async |_| disk.records() == 2).await;
+    bed.kill().await;
+    assert_eq!(bed.counts().await, (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,6 +111,32 @@ async fn a_failed_write_ends_the_actor_and_the_next_one_is_what_the_disk_says() 
     assert_eq!(bed.counts().await, (2, 0));
 }
 
+/// Blocks are progress, so that the watchdog sees nothing wrong: the actor itself finds the write that does not end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_hangs_ends_the_actor_although_blocks_go_on() {
+    let disk = Arc::new(Disk::default());
+    let settings = Settings { write_deadline: Duration::from_millis(100), ..settings() };
+    let mut bed = Bed::start(disk.open(), Chain::new(), settings).await;
+    disk.hold();
+    let pool = bed.pool.clone();
+    let asked = tokio::spawn(async move { pool.ask_within(Submit::new(tx(1, 0)), PATIENCE).await });
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !asked.is_finished() {
+        assert!(tokio::time::Instant::now() < deadline, "nobody notices");
+        let block = bed.chain.block(&[]);
+        let _ = bed.pool.ask(block).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let error = asked.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("a write has not ended"), "{error}");
+    // The next instance works with what is on disk; the write of the old one is refused when it goes on.
+    bed.supervisor.ready().await.unwrap();
+    disk.release();
+    bed.submit(&tx(2, 0)).await.unwrap();
+    assert_eq!(bed.best().await, [(address(2), 0)]);
+    assert_eq!(disk.records(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_delivery_is_answered_and_a_second_submission_refused() {
     let disk = Arc::new(Disk::default());

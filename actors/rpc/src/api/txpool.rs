@@ -46,7 +46,7 @@ async fn content<T: Serialize + 'static>(api: &Arc<Api>, show: fn(&RecoveredTx) 
     let content = api.pool.content().await?;
     api.on(&api.heavy, move |_, _| {
         let mut both = Content { pending: BySender::new(), queued: BySender::new() };
-        for (sender, transactions) in &content {
+        for (sender, transactions) in content.iter() {
             let sender = sender.to_checksum(None);
             if !transactions.pending.is_empty() {
                 both.pending.insert(sender.clone(), shown(&transactions.pending, show));

@@ -68,7 +68,7 @@ impl ScriptedPool {
             content: Port::from_fn(move |_| {
                 let senders: Vec<Address> = content.by_sender.lock().keys().copied().collect();
                 let all = senders.into_iter().map(|sender| (sender, content.content_from(sender))).collect();
-                async move { all }
+                async move { Arc::new(all) }
             }),
             content_from: Port::from_fn(move |ask: duskevm_messages::txpool::GetContentFrom| {
                 let found = content_from.content_from(ask.sender);

@@ -3,8 +3,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_eips::eip2718::Encodable2718;
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEip7702};
+use alloy_eips::{
+    eip2718::Encodable2718,
+    eip7702::{Authorization, SignedAuthorization},
+};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use duskevm_evm::RecoveredTx;
 use duskevm_messages::txpool::*;
@@ -44,16 +47,39 @@ pub fn encode(envelope: OpTxEnvelope, sender: Address) -> Arc<RecoveredTx> {
     Arc::new(RecoveredTx::decode_with_sender(&bytes, sender).unwrap())
 }
 
+/// A type-4 transaction of sender 9 with this many authorizations, whose signatures are no real ones either.
+pub fn delegating(nonce: u64, authorizations: usize) -> Arc<RecoveredTx> {
+    let authorization = Authorization { chain_id: U256::from(CHAIN), address: address(5), nonce: 0 };
+    let signed = SignedAuthorization::new_unchecked(authorization, 0, U256::from(1), U256::from(1));
+    let tx = TxEip7702 {
+        chain_id: CHAIN,
+        nonce,
+        gas_limit: 1_000_000,
+        max_fee_per_gas: 10 * GWEI,
+        max_priority_fee_per_gas: GWEI,
+        to: address(5),
+        authorization_list: vec![signed; authorizations],
+        ..Default::default()
+    };
+    encode(tx.into_signed(Signature::new(U256::from(9), U256::from(1), false)).into(), address(9))
+}
+
 pub fn tx(sender: u64, nonce: u64) -> Arc<RecoveredTx> {
     tip_tx(sender, nonce, 1)
 }
 
 #[derive(Debug, Clone, Default)]
-struct Accounts(HashMap<Address, u64>);
+struct Accounts {
+    nonces: HashMap<Address, u64>,
+    broken: bool,
+}
 
 impl AccountReader for Accounts {
     fn account(&self, address: Address) -> Result<AccountState, AccountReadError> {
-        let nonce = self.0.get(&address).copied().unwrap_or_default();
+        if self.broken {
+            return Err(AccountReadError { address, reason: "scripted".into() });
+        }
+        let nonce = self.nonces.get(&address).copied().unwrap_or_default();
         Ok(AccountState { nonce, balance: U256::from(1u128 << 100), ..AccountState::default() })
     }
 }
@@ -174,17 +200,22 @@ impl Chain {
     }
 
     pub fn nonce(&mut self, sender: u64, nonce: u64) {
-        self.accounts.0.insert(address(sender), nonce);
+        self.accounts.nonces.insert(address(sender), nonce);
+    }
+
+    /// The states of the heads from now on cannot be read, or can be again.
+    pub fn broken(&mut self, broken: bool) {
+        self.accounts.broken = broken;
     }
 
     pub fn nonce_of(&self, sender: u64) -> u64 {
-        self.accounts.0.get(&address(sender)).copied().unwrap_or_default()
+        self.accounts.nonces.get(&address(sender)).copied().unwrap_or_default()
     }
 
     /// A block with these transactions; the message that tells of it. The feed has it too.
     pub fn block(&mut self, txs: &[Arc<RecoveredTx>]) -> HeadChanged {
         for tx in txs {
-            self.accounts.0.insert(tx.sender(), tx.nonce() + 1);
+            self.accounts.nonces.insert(tx.sender(), tx.nonce() + 1);
         }
         let from = Self::hash(self.number);
         self.number += 1;
