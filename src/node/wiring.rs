@@ -74,7 +74,8 @@ pub(super) fn start(
     let (pending, _) = broadcast::channel(PENDING_BACKLOG);
 
     let on = &config.actors;
-    let deadline = Duration::from_millis(config.supervision.deadline_ms);
+    // Every actor knows how long its work may take; the setting makes a slow machine's operator more patient, never less.
+    let deadline = |own: Duration| own.max(Duration::from_millis(config.supervision.deadline_ms));
 
     let consensus_spec = duskevm_consensus::spec(
         &consensus,
@@ -290,6 +291,7 @@ fn rpc_config(config: &Config) -> RpcConfig {
     limits.call_timeout_ms = rpc.call_timeout_ms;
     limits.trace_timeout_ms = rpc.trace_timeout_ms;
     limits.cache_bytes = rpc.cache_bytes as usize;
+    limits.max_tx_bytes = usize::try_from(config.txpool.max_tx_bytes).unwrap_or(usize::MAX);
     limits.allow_unprotected_txs = config.txpool.allow_unprotected;
     made
 }

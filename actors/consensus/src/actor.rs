@@ -11,9 +11,12 @@ use duskevm_messages::consensus::{
     SubmitDuskTransaction, SubmitRefusal,
 };
 use duskevm_store::l1::L1Store;
-use duskevm_supervision::{Actor, ChildSpec, Context, Handle, Ref, Reply, Responder, StartContext};
+use duskevm_supervision::{
+    Actor, ChildSpec, Context, Fence, FenceError, Generation, Handle, Ref, Reply, Responder, StartContext,
+};
 use tokio::sync::watch;
 
+use crate::clock::ClockWatch;
 use crate::error::ConsensusError;
 use crate::ingress;
 use crate::metrics;
@@ -36,7 +39,8 @@ pub struct Wiring {
 
 /// How the actor is made and supervised.
 pub fn spec(actor: &Ref<Consensus>, settings: Settings, wiring: Wiring) -> ChildSpec<Consensus> {
-    ChildSpec::new(actor, move |start| Ok(Consensus::open(settings.clone(), wiring.clone(), &start)?))
+    let watch = Arc::new(ClockWatch::default());
+    ChildSpec::new(actor, move |start| Ok(Consensus::open(settings.clone(), wiring.clone(), watch.clone(), &start)?))
         .mailbox(ingress::MAILBOX)
         .deadline(ingress::DEADLINE)
 }
@@ -46,6 +50,7 @@ pub fn spec(actor: &Ref<Consensus>, settings: Settings, wiring: Wiring) -> Child
 pub struct Consensus {
     chain: Chain,
     wiring: Wiring,
+    watch: Arc<ClockWatch>,
     /// Submissions that wait for a worker.
     queue: VecDeque<(Bytes, Responder<SubmitDuskTransaction>)>,
     /// Submissions that a worker is checking.
@@ -56,31 +61,48 @@ pub struct Consensus {
 
 impl Consensus {
     /// Opens the chain at its stored tip.
-    ///
-    /// # Errors
-    /// See [`Chain::open`].
-    pub fn open(settings: Settings, wiring: Wiring, start: &StartContext) -> Result<Self, ConsensusError> {
+    fn open(
+        settings: Settings,
+        wiring: Wiring,
+        watch: Arc<ClockWatch>,
+        start: &StartContext,
+    ) -> Result<Self, ConsensusError> {
         metrics::describe();
         let chain = Chain::open(settings, wiring.store.clone(), &start.fence)?;
+        // Later instances compare with what the first one saw of the clock.
+        if start.generation <= Generation(1) {
+            chain.check_clock()?;
+        }
         let tip = chain.tip();
         tracing::info!(height = tip.height, hash = %tip.hash, "L1 opened");
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Self { chain, wiring, queue: VecDeque::new(), checking: 0, workers })
+        Ok(Self { chain, wiring, watch, queue: VecDeque::new(), checking: 0, workers })
     }
 
-    fn announce(&self) {
+    fn announce(&self, fence: &Fence) -> Result<(), FenceError> {
         let tip = self.chain.tip();
+        publish(&self.wiring.tip, tip, fence)?;
         metrics::tip(tip.height, tip.final_height);
         metrics::mempool(self.chain.mempool().len(), self.chain.mempool().bytes());
-        self.wiring.tip.send_replace(Some(tip));
+        Ok(())
     }
 
     /// Produces if a block is due, and arms the timer for the next one.
     fn tick(&mut self, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
+        let now = self.chain.now();
+        if let Some(ahead) = self.watch.jumped(now, self.chain.uptime()) {
+            let ahead = ahead.as_secs();
+            ctx.degraded(format!(
+                "the machine's clock was set forward by {ahead} s, and blocks with its time can never be taken back: no blocks until it is set right; if it is right now, restart the node"
+            ));
+            ctx.waiting("the machine's clock to be set right");
+            ctx.after(CLOCK_CHECK, Self::tick);
+            return Ok(());
+        }
         let due = Duration::from_secs(self.chain.due());
-        if self.chain.now() >= due {
-            self.chain.produce(ctx.fence())?;
-            self.announce();
+        if now >= due {
+            self.chain.produce_at(now, ctx.fence())?;
+            self.announce(ctx.fence())?;
             let tip = self.chain.tip();
             tracing::debug!(height = tip.height, hash = %tip.hash, "L1 block");
             ctx.progress(format!("L1 block {}", tip.height));
@@ -132,11 +154,18 @@ impl Consensus {
     }
 }
 
+/// An instance that hung and was replaced must not set the feed back to its own tip.
+fn publish(feed: &watch::Sender<Option<DuskTip>>, tip: DuskTip, fence: &Fence) -> Result<(), FenceError> {
+    fence.write(|| {
+        feed.send_replace(Some(tip));
+    })
+}
+
 impl Actor for Consensus {
     type Error = ConsensusError;
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
-        self.announce();
+        self.announce(ctx.fence())?;
         self.tick(ctx)
     }
 }
@@ -210,5 +239,24 @@ impl Handle<DuskBlockByHeight> for Consensus {
             Ok(())
         });
         Ok(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duskevm_supervision::Gate;
+
+    #[test]
+    fn a_replaced_instance_publishes_nothing() {
+        let feed = watch::Sender::new(None);
+        let tip = |height| DuskTip { height, hash: B256::ZERO, timestamp: 0, final_height: 0 };
+        let gate = Gate::new("consensus");
+        let old = gate.advance(Duration::ZERO).unwrap();
+        publish(&feed, tip(1), &old).unwrap();
+        let new = gate.advance(Duration::ZERO).unwrap();
+        publish(&feed, tip(2), &new).unwrap();
+        assert!(matches!(publish(&feed, tip(1), &old), Err(FenceError::Stale { .. })));
+        assert_eq!(feed.borrow().unwrap().height, 2);
     }
 }

@@ -6,7 +6,7 @@ use duskevm_dusk_l1::genesis::GenesisError;
 use duskevm_dusk_l1::record::RecordError;
 use duskevm_dusk_l1::state::StateError;
 use duskevm_store::l1::L1StoreError;
-use duskevm_supervision::{ActorError, Reaction};
+use duskevm_supervision::{ActorError, FenceError, Reaction};
 
 /// A failure of the consensus actor. A refused transaction is none.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,19 @@ pub enum ConsensusError {
     /// The state in memory cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The clock cannot be right.
+    #[error(
+        "L1 block {height} is {behind} s ahead of the clock: set the machine's clock; if it is right and the block was made while it was wrong, wait until then or begin with a new data directory"
+    )]
+    Clock {
+        /// The newest block.
+        height: u64,
+        /// Seconds from the clock to its timestamp.
+        behind: u64,
+    },
+    /// This instance was replaced.
+    #[error(transparent)]
+    Fenced(#[from] FenceError),
     /// A worker that reads or checks died.
     #[error("a worker thread of the L1 died: {0}")]
     Worker(String),
@@ -44,10 +57,10 @@ impl ActorError for ConsensusError {
     fn reaction(&self) -> Reaction {
         match self {
             // Another start would find the same configuration or the same bytes.
-            Self::Genesis(_) | Self::Damaged(_) => Reaction::Abort,
+            Self::Genesis(_) | Self::Damaged(_) | Self::Clock { .. } => Reaction::Abort,
             Self::Build(BuildError::WrongKey { .. } | BuildError::HeightOverflow) => Reaction::Abort,
             // Memory and disk may differ now: begin again from the disk.
-            Self::Store(_) | Self::State(_) | Self::Encode(_) => Reaction::RestartSelf,
+            Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) => Reaction::RestartSelf,
             Self::Build(
                 BuildError::TooEarly { .. }
                 | BuildError::Codec(_)

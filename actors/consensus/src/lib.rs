@@ -5,12 +5,14 @@
 //! store refuses a second block of a height, and a restart goes on at the stored tip.
 //!
 //! After a pause of any length (the process was down, the machine slept) it produces one block with the current time, not one
-//! for each that was missed.
+//! for each that was missed. Blocks are final, so it does not believe a wall clock that jumps: while it runs it compares it with the
+//! uptime of the machine, and at start with the newest block.
 //!
 //! The mempool is in memory only. A transaction that was accepted but not included is lost with the instance, as it is on a Dusk
 //! node; whoever submitted it asks for its status and submits it again.
 
 mod actor;
+mod clock;
 mod error;
 mod ingress;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use duskevm_dusk_l1::Header;
 use duskevm_dusk_l1::block::{ChainParams, build_block, earliest_timestamp, header_hash};
@@ -19,16 +19,9 @@ use duskevm_messages::consensus::{DuskTip, DuskTransactionStatus};
 use duskevm_store::l1::{BlockCommit, L1Store};
 use duskevm_supervision::Fence;
 
+use crate::clock::{Clock, TOLERANCE};
 use crate::error::ConsensusError;
 use crate::metrics;
-
-/// Tells the time since the Unix epoch.
-pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
-
-/// The machine's clock.
-pub fn system_clock() -> Clock {
-    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
 
 /// What does not change while the actor runs.
 #[derive(Clone)]
@@ -41,8 +34,10 @@ pub struct Settings {
     pub limits: Limits,
     /// The contracts of the network.
     pub contracts: Arc<dyn NativeContracts + Send + Sync>,
-    /// The time.
+    /// The time since the Unix epoch.
     pub clock: Clock,
+    /// The time that the machine is up, to notice when the other clock is set.
+    pub uptime: Clock,
 }
 
 impl std::fmt::Debug for Settings {
@@ -135,6 +130,24 @@ impl Chain {
         (self.settings.clock)()
     }
 
+    /// The uptime, from the settings.
+    pub(crate) fn uptime(&self) -> Duration {
+        (self.settings.uptime)()
+    }
+
+    /// Compares the clock with the newest block. A block far in the past is normal after a pause; one far in the future means that
+    /// the clock is wrong, or was when the block was made. A network that has not begun is waited for.
+    ///
+    /// # Errors
+    /// [`ConsensusError::Clock`] if the block is far in the future.
+    pub fn check_clock(&self) -> Result<(), ConsensusError> {
+        let behind = Duration::from_secs(self.tip.timestamp).saturating_sub(self.now());
+        if self.tip.height > 0 && behind > TOLERANCE {
+            return Err(ConsensusError::Clock { height: self.tip.height, behind: behind.as_secs() });
+        }
+        Ok(())
+    }
+
     /// When the next block is due, in Unix seconds.
     pub fn due(&self) -> u64 {
         earliest_timestamp(&self.tip, &self.params)
@@ -161,8 +174,13 @@ impl Chain {
     /// # Errors
     /// If it cannot be made or stored. Nothing has changed then, unless the store failed: only opening again shows.
     pub fn produce(&mut self, fence: &Fence) -> Result<(), ConsensusError> {
+        self.produce_at(self.now(), fence)
+    }
+
+    /// The same with a reading of the clock that was looked at before.
+    pub(crate) fn produce_at(&mut self, now: Duration, fence: &Fence) -> Result<(), ConsensusError> {
         let started = Instant::now();
-        let now = self.now().as_secs();
+        let now = now.as_secs();
         let timestamp = self.due().max(now);
         self.mempool.expire(now);
         let state = &self.state;

@@ -11,7 +11,7 @@ use duskevm_dusk_l1::execute::{Rejection, gas};
 use duskevm_dusk_l1::mempool::MempoolError;
 use duskevm_dusk_l1::tx::TxError;
 use duskevm_messages::consensus::*;
-use duskevm_supervision::{ExitReason, Fault};
+use duskevm_supervision::{ActorState, ExitReason, Fault};
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,6 +46,49 @@ async fn a_long_pause_costs_one_block() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(bed.tip.borrow().unwrap().height, 2);
     bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_forward_makes_no_final_block_in_the_future() {
+    let dir = TempDir::new().unwrap();
+    let genesis = genesis(1, Duration::ZERO);
+    let shift = Shift::default();
+    let mut settings = settings(&genesis, shift.clock());
+    settings.uptime = duskevm_consensus::system_uptime();
+    let bed = Bed::start(settings, open_store(&dir, &genesis));
+    bed.height(1).await;
+    shift.by(3_600_000);
+    let degraded = async {
+        while !matches!(&bed.supervisor.actors()[0].state, ActorState::Degraded { why } if why.contains("set forward"))
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, degraded).await.unwrap();
+    // Another instance does not believe it either.
+    bed.fault(Fault::Panic).await;
+    let wrong = bed.tip.borrow().unwrap();
+    assert!(wrong.timestamp <= now().as_secs(), "{wrong:?}");
+    shift.by(-3_600_000);
+    let right = bed.height(wrong.height + 1).await;
+    assert!(right.timestamp <= now().as_secs() + 1, "{right:?}");
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_far_behind_the_newest_block_is_refused_at_start() {
+    let dir = TempDir::new().unwrap();
+    let genesis = genesis(1, Duration::ZERO);
+    let shift = Shift::default();
+    let store = open_store(&dir, &genesis);
+    let bed = Bed::start(settings(&genesis, shift.clock()), store.clone());
+    bed.height(1).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+    shift.by(-3_600_000);
+    let bed = Bed::start(settings(&genesis, shift.clock()), store);
+    let reason = tokio::time::timeout(PATIENCE, bed.supervisor.wait()).await.unwrap();
+    assert!(matches!(reason, ExitReason::Aborted { .. }), "{reason}");
+    assert!(reason.to_string().contains("ahead of the clock"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use duskevm_l1_view::{DuskBlock, ViewConfig};
 use duskevm_messages::l1::{GetL1Heads, L1Heads, ViewBlockByHash, ViewBlockByNumber, ViewTransaction};
 use duskevm_store::l1::L1Store;
-use duskevm_supervision::{Actor, ChildSpec, Context, Handle, Ref, Reply, StartContext};
+use duskevm_supervision::{Actor, ChildSpec, Context, Fence, FenceError, Handle, Ref, Reply, StartContext};
 use tokio::sync::watch;
 
 use crate::backend::{Backend, BackendError, BackendTip};
@@ -69,28 +69,19 @@ impl L1 {
     }
 
     /// Takes over what the backend says is final, if it stands at the cursor too, and publishes the heads.
-    fn announce_at(&mut self, tip: Option<BackendTip>) -> Result<(), L1Error> {
+    fn announce_at(&mut self, tip: Option<BackendTip>, fence: &Fence) -> Result<(), L1Error> {
         if let Some(tip) = tip
             && self.view.tip().is_some_and(|own| own.dusk_hash() == tip.hash)
         {
             self.view.finalize(tip.final_height);
         }
-        self.announce()
+        self.announce(fence)
     }
 
     /// Publishes the heads, if they are known and new.
-    fn announce(&self) -> Result<(), L1Error> {
+    fn announce(&self, fence: &Fence) -> Result<(), L1Error> {
         let Some(heads) = self.view.heads()? else { return Ok(()) };
-        let published = self.wiring.heads.send_if_modified(|old| {
-            // A view that is being made anew says nothing until it is back where it was: final blocks do not go back.
-            let behind = old.is_some_and(|old| old.finalized.number > heads.finalized.number);
-            if behind || *old == Some(heads) {
-                return false;
-            }
-            *old = Some(heads);
-            true
-        });
-        if published {
+        if publish(&self.wiring.heads, heads, fence)? {
             metrics::heads(&heads);
         }
         Ok(())
@@ -116,7 +107,7 @@ impl L1 {
                     ctx.waiting_on(backend.name(), format!("L1 block {next}"));
                 }
                 ctx.listen(changed, |me, (), ctx| {
-                    me.announce_at(me.wiring.backend.tip())?;
+                    me.announce_at(me.wiring.backend.tip(), ctx.fence())?;
                     me.follow(ctx)
                 });
             }
@@ -142,7 +133,7 @@ impl L1 {
                     ctx.progress(format!("L1 view went back to block {}", self.view.next().saturating_sub(1)));
                 }
             }
-            self.announce()?;
+            self.announce(ctx.fence())?;
         }
         match fetched.error {
             None => {
@@ -166,6 +157,21 @@ impl L1 {
     }
 }
 
+/// Publishes heads that are new. An instance that hung and was replaced must not set the feed back to its own heads.
+fn publish(feed: &watch::Sender<Option<L1Heads>>, heads: L1Heads, fence: &Fence) -> Result<bool, FenceError> {
+    fence.write(|| {
+        feed.send_if_modified(|old| {
+            // A view that is being made anew says nothing until it is back where it was: final blocks do not go back.
+            let behind = old.is_some_and(|old| old.finalized.number > heads.finalized.number);
+            if behind || *old == Some(heads) {
+                return false;
+            }
+            *old = Some(heads);
+            true
+        })
+    })
+}
+
 /// Asks for the blocks `first..=last`, up to the first failure. A height that the backend said it has and then has not is a
 /// failure too: the backend is just restarting or reorganising.
 async fn fetch(backend: Arc<dyn Backend>, first: u64, last: u64) -> Fetched {
@@ -187,7 +193,7 @@ impl Actor for L1 {
     type Error = L1Error;
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
-        self.announce_at(self.wiring.backend.tip())?;
+        self.announce_at(self.wiring.backend.tip(), ctx.fence())?;
         self.follow(ctx)
     }
 }
@@ -213,5 +219,29 @@ impl Handle<ViewBlockByHash> for L1 {
 impl Handle<ViewTransaction> for L1 {
     fn handle(&mut self, msg: ViewTransaction, _: &mut Context<Self>) -> Result<Reply<ViewTransaction>, L1Error> {
         Ok(Reply::Now(self.view.transaction(&msg.id)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::B256;
+    use duskevm_messages::l1::L1BlockRef;
+    use duskevm_supervision::Gate;
+
+    #[test]
+    fn a_replaced_instance_publishes_nothing() {
+        let feed = watch::Sender::new(None);
+        let heads = |number| {
+            let final_block = L1BlockRef { hash: B256::ZERO, number: 0, parent_hash: B256::ZERO, timestamp: 0 };
+            L1Heads { latest: L1BlockRef { number, ..final_block }, safe: final_block, finalized: final_block }
+        };
+        let gate = Gate::new("l1");
+        let old = gate.advance(Duration::ZERO).unwrap();
+        assert!(publish(&feed, heads(1), &old).unwrap());
+        let new = gate.advance(Duration::ZERO).unwrap();
+        assert!(publish(&feed, heads(2), &new).unwrap());
+        assert!(matches!(publish(&feed, heads(1), &old), Err(FenceError::Stale { .. })));
+        assert_eq!(feed.borrow().unwrap().latest.number, 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use duskevm_l1_view::{DecodeError, ViewError};
 use duskevm_store::l1::L1StoreError;
-use duskevm_supervision::{ActorError, Reaction};
+use duskevm_supervision::{ActorError, FenceError, Reaction};
 
 /// A failure of the L1 port. A backend that does not answer is none: it is asked again.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,9 @@ pub enum L1Error {
     /// The database failed.
     #[error("the store of the L1 view failed: {0}")]
     Store(#[from] L1StoreError),
+    /// This instance was replaced.
+    #[error(transparent)]
+    Fenced(#[from] FenceError),
     /// A stored view block is not what was stored.
     #[error("view block {number} cannot be read from the store ({error}): the view is made again")]
     Stored {
@@ -50,7 +53,7 @@ pub enum L1Error {
 impl ActorError for L1Error {
     fn reaction(&self) -> Reaction {
         match self {
-            Self::Store(_) | Self::WrongBlock { .. } => Reaction::RestartSelf,
+            Self::Store(_) | Self::Fenced(_) | Self::WrongBlock { .. } => Reaction::RestartSelf,
             // The view is a function of the L1 blocks: it can always be made again.
             Self::Stored { .. } | Self::Missing(_) => Reaction::ResetChainState,
             Self::View(_) | Self::OtherChain | Self::FinalReplaced { .. } => Reaction::Abort,

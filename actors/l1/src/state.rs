@@ -154,7 +154,8 @@ impl View {
             return Ok(Some(block.clone()));
         }
         match self.store.view_height(&hash.0)? {
-            Some(number) => self.by_number(number),
+            // An index entry may have outlived its block: what a record that cannot be decoded named is not known at its removal.
+            Some(number) => Ok(self.by_number(number)?.filter(|block| block.hash() == *hash)),
             None => Ok(None),
         }
     }

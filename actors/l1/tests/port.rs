@@ -210,6 +210,24 @@ async fn follows_and_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hash_finds_only_its_own_block() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let bed = Bed::start(store, Script::new(chain(10, |_| 0)), config());
+    bed.until("at 9", |heads| heads.latest.number == 9).await;
+    // The index names a block under a foreign hash, as an entry does that outlived its block.
+    let number = 10;
+    let view = views(&chain(11, |_| 0), &config()).pop().unwrap();
+    let foreign = B256::repeat_byte(0xee);
+    let commit =
+        duskevm_store::l1::ViewCommit { height: number, hash: foreign.0, record: view.encode(), transactions: vec![] };
+    bed.store.commit_views(&duskevm_supervision::Fence::unfenced(), &[commit]).unwrap();
+    assert_eq!(bed.by_number(number).await.unwrap().hash(), view.hash());
+    assert_eq!(bed.actor.ask(ViewBlockByHash { hash: foreign }).await.unwrap(), None);
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn continues_from_the_cursor() {
     let dir = TempDir::new().unwrap();
     let backend = Script::new(chain(100, |_| 0));

@@ -71,6 +71,8 @@ pub fn settings(genesis: &Genesis, clock: Clock) -> Settings {
         signer: signer("producer"),
         limits: Limits::default(),
         contracts: Arc::new(NoContracts),
+        // The machine was up, or asleep, all the time.
+        uptime: clock.clone(),
         clock,
     }
 }
