@@ -29,6 +29,10 @@ use revm::{
 };
 use std::{cell::RefCell, hint::black_box, sync::Arc};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const TRANSACTIONS: u64 = 10_000;
 const SENDERS: u32 = 100;
 

@@ -88,7 +88,8 @@ pub(super) fn verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Re
             }
         };
         let stored = chain.receipts(hash)?.with_context(|| format!("receipts of block {number} are missing"))?;
-        if *stored != executed.receipts {
+        let receipts = executed.decoded_receipts().with_context(|| format!("receipts of block {number}"))?;
+        if *stored != receipts {
             report.problems.push(format!("block {number}: the stored receipts are not those of its execution"));
         }
         for (index, tx) in block.transactions.iter().enumerate() {

@@ -65,7 +65,7 @@ impl Pending {
 
 impl Executed {
     fn new(executed: ExecutedBlock, outcome: StateOutcome, trie: StateTrie) -> Self {
-        let ExecutedBlock { block, encoded_receipts, changes, gas_used, .. } = executed;
+        let ExecutedBlock { block, receipts, changes, gas_used } = executed;
         let commit = BlockCommit {
             hash: block.hash(),
             header: block.header.inner().clone(),
@@ -74,7 +74,7 @@ impl Executed {
                 .iter()
                 .map(|tx| StoredTransaction { hash: tx.hash(), sender: tx.sender(), raw: tx.encoded().clone() })
                 .collect(),
-            receipts: encoded_receipts,
+            receipts,
             state: changes,
             nodes: outcome.changes,
         };

@@ -14,7 +14,10 @@ use alloc::{
     vec::Vec,
 };
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable, Sealed};
-use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
+use alloy_eips::{
+    eip2718::{Decodable2718, Eip2718Result},
+    eip7685::EMPTY_REQUESTS_HASH,
+};
 use alloy_evm::{
     Database, EvmFactory, FromTxWithEncoded,
     block::{BlockExecutionError, BlockExecutor, BlockValidationError},
@@ -133,14 +136,22 @@ pub struct Roots {
 pub struct ExecutedBlock {
     /// The block.
     pub block: Block,
-    /// One receipt per transaction.
-    pub receipts: Vec<OpReceiptEnvelope>,
-    /// Their EIP-2718 encodings.
-    pub encoded_receipts: Vec<Bytes>,
+    /// One receipt per transaction, in its EIP-2718 encoding.
+    pub receipts: Vec<Bytes>,
     /// What it changed.
     pub changes: StateChanges,
     /// Time-independent measure of the work: gas used by all transactions.
     pub gas_used: u64,
+}
+
+impl ExecutedBlock {
+    /// The receipts, decoded.
+    ///
+    /// # Errors
+    /// If a receipt was replaced by bytes that are none.
+    pub fn decoded_receipts(&self) -> Eip2718Result<Vec<OpReceiptEnvelope>> {
+        self.receipts.iter().map(|receipt| OpReceiptEnvelope::decode_2718_exact(receipt)).collect()
+    }
 }
 
 /// Why a block cannot be built or is not valid.
@@ -248,9 +259,9 @@ where
         requests_hash: forks.is_isthmus_active_at_timestamp(at).then_some(EMPTY_REQUESTS_HASH),
         ..Default::default()
     };
-    let FinishedLists { transactions, receipts, encoded_receipts, .. } = lists;
+    let FinishedLists { transactions, receipts, .. } = lists;
     let block = Block { header: header.seal_slow(), transactions };
-    Ok(ExecutedBlock { block, receipts, encoded_receipts, changes, gas_used })
+    Ok(ExecutedBlock { block, receipts, changes, gas_used })
 }
 
 /// Executes a block made elsewhere and checks every field of its header.
@@ -335,7 +346,7 @@ where
     with_scope(|scope| {
         for (index, tx) in attributes.transactions.iter().enumerate() {
             match executor.execute_transaction(executable(tx)) {
-                Ok(_) => lists.push(scope, Arc::clone(tx), &executor.receipts),
+                Ok(_) => lists.push(scope, Arc::clone(tx), &mut executor.receipts),
                 Err(BlockExecutionError::Validation(reason)) => {
                     return Err(ExecuteError::Forced { index, hash: tx.hash(), reason: reason.to_string() });
                 }
@@ -352,7 +363,7 @@ where
                 continue;
             }
             match executor.execute_transaction(executable(&tx)) {
-                Ok(_) => lists.push(scope, tx, &executor.receipts),
+                Ok(_) => lists.push(scope, tx, &mut executor.receipts),
                 Err(BlockExecutionError::Validation(error)) => {
                     blocked.insert(tx.sender());
                     pool.rejected(&tx, &rejection(error));
@@ -363,14 +374,10 @@ where
         Ok(())
     })?;
 
+    let gas_used = executor.gas_used;
     let (_, result) = executor.finish().map_err(|error| ExecuteError::State(error.to_string()))?;
     let changes = db.into_changes().map_err(ExecuteError::State)?;
-    Ok(Outcome {
-        lists: lists.finish(result.receipts),
-        changes,
-        gas_used: result.gas_used,
-        blob_gas_used: result.blob_gas_used,
-    })
+    Ok(Outcome { lists: lists.finish(&result.receipts), changes, gas_used, blob_gas_used: result.blob_gas_used })
 }
 
 fn rejection(error: BlockValidationError) -> Rejection {

@@ -8,13 +8,16 @@ use crate::{
     spec::ChainSpec,
     tx::RecoveredTx,
 };
-use alloc::{borrow::Cow, sync::Arc, vec::Vec};
-use alloy_consensus::{Eip658Value, Receipt, ReceiptWithBloom, TxReceipt};
-use alloy_eips::eip2718::Encodable2718;
+use alloc::{sync::Arc, vec::Vec};
+use alloy_consensus::{Eip658Value, Eip2718EncodableReceipt, Receipt, TxReceipt};
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_evm::{Evm, eth::receipt_builder::ReceiptBuilderCtx};
 use alloy_op_evm::block::receipt_builder::OpReceiptBuilder;
 use alloy_op_hardforks::OpHardforks;
-use alloy_primitives::{B256, Bloom, Bytes};
+use alloy_primitives::{
+    B256, Bloom, BloomInput, Bytes, Log, keccak256,
+    map::{AddressMap, B256Map},
+};
 use op_alloy_consensus::{OpDepositReceipt, OpReceipt, OpReceiptEnvelope, OpTxEnvelope, OpTxType};
 
 /// Builds receipts without their blooms, which would be computed on the thread that executes.
@@ -53,9 +56,8 @@ impl OpReceiptBuilder for PlainReceipts {
 #[derive(Debug)]
 pub(crate) struct FinishedLists {
     pub(crate) transactions: Vec<Arc<RecoveredTx>>,
-    pub(crate) receipts: Vec<OpReceiptEnvelope>,
-    /// EIP-2718 encodings of the receipts.
-    pub(crate) encoded_receipts: Vec<Bytes>,
+    /// EIP-2718 encodings.
+    pub(crate) receipts: Vec<Bytes>,
     pub(crate) logs_bloom: Bloom,
     groups: Vec<GroupReferences>,
 }
@@ -81,11 +83,7 @@ impl FinishedLists {
             || {
                 let group = |number: usize| self.groups.get(number).and_then(|group| group.receipts);
                 list_root(self.receipts.len(), group, |index, out| {
-                    if without_nonces {
-                        for_trie(&self.receipts[index], true).encode_2718(out);
-                    } else {
-                        out.extend_from_slice(&self.encoded_receipts[index]);
-                    }
+                    write_for_trie(&self.receipts[index], without_nonces, out);
                 })
             },
         )
@@ -95,51 +93,61 @@ impl FinishedLists {
 /// Some neighbouring transactions and their receipts, finished.
 struct Part {
     first: usize,
-    receipts: Vec<OpReceiptEnvelope>,
-    encoded: Vec<Bytes>,
+    receipts: Vec<Bytes>,
     bloom: Bloom,
     references: GroupReferences,
 }
 
 impl Part {
-    fn new(first: usize, transactions: &[Arc<RecoveredTx>], receipts: Vec<OpReceipt>, without_nonces: bool) -> Self {
+    fn new(first: usize, transactions: &[Arc<RecoveredTx>], receipts: &[OpReceipt], without_nonces: bool) -> Self {
         let mut bloom = Bloom::ZERO;
-        let mut buffer = Vec::with_capacity(receipts.len() * 400);
-        let mut ends = Vec::with_capacity(receipts.len());
-        let receipts: Vec<OpReceiptEnvelope> = receipts
-            .into_iter()
+        let mut hashes = BloomHashes::default();
+        let mut buffer = Vec::with_capacity(receipts.len() * 512);
+        let ends: Vec<usize> = receipts
+            .iter()
             .map(|receipt| {
-                let logs_bloom = receipt.bloom();
+                let logs_bloom = hashes.bloom(receipt.logs());
                 bloom |= logs_bloom;
-                let receipt = OpReceiptEnvelope::from(ReceiptWithBloom { receipt, logs_bloom });
-                receipt.encode_2718(&mut buffer);
-                ends.push(buffer.len());
-                receipt
+                receipt.eip2718_encode_with_bloom(&logs_bloom, &mut buffer);
+                buffer.len()
             })
             .collect();
         let buffer = Bytes::from(buffer);
         let mut start = 0;
-        let encoded: Vec<Bytes> = ends
-            .into_iter()
-            .map(|end| {
-                let bytes = buffer.slice(start..end);
-                start = end;
-                bytes
-            })
-            .collect();
+        let receipts: Vec<Bytes> =
+            ends.into_iter().map(|end| buffer.slice(core::mem::replace(&mut start, end)..end)).collect();
         let references = GroupReferences {
             transactions: group_reference(first, transactions.len(), |index, out| {
                 out.extend_from_slice(transactions[index - first].encoded());
             }),
             receipts: group_reference(first, receipts.len(), |index, out| {
-                if without_nonces {
-                    for_trie(&receipts[index - first], true).encode_2718(out);
-                } else {
-                    out.extend_from_slice(&encoded[index - first]);
-                }
+                write_for_trie(&receipts[index - first], without_nonces, out);
             }),
         };
-        Self { first, receipts, encoded, bloom, references }
+        Self { first, receipts, bloom, references }
+    }
+}
+
+/// Hashes of what goes into blooms. The same contracts log the same events about the same accounts, so within a group most addresses
+/// and topics come more than once.
+#[derive(Default)]
+struct BloomHashes {
+    addresses: AddressMap<B256>,
+    topics: B256Map<B256>,
+}
+
+impl BloomHashes {
+    fn bloom(&mut self, logs: &[Log]) -> Bloom {
+        let mut bloom = Bloom::ZERO;
+        for log in logs {
+            let hash = self.addresses.entry(log.address).or_insert_with(|| keccak256(log.address));
+            bloom.accrue(BloomInput::Hash(*hash));
+            for topic in log.topics() {
+                let hash = self.topics.entry(*topic).or_insert_with(|| keccak256(topic));
+                bloom.accrue(BloomInput::Hash(*hash));
+            }
+        }
+        bloom
     }
 }
 
@@ -187,18 +195,18 @@ impl Lists {
         }
     }
 
-    /// A transaction is through; `receipts` are those of all so far.
-    pub(crate) fn push(&mut self, scope: &Scope<'_>, tx: Arc<RecoveredTx>, receipts: &[OpReceipt]) {
+    /// A transaction is through; `receipts` are those of all whose receipts have not been taken out yet.
+    pub(crate) fn push(&mut self, scope: &Scope<'_>, tx: Arc<RecoveredTx>, receipts: &mut Vec<OpReceipt>) {
         self.transactions.push(tx);
         #[cfg(feature = "std")]
-        if self.transactions.len() - self.handed_over == GROUP {
+        if receipts.len() >= GROUP {
             let (first, without_nonces) = (self.handed_over, self.without_nonces);
-            let transactions = self.transactions[first..].to_vec();
-            let receipts = receipts[first..].to_vec();
+            let receipts = core::mem::replace(receipts, Vec::with_capacity(GROUP));
+            self.handed_over += receipts.len();
+            let transactions = self.transactions[first..self.handed_over].to_vec();
             let parts = Arc::clone(&self.parts);
-            self.handed_over += GROUP;
             scope.spawn(move |_| {
-                let part = Part::new(first, &transactions, receipts, without_nonces);
+                let part = Part::new(first, &transactions, &receipts, without_nonces);
                 parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(part);
             });
         }
@@ -206,29 +214,26 @@ impl Lists {
         let _ = (scope, receipts);
     }
 
-    /// All transactions are through, and the scope has ended.
-    pub(crate) fn finish(self, mut receipts: Vec<OpReceipt>) -> FinishedLists {
+    /// All transactions are through, and the scope has ended. `receipts` are those that have not been taken out.
+    pub(crate) fn finish(self, receipts: &[OpReceipt]) -> FinishedLists {
         let Self { without_nonces, transactions, parts, handed_over } = self;
         #[cfg(feature = "std")]
         let mut parts = core::mem::take(&mut *parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         #[cfg(not(feature = "std"))]
         let mut parts = parts;
         parts.sort_unstable_by_key(|part| part.first);
-        let rest = receipts.split_off(handed_over.min(receipts.len()));
-        for (number, receipts) in in_groups(rest).into_iter().enumerate() {
+        for (number, group) in receipts.chunks(GROUP).enumerate() {
             let first = handed_over + number * GROUP;
-            parts.push(Part::new(first, &transactions[first..first + receipts.len()], receipts, without_nonces));
+            parts.push(Part::new(first, &transactions[first..first + group.len()], group, without_nonces));
         }
         let mut whole = FinishedLists {
             receipts: Vec::with_capacity(transactions.len()),
-            encoded_receipts: Vec::with_capacity(transactions.len()),
             transactions,
             logs_bloom: Bloom::ZERO,
             groups: Vec::with_capacity(parts.len()),
         };
         for part in parts {
             whole.receipts.extend(part.receipts);
-            whole.encoded_receipts.extend(part.encoded);
             whole.logs_bloom |= part.bloom;
             whole.groups.push(part.references);
         }
@@ -236,20 +241,13 @@ impl Lists {
     }
 }
 
-fn in_groups(mut receipts: Vec<OpReceipt>) -> Vec<Vec<OpReceipt>> {
-    let mut groups = Vec::with_capacity(receipts.len().div_ceil(GROUP));
-    while receipts.len() > GROUP {
-        let rest = receipts.split_off(GROUP);
-        groups.push(core::mem::replace(&mut receipts, rest));
-    }
-    groups.push(receipts);
-    groups
-}
-
 /// Root of the receipts trie of a block of this time.
 pub fn receipts_root(spec: &ChainSpec, timestamp: u64, receipts: &[OpReceiptEnvelope]) -> B256 {
     let without_nonces = without_deposit_nonces(spec, timestamp);
-    list_root(receipts.len(), |_| None, |index, out| for_trie(&receipts[index], without_nonces).encode_2718(out))
+    if without_nonces {
+        return list_root(receipts.len(), |_| None, |index, out| write_without_nonce(receipts[index].clone(), out));
+    }
+    list_root(receipts.len(), |_| None, |index, out| receipts[index].encode_2718(out))
 }
 
 /// Between Regolith and Canyon the deposit nonce is part of the receipt but not of the trie (an oversight of op-geth that
@@ -259,14 +257,21 @@ fn without_deposit_nonces(spec: &ChainSpec, timestamp: u64) -> bool {
     forks.is_regolith_active_at_timestamp(timestamp) && !forks.is_canyon_active_at_timestamp(timestamp)
 }
 
-/// A receipt as the trie holds it.
-fn for_trie(receipt: &OpReceiptEnvelope, without_nonces: bool) -> Cow<'_, OpReceiptEnvelope> {
-    match receipt {
-        OpReceiptEnvelope::Deposit(deposit) if without_nonces => {
-            let mut deposit = deposit.clone();
-            deposit.receipt.deposit_nonce = None;
-            Cow::Owned(OpReceiptEnvelope::Deposit(deposit))
-        }
-        _ => Cow::Borrowed(receipt),
+/// A receipt, given as we encoded it, as the trie holds it.
+fn write_for_trie(encoded: &Bytes, without_nonces: bool, out: &mut Vec<u8>) {
+    if without_nonces
+        && encoded.first() == Some(&(OpTxType::Deposit as u8))
+        && let Ok(receipt) = OpReceiptEnvelope::decode_2718_exact(encoded)
+    {
+        write_without_nonce(receipt, out);
+    } else {
+        out.extend_from_slice(encoded);
     }
+}
+
+fn write_without_nonce(mut receipt: OpReceiptEnvelope, out: &mut Vec<u8>) {
+    if let OpReceiptEnvelope::Deposit(deposit) = &mut receipt {
+        deposit.receipt.deposit_nonce = None;
+    }
+    receipt.encode_2718(out);
 }

@@ -183,7 +183,7 @@ impl Chain {
         self.blocks.push((self.head.clone(), built.block));
         self.trie = trie;
         self.head = header;
-        (built.receipts.iter().skip(1).map(|receipt| receipt.status()).collect(), pool.1)
+        (built.decoded_receipts().unwrap().iter().skip(1).map(|receipt| receipt.status()).collect(), pool.1)
     }
 }
 

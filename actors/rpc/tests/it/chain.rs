@@ -225,7 +225,8 @@ impl MemoryChain {
         let executed = build_block(&self.spec, &header, &attributes, &mut NoPool, state, &mut roots).unwrap();
         let outcome = roots.into_outcome().unwrap();
         store(&self.everything, &outcome, &executed.changes);
-        self.insert(executed.block, executed.receipts, (executed.changes, outcome.changes))
+        let receipts = executed.decoded_receipts().unwrap();
+        self.insert(executed.block, receipts, (executed.changes, outcome.changes))
     }
 
     pub(crate) fn set_labels(&self, safe: u64, finalized: u64) {

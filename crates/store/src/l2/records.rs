@@ -145,10 +145,18 @@ pub(crate) fn decode_slot(raw: &[u8]) -> Result<U256, L2Error> {
     U256::try_from_be_slice(raw).ok_or_else(|| L2Error::damaged("storage value", "more than 32 bytes"))
 }
 
-pub(crate) fn encode_body(transactions: &[StoredTransaction]) -> Vec<u8> {
-    let mut raw = Vec::new();
-    alloy_rlp::encode_list::<StoredTransaction, StoredTransaction>(transactions, &mut raw);
+/// An RLP list in a buffer of its size: these are megabytes.
+fn encode_list<T: Encodable>(items: &[T]) -> Vec<u8> {
+    let payload_length = items.iter().map(Encodable::length).sum();
+    let header = Header { list: true, payload_length };
+    let mut raw = Vec::with_capacity(header.length_with_payload());
+    header.encode(&mut raw);
+    items.iter().for_each(|item| item.encode(&mut raw));
     raw
+}
+
+pub(crate) fn encode_body(transactions: &[StoredTransaction]) -> Vec<u8> {
+    encode_list(transactions)
 }
 
 pub(crate) fn decode_body(raw: &[u8]) -> Result<Vec<StoredTransaction>, L2Error> {
@@ -156,9 +164,7 @@ pub(crate) fn decode_body(raw: &[u8]) -> Result<Vec<StoredTransaction>, L2Error>
 }
 
 pub(crate) fn encode_receipts(receipts: &[Bytes]) -> Vec<u8> {
-    let mut raw = Vec::new();
-    alloy_rlp::encode_list::<Bytes, Bytes>(receipts, &mut raw);
-    raw
+    encode_list(receipts)
 }
 
 pub(crate) fn decode_receipts(raw: &[u8]) -> Result<Vec<Bytes>, L2Error> {
