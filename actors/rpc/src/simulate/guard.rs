@@ -1,12 +1,17 @@
 //! Bounds on the time and the memory of one execution.
 
 use crate::workers::Cancel;
+use alloy_primitives::{
+    Address, U256,
+    map::{HashMap, HashSet},
+};
 use revm::{
     Inspector,
+    bytecode::opcode,
     context_interface::{ContextError, ContextTr},
     interpreter::{
         CallInputs, CallOutcome, CreateInputs, CreateOutcome, Interpreter,
-        interpreter_types::{LoopControl, MemoryTr},
+        interpreter_types::{InputsTr, Jumps, LoopControl, MemoryTr},
     },
 };
 use std::time::Duration;
@@ -16,6 +21,15 @@ const PERIOD: u32 = 1024;
 
 /// What a tracer keeps of each step, in bytes beside the stack and the memory.
 const STEP_BYTES: usize = 512;
+
+/// What a word of the stack costs: it is kept by the tracer, and again in its result.
+const STACK_WORD_BYTES: usize = 64;
+
+/// How many bytes a byte of recorded memory costs: the tracer's copy, and 64 digits with their header for each word of the result.
+const MEMORY_FACTOR: usize = 4;
+
+/// What a storage slot costs in the result of one step: two words, and their share of a tree's nodes.
+const SLOT_BYTES: usize = 96;
 
 /// What a tracer may keep, and what it keeps.
 #[derive(Debug, Clone, Copy)]
@@ -28,17 +42,19 @@ pub(crate) struct Budget {
     stack: bool,
     /// Each step with the memory.
     memory: bool,
+    /// Each read and write of storage with all slots that the contract has used so far.
+    storage: bool,
 }
 
 impl Budget {
     /// For a tracer that records calls only.
     pub(crate) const fn calls(bytes: usize) -> Self {
-        Self { left: bytes, steps: false, stack: false, memory: false }
+        Self { left: bytes, steps: false, stack: false, memory: false, storage: false }
     }
 
     /// For a tracer that records every step.
-    pub(crate) const fn steps(bytes: usize, stack: bool, memory: bool) -> Self {
-        Self { left: bytes, steps: true, stack, memory }
+    pub(crate) const fn steps(bytes: usize, stack: bool, memory: bool, storage: bool) -> Self {
+        Self { left: bytes, steps: true, stack, memory, storage }
     }
 }
 
@@ -55,13 +71,16 @@ pub(crate) struct Guard {
     timeout: Duration,
     countdown: u32,
     budget: Option<Budget>,
+    /// Storage slots that each contract has used, where the tracer repeats them.
+    slots: HashMap<Address, HashSet<U256>>,
     tripped: Option<Tripped>,
 }
 
 impl Guard {
     /// `timeout` is only for the message; `cancel` knows the time.
-    pub(crate) const fn new(cancel: Cancel, timeout: Duration) -> Self {
-        Self { cancel, timeout, countdown: PERIOD, budget: None, tripped: None }
+    pub(crate) fn new(cancel: Cancel, timeout: Duration) -> Self {
+        // The first instruction looks at the clock: the time may have passed in the queue.
+        Self { cancel, timeout, countdown: 1, budget: None, slots: HashMap::default(), tripped: None }
     }
 
     /// With a bound on what a tracer records beside it.
@@ -84,6 +103,18 @@ impl Guard {
         }
     }
 
+    /// How many storage slots the record of this instruction repeats: their sum grows with the square of the accesses.
+    fn slots_shown(&mut self, interp: &Interpreter) -> usize {
+        if !matches!(interp.bytecode.opcode(), opcode::SLOAD | opcode::SSTORE) {
+            return 0;
+        }
+        let slots = self.slots.entry(interp.input.target_address()).or_default();
+        if let Ok(key) = interp.stack.peek(0) {
+            slots.insert(key);
+        }
+        slots.len()
+    }
+
     fn message(&self, tripped: Tripped) -> String {
         match tripped {
             Tripped::Time => format!("execution aborted (timeout = {:?})", self.timeout),
@@ -101,10 +132,11 @@ impl<CTX: ContextTr> Inspector<CTX> for Guard {
                 self.tripped = Some(Tripped::Time);
             }
         }
-        if let Some(Budget { steps: true, stack, memory, .. }) = self.budget {
-            let stack = if stack { 32 * interp.stack.len() } else { 0 };
-            let memory = if memory { interp.memory.size() } else { 0 };
-            self.spend(STEP_BYTES + stack + memory);
+        if let Some(Budget { steps: true, stack, memory, storage, .. }) = self.budget {
+            let stack = if stack { STACK_WORD_BYTES * interp.stack.len() } else { 0 };
+            let memory = if memory { MEMORY_FACTOR * interp.memory.size() } else { 0 };
+            let storage = if storage { SLOT_BYTES * self.slots_shown(interp) } else { 0 };
+            self.spend(STEP_BYTES + stack + memory + storage);
         }
         if let Some(tripped) = self.tripped {
             if context.error().is_ok() {

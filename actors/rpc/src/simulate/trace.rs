@@ -7,6 +7,7 @@ use super::{
     request::call_tx,
 };
 use crate::{chain::Chain, config::Limits, error::RpcError, workers::Cancel};
+use alloy_consensus::Transaction as _;
 use alloy_eips::BlockId;
 use alloy_evm::{Evm as _, EvmEnv, EvmFactory as _, FromTxWithEncoded as _, block::BlockExecutor as _};
 use alloy_op_evm::{
@@ -87,7 +88,7 @@ pub(crate) fn trace_call(
                 .ok()
                 .filter(|index| *index < block.transactions.len())
                 .ok_or_else(|| RpcError::server("transaction index out of range for the block"))?;
-            let Replay { env, db } = Replay::before(chain, codes, &block, index, &tracer.cancel)?;
+            let Replay { env, db, .. } = Replay::before(chain, codes, &block, index, &tracer.cancel)?;
             let mut simulation = Simulation { env, db, moves: Vec::new() };
             simulation.relax();
             simulation.override_with(state_overrides, block_overrides.as_ref())?;
@@ -130,7 +131,12 @@ impl Tracer {
     fn guard(&self) -> Guard {
         let config = &self.options.config;
         let budget = match &self.options.tracer {
-            None => Budget::steps(self.bytes, config.is_stack_enabled(), config.is_memory_enabled()),
+            None => Budget::steps(
+                self.bytes,
+                config.is_stack_enabled(),
+                config.is_memory_enabled(),
+                config.is_storage_enabled(),
+            ),
             Some(GethDebugTracerType::BuiltInTracer(
                 GethDebugBuiltInTracerType::CallTracer
                 | GethDebugBuiltInTracerType::FlatCallTracer
@@ -139,7 +145,7 @@ impl Tracer {
                 | GethDebugBuiltInTracerType::PreStateTracer
                 | GethDebugBuiltInTracerType::MuxTracer,
             )) => Budget::calls(self.bytes),
-            Some(_) => Budget::steps(self.bytes, true, true),
+            Some(_) => Budget::steps(self.bytes, true, true, false),
         };
         Guard::new(self.cancel.clone(), self.timeout).with_budget(budget)
     }
@@ -149,6 +155,8 @@ impl Tracer {
 struct Replay {
     env: EvmEnv<OpSpecId>,
     db: SimDb,
+    /// Gas of the block that is not used yet: a block that a client made up must not use more than it says.
+    gas_left: u64,
 }
 
 impl Replay {
@@ -177,15 +185,17 @@ impl Replay {
         };
         let mut executor = OpBlockExecutor::new(evm, ctx, chain.spec().hardforks(), OpAlloyReceiptBuilder::default());
         executor.apply_pre_execution_changes().map_err(RpcError::internal)?;
+        let mut gas_left = block.header.gas_limit;
         for tx in block.transactions.iter().take(index) {
             cancel.check()?;
-            executor
+            let result = executor
                 .evm
                 .transact_commit(tx_env(tx))
                 .map_err(|e| RpcError::internal(format!("cannot replay transaction {}: {e}", tx.hash())))?;
+            gas_left = gas_left.saturating_sub(result.tx_gas_used());
         }
         drop(executor);
-        Ok(Self { env, db })
+        Ok(Self { env, db, gas_left })
     }
 
     /// Runs the next transaction under the tracer and keeps its effects.
@@ -195,12 +205,18 @@ impl Replay {
             .transactions
             .get(index)
             .ok_or_else(|| RpcError::internal(format!("block {} has no transaction {index}", block.number())))?;
+        // As the rules for blocks have it: before Regolith deposits did not count.
+        let counts = !tx.is_deposit() || self.env.cfg_env.spec.is_enabled_in(OpSpecId::REGOLITH);
+        if counts && tx.envelope().gas_limit() > self.gas_left {
+            return Err(RpcError::Server(format!("block gas limit reached before transaction {}", tx.hash())));
+        }
         let mut inspector = tracer.inspector()?;
         let tx_env = tx_env(tx);
         let mut guard = tracer.guard();
         let outcome = self.run(tx_env.clone(), (&mut guard, &mut inspector), tx.hash())?;
         // All traces of a request are in memory at the same time, so they share one budget.
         tracer.bytes = guard.bytes_left();
+        self.gas_left = self.gas_left.saturating_sub(outcome.result.tx_gas_used());
         let context =
             TransactionContext { block_hash: Some(block.hash()), tx_index: Some(index), tx_hash: Some(tx.hash()) };
         let trace = inspector

@@ -5,6 +5,7 @@ use crate::{
     client::number,
     node::{LOOP, Node, REVERT, STORE_AND_LOG, deploy, dynamic, transfer, user, word},
 };
+use alloy_consensus::Sealed;
 use alloy_primitives::{Address, B256, TxKind};
 use duskevm_rpc::Limits;
 use serde_json::json;
@@ -140,5 +141,53 @@ async fn a_trace_is_bounded_in_memory_and_time() {
     let options = json!({ "tracer": "callTracer", "timeout": "1ms" });
     let (code, message) = client.error("debug_traceCall", json!([{ "to": contract }, "latest", options])).await;
     assert_eq!((code, message.starts_with("execution aborted (timeout")), (-32000, true), "{message}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_block_from_outside_is_bounded_in_gas() {
+    let node = Node::start(MemoryChain::isthmus()).await;
+    let client = node.client();
+    let contract = deploy(&node.chain, 0, LOOP);
+    // The first uses up its half a million.
+    let looping = dynamic(&user(0), 0, TxKind::Call(contract), 0, word(0));
+    let block = node.chain.mine(vec![looping, transfer(&user(1), 0, Address::ZERO, 1)]);
+    let with_limit = |gas_limit| {
+        let header = alloy_consensus::Header { gas_limit, ..block.header.inner().clone() };
+        let block = duskevm_evm::Block { header: Sealed::new(header), transactions: block.transactions.clone() };
+        json!([alloy_primitives::Bytes::from(block.to_rlp()), { "tracer": "callTracer" }])
+    };
+    let traces = client.call("debug_traceBlock", with_limit(block.header.gas_limit)).await;
+    assert_eq!(traces.as_array().unwrap().len(), 3);
+    let (code, message) = client.error("debug_traceBlock", with_limit(u64::MAX)).await;
+    assert_eq!((code, message.contains("gas limit")), (-32000, true), "{message}");
+    // The deposit has a limit of a million and uses a part of it; the others have limits of half a million.
+    let (code, message) = client.error("debug_traceBlock", with_limit(1_010_000)).await;
+    assert_eq!(code, -32000, "{message}");
+    assert_eq!(message, format!("block gas limit reached before transaction {}", block.transactions[2].hash()));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn storage_that_each_step_repeats_is_bounded() {
+    // Reads the slots 0, 1, 2, … until the gas is out: each read is recorded with all slots before it.
+    const READS: &[u8] = &[0x5f, 0x5b, 0x80, 0x54, 0x50, 0x60, 0x01, 0x01, 0x60, 0x01, 0x56];
+    let limits = Limits { max_trace_bytes: 16 * 1024 * 1024, ..Limits::default() };
+    let node = Node::with(MemoryChain::isthmus(), limits).await;
+    let client = node.client();
+    let contract = deploy(&node.chain, 0, READS);
+    // Some 1,400 reads: a tenth of the budget without the storage, six times the budget with it.
+    let call = json!({ "to": contract, "gas": "0x300000" });
+    let plain = client.call("debug_traceCall", json!([call, "latest", { "disableStorage": true }])).await;
+    let reads = plain["structLogs"].as_array().unwrap().iter().filter(|log| log["op"] == "SLOAD").count();
+    assert!(reads > 1000, "{reads}");
+    let (code, message) = client.error("debug_traceCall", json!([call, "latest"])).await;
+    assert_eq!((code, message.starts_with("trace too large")), (-32000, true), "{message}");
+    // A few slots are no matter.
+    let few = json!({ "to": contract, "gas": "0x20000" });
+    let few = client.call("debug_traceCall", json!([few, "latest"])).await;
+    let logs = few["structLogs"].as_array().unwrap();
+    let last = logs.iter().rfind(|log| log["op"] == "SLOAD").unwrap();
+    assert!(last["storage"].as_object().unwrap().len() > 10, "{last}");
     node.stop().await;
 }
