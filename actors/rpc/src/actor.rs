@@ -3,7 +3,7 @@
 
 use crate::{
     api::{
-        Api,
+        Api, Surface,
         admin::{AdminBackend, admin_methods},
         methods,
     },
@@ -12,18 +12,19 @@ use crate::{
     feed::{Feed, HeadSignal},
     fees::FeeOracle,
     filters::Filters,
-    listener::{Exposure, Listening},
+    listener::Listening,
     metrics,
     node::{NodeView, Rollup},
     pool::PoolPorts,
+    request::Exposure,
     simulate::CodeCache,
     socket::Socket,
     submit::Ingress,
+    unsent::Unsent,
     workers::Workers,
 };
 use duskevm_evm::ChainSpec;
 use duskevm_supervision::{Actor, ActorError, ChildSpec, Context, Fence, Reaction, Ref, StartContext};
-use jsonrpsee::Methods;
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
@@ -142,6 +143,9 @@ impl RpcServer {
         let reads = Workers::start("read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
         let heavy =
             Workers::start("heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
+        let traces =
+            Workers::start("trace", limits.trace_workers, limits.trace_queue).map_err(RpcServerError::Threads)?;
+        let unsent = Unsent::new(limits.max_unsent_bytes);
         let (feed, filters) = (Feed::new(), Filters::new(limits));
         // A thread of its own: news must not wait behind the reads of clients.
         let news = Workers::start("feed", 1, 1).map_err(RpcServerError::Threads)?;
@@ -161,12 +165,17 @@ impl RpcServer {
             filters,
             reads,
             heavy,
+            traces,
+            unsent: unsent.clone(),
         });
-        let exposure = Exposure { cors: wiring.config.cors.clone(), websocket: true, local_names_only: false };
-        check_namespaces(&wiring.config.namespaces)?;
-        let methods = methods(api)?;
+        let config = &wiring.config;
+        check_namespaces(&config.namespaces)?;
+        let surface = methods(api)?;
         drop(_entered);
-        Ok(Self { server: Server::start(runtime, &wiring.socket, methods.into(), limits, &exposure, fence)? })
+        // Whoever listens beyond this machine may have any name, unless the names are set.
+        let hosts = (config.listen.ip().is_loopback() || !config.hosts.is_empty()).then(|| config.hosts.clone());
+        let exposure = Exposure { cors: config.cors.clone(), websocket: true, hosts };
+        Ok(Self { server: Server::start(runtime, &wiring.socket, surface, unsent, limits, exposure, fence)? })
     }
 }
 
@@ -181,11 +190,12 @@ impl AdminServer {
             tracing::warn!(listen = %config.listen, "the admin server has no authentication and listens beyond this machine");
         }
         let limits = Limits { max_connections: 64, max_batch: 32, ..Limits::default() };
-        let exposure =
-            Exposure { cors: Vec::new(), websocket: false, local_names_only: config.listen.ip().is_loopback() };
-        let methods = admin_methods(backend)?;
+        let hosts = config.listen.ip().is_loopback().then(Vec::new);
+        let exposure = Exposure { cors: Vec::new(), websocket: false, hosts };
+        let surface = Surface { methods: admin_methods(backend)?.into(), ..Surface::default() };
         let runtime = runtime("rpc-admin", 1)?;
-        Ok(Self { server: Server::start(runtime, socket, methods.into(), &limits, &exposure, fence)? })
+        let unsent = Unsent::new(limits.max_unsent_bytes);
+        Ok(Self { server: Server::start(runtime, socket, surface, unsent, &limits, exposure, fence)? })
     }
 }
 
@@ -236,9 +246,10 @@ impl Server {
     fn start(
         runtime: Runtime,
         socket: &Socket,
-        methods: Methods,
+        surface: Surface,
+        unsent: Unsent,
         limits: &Limits,
-        exposure: &Exposure,
+        exposure: Exposure,
         fence: Fence,
     ) -> Result<Self, RpcServerError> {
         let entered = runtime.enter();
@@ -252,7 +263,7 @@ impl Server {
                 return Err(failed(error));
             }
         };
-        let listening = Listening::start(listener, methods, limits, exposure, fence);
+        let listening = Listening::start(listener, surface, unsent, limits, exposure, fence);
         drop(entered);
         tracing::info!(%address, "JSON-RPC is served");
         Ok(Self { listening, address, runtime: Some(runtime), beats: 0, silent: 0 })

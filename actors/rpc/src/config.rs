@@ -17,8 +17,11 @@ pub const NAMESPACES: [&str; 7] = ["debug", "eth", "net", "optimism", "rpc", "tx
 pub struct RpcConfig {
     /// Where it listens. Port 0 takes any free port, and keeps it across restarts of the actor.
     pub listen: SocketAddr,
-    /// Origins that browsers may call from; `"*"` allows all, an empty list none.
+    /// Origins that browsers may call from, over HTTP and WebSocket; `"*"` allows all, an empty list none.
     pub cors: Vec<String>,
+    /// Names under which it may be called (the `Host` of a request), besides addresses and `localhost`; `"*"` allows all. An empty
+    /// list allows all as well where it listens beyond loopback.
+    pub hosts: Vec<String>,
     /// Namespaces that are served: the part of a method's name before the underscore.
     pub namespaces: Vec<String>,
     /// Bounds on what clients may ask for.
@@ -30,6 +33,7 @@ impl Default for RpcConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9545),
             cors: vec!["*".to_owned()],
+            hosts: Vec::new(),
             namespaces: NAMESPACES.map(str::to_owned).to_vec(),
             limits: Limits::default(),
         }
@@ -60,10 +64,20 @@ pub struct Limits {
     pub max_request_bytes: u32,
     /// Bytes of one response, and of all responses of a batch together.
     pub max_response_bytes: u32,
+    /// Bytes of all answers that clients have not taken yet; further calls are refused.
+    pub max_unsent_bytes: usize,
+    /// Milliseconds that a body may stand still.
+    pub body_idle_ms: u64,
+    /// Milliseconds that a whole body may take.
+    pub body_total_ms: u64,
+    /// Calls that may run at the same time for one WebSocket connection; it reads no further ones meanwhile.
+    pub max_inflight: usize,
     /// Calls in one batch.
     pub max_batch: u32,
     /// Calls of one batch that run at the same time.
     pub batch_concurrency: usize,
+    /// Calls of one batch that may simulate, trace or search at the same time.
+    pub batch_heavy: usize,
     /// Nesting of arrays and objects in the parameters of a call.
     pub max_depth: usize,
     /// Subscriptions of one WebSocket connection.
@@ -76,14 +90,18 @@ pub struct Limits {
     pub io_threads: usize,
     /// Threads for reads of blocks and state.
     pub read_workers: usize,
-    /// Threads for calls, traces and log searches.
+    /// Threads for calls and log searches.
     pub heavy_workers: usize,
+    /// Threads for traces.
+    pub trace_workers: usize,
     /// Threads that recover the senders of submitted transactions.
     pub ingress_workers: usize,
     /// Reads that may wait for a thread.
     pub read_queue: usize,
-    /// Calls, traces and searches that may wait for a thread.
+    /// Calls and searches that may wait for a thread.
     pub heavy_queue: usize,
+    /// Traces that may wait for a thread.
+    pub trace_queue: usize,
     /// Submitted transactions that may wait for their sender to be recovered.
     pub ingress_queue: usize,
     /// Gas that one call or estimate may use.
@@ -114,6 +132,8 @@ pub struct Limits {
     pub sync_send_timeout_ms: u64,
     /// Milliseconds that a request may make it wait at most.
     pub max_sync_send_timeout_ms: u64,
+    /// Bytes of one transaction.
+    pub max_tx_bytes: usize,
     /// Accept legacy transactions whose signature names no chain (before EIP-155), which anyone can replay from elsewhere.
     pub allow_unprotected_txs: bool,
 }
@@ -125,8 +145,13 @@ impl Default for Limits {
             max_connections: 1024,
             max_request_bytes: 5 * MIB,
             max_response_bytes: 32 * MIB,
+            max_unsent_bytes: 512 * MIB as usize,
+            body_idle_ms: 5_000,
+            body_total_ms: 30_000,
+            max_inflight: 32,
             max_batch: 1000,
             batch_concurrency: 64,
+            batch_heavy: 4,
             max_depth: 64,
             max_subscriptions: 128,
             message_buffer: 256,
@@ -134,9 +159,11 @@ impl Default for Limits {
             io_threads: cores.min(4),
             read_workers: cores.clamp(2, 8),
             heavy_workers: cores.clamp(2, 8),
+            trace_workers: (cores / 2).clamp(1, 4),
             ingress_workers: cores.min(8),
             read_queue: 4096,
             heavy_queue: 512,
+            trace_queue: 64,
             ingress_queue: 16_384,
             call_gas_cap: 50_000_000,
             call_timeout_ms: 5_000,
@@ -152,6 +179,7 @@ impl Default for Limits {
             max_suggested_tip: 500_000_000_000,
             sync_send_timeout_ms: 20_000,
             max_sync_send_timeout_ms: 60_000,
+            max_tx_bytes: 128 * 1024,
             allow_unprotected_txs: false,
         }
     }

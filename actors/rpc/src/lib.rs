@@ -4,9 +4,10 @@
 //! nothing: a new instance accepts from the same [`Socket`], and each instance has its own runtime for sockets, so that a hang of
 //! the actor's thread does not keep clients waiting.
 //!
-//! The way of a call: accepted and bounded (`listener`, `throttle`), measured and checked (`middleware`), brought to a thread that
-//! fits it (`api::registry`): at once for what is in memory, `workers` for reads and, apart from them, for calls, traces and
-//! searches; `submit` recovers the senders of raw transactions. What is read comes through [`chain::Chain`] from immutable data and
+//! The way of a call: accepted and bounded (`listener`, `throttle`, `connection`), admitted and read (`request`), measured and
+//! checked (`middleware`), brought to a thread that fits it (`api::registry`): at once for what is in memory, `workers` for reads
+//! and, apart from them, for calls and searches, and for traces; `submit` recovers the senders of raw transactions. The answer is
+//! written to JSON there (`json`) and counted (`unsent`) until the client has taken it. What is read comes through [`chain::Chain`] from immutable data and
 //! snapshots, never through an actor's mailbox. `simulate` runs transactions that are not part of the chain. `feed` works out what
 //! changed when the heads move.
 //!
@@ -18,6 +19,7 @@ mod api;
 mod cache;
 pub mod chain;
 mod config;
+mod connection;
 mod error;
 mod feed;
 mod fees;
@@ -30,12 +32,15 @@ mod middleware;
 pub mod node;
 mod params;
 mod pool;
+mod queue;
+mod request;
 mod simulate;
 mod socket;
 mod store;
 mod submit;
 mod throttle;
 mod types;
+mod unsent;
 mod workers;
 
 pub use actor::{AdminServer, RpcServer, RpcServerError, Wiring, admin_spec, rpc_spec};

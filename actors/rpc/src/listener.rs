@@ -1,15 +1,19 @@
 //! Accepting connections, and the bounds on them. Shared by both servers.
 
 use crate::{
+    api::Surface,
     config::Limits,
+    connection::Connection,
     metrics,
-    middleware::{ObserveLayer, Transport},
+    middleware::{ObserveLayer, Observer},
+    request::{Bodies, Exposure, counted},
     throttle::Throttled,
+    unsent::Unsent,
 };
 use duskevm_fence::Fence;
 use http_body_util::Full;
 use hyper::{
-    body::{Body as _, Bytes, Incoming},
+    body::{Bytes, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -39,25 +43,10 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a client may take nothing of an answer before it is given up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-/// A body that may be longer than this waits for its turn, so that many long ones at once do not fill the memory.
-const LARGE_BODY: u64 = 256 * 1024;
-/// Large bodies that are read and answered at the same time.
-const LARGE_BODIES: usize = 32;
 /// How often the accepting task shows that it lives, and looks whether it still may.
 const BEAT: Duration = Duration::from_millis(200);
 /// Pause after the system refused a connection, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Who may use a server, and how.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Exposure {
-    /// Origins that browsers may call from.
-    pub(crate) cors: Vec<String>,
-    /// WebSocket as well. Browsers let any page open one.
-    pub(crate) websocket: bool,
-    /// Only requests that name this machine by a number or as `localhost`: a page whose name was made to point here cannot use it.
-    pub(crate) local_names_only: bool,
-}
 
 /// A server that accepts connections on the runtime it was started on.
 #[derive(Debug)]
@@ -70,21 +59,26 @@ impl Listening {
     /// Starts to accept on the runtime of the caller. It ends when it is stopped or when `fence` says that another instance took over.
     pub(crate) fn start(
         listener: TcpListener,
-        methods: Methods,
+        surface: Surface,
+        unsent: Unsent,
         limits: &Limits,
-        exposure: &Exposure,
+        exposure: Exposure,
         fence: Fence,
     ) -> Self {
         let (stop, handle) = stop_channel();
         let beats = Arc::new(AtomicU64::new(0));
+        let Surface { methods, heavy } = surface;
         let acceptor = Acceptor {
             slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
-            large: Arc::new(Semaphore::new(LARGE_BODIES)),
-            builder: Arc::new(builder(&methods, limits, exposure)),
+            builder: builder(limits, &exposure),
+            observer: Observer::new(methods.method_names(), heavy, unsent.clone(), limits),
+            door: Arc::new(Door { exposure, bodies: Bodies::new(limits) }),
+            unsent,
+            max_inflight: limits.max_inflight,
+            max_owed: limits.max_response_bytes as usize,
             methods,
             stop,
             handle: handle.clone(),
-            local_names_only: exposure.local_names_only,
         };
         tokio::spawn(acceptor.run(listener, fence, beats.clone()));
         Self { handle, beats }
@@ -113,12 +107,12 @@ impl Drop for Listening {
     }
 }
 
-type Builder = jsonrpsee::server::TowerServiceBuilder<
-    tower::layer::util::Stack<ObserveLayer, tower::layer::util::Identity>,
-    tower::layer::util::Stack<CorsLayer, tower::layer::util::Identity>,
->;
+type HttpLayers = tower::layer::util::Stack<CorsLayer, tower::layer::util::Identity>;
+type RpcLayers = tower::layer::util::Stack<ObserveLayer, tower::layer::util::Identity>;
+type Builder = jsonrpsee::server::TowerServiceBuilder<tower::layer::util::Identity, HttpLayers>;
+type Service = jsonrpsee::server::TowerService<RpcLayers, HttpLayers>;
 
-fn builder(methods: &Methods, limits: &Limits, exposure: &Exposure) -> Builder {
+fn builder(limits: &Limits, exposure: &Exposure) -> Builder {
     let mut config = ServerConfig::builder()
         .max_request_body_size(limits.max_request_bytes)
         .max_response_body_size(limits.max_response_bytes)
@@ -134,10 +128,8 @@ fn builder(methods: &Methods, limits: &Limits, exposure: &Exposure) -> Builder {
     if !exposure.websocket {
         config = config.http_only();
     }
-    let observe = ObserveLayer::new(methods.method_names(), limits);
     ServerBuilder::new()
         .set_config(config.build())
-        .set_rpc_middleware(RpcServiceBuilder::new().layer(observe))
         .set_http_middleware(tower::ServiceBuilder::new().layer(cors_layer(&exposure.cors)))
         .to_service_builder()
 }
@@ -166,14 +158,23 @@ impl IdProvider for HexIds {
     }
 }
 
+/// What every request of every connection passes.
+struct Door {
+    exposure: Exposure,
+    bodies: Bodies,
+}
+
 struct Acceptor {
     slots: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-    builder: Arc<Builder>,
+    builder: Builder,
+    observer: Observer,
+    door: Arc<Door>,
+    unsent: Unsent,
+    max_inflight: usize,
+    max_owed: usize,
     methods: Methods,
     stop: StopHandle,
     handle: ServerHandle,
-    local_names_only: bool,
 }
 
 impl Acceptor {
@@ -212,24 +213,25 @@ impl Acceptor {
         // Without it answers wait for the client's acknowledgement of the ones before; with an error it is only slower.
         let _ = socket.set_nodelay(true);
         let open = Arc::new(Open::new(slot));
-        let service = (*self.builder).clone().build(self.methods.clone(), self.stop.clone());
-        let stop = self.stop.clone();
-        let (local_names_only, large) = (self.local_names_only, self.large.clone());
+        let connection = Connection::new(&self.unsent, self.max_inflight, self.max_owed);
+        let service = self
+            .builder
+            .clone()
+            .set_rpc_middleware(RpcServiceBuilder::new().layer(self.observer.layer(connection.clone())))
+            .build(self.methods.clone(), self.stop.clone());
+        let socket = Throttled::new(socket, connection.clone(), WRITE_PATIENCE);
+        let (stop, door) = (self.stop.clone(), self.door.clone());
         tokio::spawn(async move {
             let held = open.clone();
             let service = service_fn(move |request| {
-                let (service, open, large) = (service.clone(), open.clone(), large.clone());
-                async move {
-                    if local_names_only && !names_this_machine(&request) {
-                        return Ok(forbidden());
-                    }
-                    answer(service, request, open, large).await
-                }
+                let (service, open, door, connection) =
+                    (service.clone(), open.clone(), door.clone(), connection.clone());
+                async move { answer(service, request, open, &door, &connection).await }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(Throttled::new(socket, WRITE_PATIENCE)), service)
+                .serve_connection(TokioIo::new(socket), service)
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
@@ -267,19 +269,19 @@ impl Drop for Open {
     }
 }
 
-type Service = jsonrpsee::server::TowerService<
-    tower::layer::util::Stack<ObserveLayer, tower::layer::util::Identity>,
-    tower::layer::util::Stack<CorsLayer, tower::layer::util::Identity>,
->;
-
 async fn answer(
     mut service: Service,
-    mut request: hyper::Request<Incoming>,
+    request: hyper::Request<Incoming>,
     open: Arc<Open>,
-    large: Arc<Semaphore>,
+    door: &Door,
+    connection: &Connection,
 ) -> Result<hyper::Response<Body>, Infallible> {
-    if ws::is_upgrade_request(&request) {
-        request.extensions_mut().insert(Transport::WebSocket);
+    let upgrade = ws::is_upgrade_request(&request);
+    if let Some(refusal) = door.exposure.refuses(request.headers(), upgrade) {
+        return Ok(refusal);
+    }
+    if upgrade {
+        connection.upgrade();
         // The HTTP connection ends with the upgrade, the slot is taken until the WebSocket closes.
         let closed = service.on_session_closed();
         tokio::spawn(async move {
@@ -292,13 +294,20 @@ async fn answer(
         // Load balancers ask like this whether anybody is there.
         return Ok(hyper::Response::new(Body::new(Full::new(Bytes::new()))));
     }
-    request.extensions_mut().insert(Transport::Http);
-    // A body of unknown length counts as large.
-    let _turn = match request.body().size_hint().upper() {
-        Some(length) if length <= LARGE_BODY => None,
-        _ => large.acquire().await.ok(),
+    let (parts, body) = request.into_parts();
+    let (body, _turn) = if parts.method == hyper::Method::POST {
+        match door.bodies.read(&parts.headers, body, &door.exposure).await {
+            Ok(read) => read,
+            Err(refusal) => return Ok(*refusal),
+        }
+    } else {
+        // Nothing else has a body that anybody reads.
+        (Full::new(Bytes::new()), None)
     };
-    Ok(service.call(request).await.unwrap_or_else(|error| broken(&error)))
+    match service.call(hyper::Request::from_parts(parts, body)).await {
+        Ok(response) => Ok(counted(response).await),
+        Err(error) => Ok(broken(&error)),
+    }
 }
 
 /// What comes back where the layers below fail, which none of them does today.
@@ -309,37 +318,5 @@ fn broken(error: &BoxError) -> hyper::Response<Body> {
     response
 }
 
-/// Is the `Host` a number or `localhost`?
-fn names_this_machine<B>(request: &hyper::Request<B>) -> bool {
-    let Some(host) = request.headers().get(hyper::header::HOST).and_then(|host| host.to_str().ok()) else {
-        return false;
-    };
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next(),
-        None => host.split(':').next(),
-    };
-    name.is_some_and(|name| name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok())
-}
-
-fn forbidden() -> hyper::Response<Body> {
-    let mut response = hyper::Response::new(Body::from("name this machine by its address or as localhost\n"));
-    *response.status_mut() = hyper::StatusCode::FORBIDDEN;
-    response
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_pass() {
-        let request = |host: &str| hyper::Request::builder().header("host", host).body(()).unwrap();
-        for good in ["localhost", "LOCALHOST:9546", "127.0.0.1:9546", "[::1]:9546", "10.0.0.1"] {
-            assert!(names_this_machine(&request(good)), "{good}");
-        }
-        for bad in ["evil.example", "localhost.evil.example:9546", "", "127.0.0.1.evil.example"] {
-            assert!(!names_this_machine(&request(bad)), "{bad}");
-        }
-        assert!(!names_this_machine(&hyper::Request::new(())));
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ const CONNECTIONS: &str = "duskevm_rpc_connections";
 const REFUSED: &str = "duskevm_rpc_connections_refused_total";
 const QUEUE: &str = "duskevm_rpc_queue_depth";
 const SUBSCRIPTIONS: &str = "duskevm_rpc_subscriptions";
+const UNSENT: &str = "duskevm_rpc_unsent_bytes";
 const SLOW: &str = "duskevm_rpc_slow_subscribers_total";
 
 /// Describes all metrics of this crate and sets those without labels to zero.
@@ -23,10 +24,12 @@ pub fn describe() {
     describe_counter!(REFUSED, "Connections closed at once because too many were open");
     describe_gauge!(QUEUE, "Jobs that wait for a thread of the JSON-RPC server, by kind of work");
     describe_gauge!(SUBSCRIPTIONS, "Open subscriptions");
+    describe_gauge!(UNSENT, Unit::Bytes, "Bytes of answers that clients have not taken yet");
     describe_counter!(SLOW, "Subscriptions ended because the client did not read");
     connections().set(0.0);
     connections_refused().absolute(0);
     subscriptions().set(0.0);
+    unsent_bytes().set(0.0);
     slow_subscribers().absolute(0);
 }
 
@@ -52,6 +55,10 @@ pub(crate) fn queue_depth(queue: &'static str) -> Gauge {
 
 pub(crate) fn subscriptions() -> Gauge {
     gauge!(SUBSCRIPTIONS)
+}
+
+pub(crate) fn unsent_bytes() -> Gauge {
+    gauge!(UNSENT)
 }
 
 pub(crate) fn slow_subscribers() -> Counter {

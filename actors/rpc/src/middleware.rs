@@ -1,8 +1,15 @@
-//! What happens to every call: it is measured, its parameters must not nest too deep, and the calls of a batch run side by side.
+//! What happens to every call: it waits for its turn, is measured, its parameters must not nest too deep, the calls of a batch run
+//! side by side, and the answer is counted until it is sent.
 
-use crate::{error::RpcError, metrics, params::depth};
+use crate::{
+    connection::Connection,
+    error::RpcError,
+    metrics,
+    params::depth,
+    unsent::{Share, Unsent},
+};
 use ::metrics::{Counter, Histogram};
-use alloy_primitives::map::HashMap;
+use alloy_primitives::map::{HashMap, HashSet};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use jsonrpsee::{
     core::{
@@ -13,13 +20,22 @@ use jsonrpsee::{
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
 use tower::Layer;
 
-/// How a request came in; put into its extensions by the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
-    Http,
-    WebSocket,
+/// Counts an answer that goes out as an HTTP body; in the extensions of its response.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted(Arc<Mutex<Option<Share>>>);
+
+impl Counted {
+    fn new(share: Share) -> Self {
+        Self(Arc::new(Mutex::new(Some(share))))
+    }
+
+    /// The count, for the one who comes first.
+    pub(crate) fn take(&self) -> Option<Share> {
+        self.0.lock().take()
+    }
 }
 
 /// The name under which all unknown methods are counted: clients must not be able to make up metrics.
@@ -52,35 +68,58 @@ impl Meters {
 struct Shared {
     meters: HashMap<&'static str, Meters>,
     unknown: Meters,
+    heavy: HashSet<&'static str>,
+    unsent: Unsent,
     max_depth: usize,
     batch_concurrency: usize,
+    batch_heavy: usize,
     max_response: usize,
 }
 
-/// Makes [`Observe`]; one for all connections.
+/// What all connections of a server have in common; makes an [`ObserveLayer`] for each.
 #[derive(Clone)]
-pub(crate) struct ObserveLayer {
+pub(crate) struct Observer {
     shared: Arc<Shared>,
 }
 
-impl ObserveLayer {
-    pub(crate) fn new(methods: impl Iterator<Item = &'static str>, limits: &crate::Limits) -> Self {
+impl Observer {
+    /// `heavy` are the methods of which a batch runs only a few at the same time.
+    pub(crate) fn new(
+        methods: impl Iterator<Item = &'static str>,
+        heavy: HashSet<&'static str>,
+        unsent: Unsent,
+        limits: &crate::Limits,
+    ) -> Self {
         let shared = Shared {
             meters: methods.map(|name| (name, Meters::new(name))).collect(),
             unknown: Meters::new(UNKNOWN),
+            heavy,
+            unsent,
             max_depth: limits.max_depth,
             batch_concurrency: limits.batch_concurrency.max(1),
+            batch_heavy: limits.batch_heavy.max(1),
             max_response: limits.max_response_bytes as usize,
         };
         Self { shared: Arc::new(shared) }
     }
+
+    pub(crate) fn layer(&self, connection: Arc<Connection>) -> ObserveLayer {
+        ObserveLayer { shared: self.shared.clone(), connection }
+    }
+}
+
+/// Makes [`Observe`] for one connection.
+#[derive(Clone)]
+pub(crate) struct ObserveLayer {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
 }
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, service: S) -> Observe<S> {
-        Observe { service: Arc::new(service), shared: self.shared.clone() }
+        Observe { service: Arc::new(service), shared: self.shared.clone(), connection: self.connection.clone() }
     }
 }
 
@@ -88,96 +127,163 @@ impl<S> Layer<S> for ObserveLayer {
 pub(crate) struct Observe<S> {
     service: Arc<S>,
     shared: Arc<Shared>,
+    connection: Arc<Connection>,
 }
 
 impl<S> Clone for Observe<S> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), shared: self.shared.clone() }
+        Self { service: self.service.clone(), shared: self.shared.clone(), connection: self.connection.clone() }
     }
 }
 
-impl<S> Observe<S>
-where
+/// What the bounds below ask of the service.
+pub(crate) trait Answers:
+    RpcServiceT<MethodResponse = MethodResponse, BatchResponse = MethodResponse, NotificationResponse = MethodResponse>
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answers for S where
     S: RpcServiceT<
             MethodResponse = MethodResponse,
             BatchResponse = MethodResponse,
             NotificationResponse = MethodResponse,
         > + Send
         + Sync
-        + 'static,
+        + 'static
 {
+}
+
+impl<S: Answers> Observe<S> {
+    /// The answer to one call, counted.
+    async fn run(&self, mut request: Request<'_>) -> (MethodResponse, Share) {
+        let started = Instant::now();
+        let meters = self.shared.meters.get(request.method.as_ref()).unwrap_or(&self.shared.unknown);
+        let response = match self.check(&request) {
+            Ok(()) => {
+                request.extensions.insert(self.connection.clone());
+                if request.method == "eth_unsubscribe" {
+                    drop(self.connection.subscribing.lock().await);
+                }
+                self.service.call(request).await
+            }
+            Err(error) => MethodResponse::error(request.id, ErrorObjectOwned::from(error)),
+        };
+        let (response, share) = self.count(response);
+        meters.record(started, response.as_error_code());
+        (response, share)
+    }
+
+    /// Counts an answer. The JSON that it was made of has just been given back, so this fails only if another thread was quicker.
+    fn count(&self, response: MethodResponse) -> (MethodResponse, Share) {
+        let mut share = self.shared.unsent.share();
+        match share.grow(response.as_json().get().len()) {
+            Ok(()) => (response, share),
+            Err(error) => (MethodResponse::error(id_of(&response), ErrorObjectOwned::from(error)), share),
+        }
+    }
+
     /// The answer to one entry of a batch.
-    async fn entry<'a>(self, entry: Result<BatchEntry<'a>, BatchEntryErr<'a>>) -> MethodResponse {
+    async fn entry<'a>(
+        self,
+        entry: Result<BatchEntry<'a>, BatchEntryErr<'a>>,
+        heavy: Arc<Semaphore>,
+    ) -> (MethodResponse, Share) {
         match entry {
-            Ok(BatchEntry::Call(request)) => self.call(request).await,
-            Ok(BatchEntry::Notification(notification)) => self.notification(notification).await,
+            Ok(BatchEntry::Call(request)) => {
+                let _turn = if self.shared.heavy.contains(request.method.as_ref()) {
+                    // Fails only if it is closed, which nobody does.
+                    heavy.acquire().await.ok()
+                } else {
+                    None
+                };
+                self.run(request).await
+            }
+            Ok(BatchEntry::Notification(notification)) => self.count(self.notification(notification).await),
             Err(error) => {
                 let (error, id) = error.into_parts();
-                MethodResponse::error(id, error)
+                self.count(MethodResponse::error(id, error))
             }
         }
     }
-}
 
-impl Shared {
+    /// Hands over an answer with its count: to the connection if it is a WebSocket, else to the one who makes the body.
+    fn send(&self, mut response: MethodResponse, share: Share) -> MethodResponse {
+        if response.is_subscription() {
+            // The subscription has sent it already.
+            return response;
+        }
+        if self.connection.is_websocket() {
+            let length = response.as_json().get().len();
+            if let Err(error) = self.connection.owe(length, share) {
+                return MethodResponse::error(id_of(&response), ErrorObjectOwned::from(error));
+            }
+        } else {
+            response.extensions_mut().insert(Counted::new(share));
+        }
+        response
+    }
+
     /// Refuses what must not reach the method.
     fn check(&self, request: &Request<'_>) -> Result<(), RpcError> {
         if let Some(params) = &request.params
-            && depth(params.get()) > self.max_depth
+            && depth(params.get()) > self.shared.max_depth
         {
-            return Err(RpcError::params(format!("parameters nest deeper than {}", self.max_depth)));
+            return Err(RpcError::params(format!("parameters nest deeper than {}", self.shared.max_depth)));
         }
         let subscribes = matches!(request.method.as_ref(), "eth_subscribe" | "eth_unsubscribe");
-        if subscribes && request.extensions.get::<Transport>() != Some(&Transport::WebSocket) {
+        if subscribes && !self.connection.is_websocket() {
             return Err(RpcError::NoNotifications);
         }
         Ok(())
     }
 }
 
-impl<S> RpcServiceT for Observe<S>
-where
-    S: RpcServiceT<
-            MethodResponse = MethodResponse,
-            BatchResponse = MethodResponse,
-            NotificationResponse = MethodResponse,
-        > + Send
-        + Sync
-        + 'static,
-{
+/// The id of an answer, which stands in its text; null for a batch.
+fn id_of(response: &MethodResponse) -> Id<'static> {
+    #[derive(serde::Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        id: Id<'a>,
+    }
+    serde_json::from_str::<Head<'_>>(response.as_json().get()).map_or(Id::Null, |head| head.id.into_owned())
+}
+
+impl<S: Answers> RpcServiceT for Observe<S> {
     type MethodResponse = MethodResponse;
     type NotificationResponse = MethodResponse;
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Self { service, shared } = self.clone();
+        let this = self.clone();
         async move {
-            let started = Instant::now();
-            let meters = shared.meters.get(request.method.as_ref()).unwrap_or(&shared.unknown);
-            let response = match shared.check(&request) {
-                Ok(()) => service.call(request).await,
-                Err(error) => MethodResponse::error(request.id, ErrorObjectOwned::from(error)),
-            };
-            meters.record(started, response.as_error_code());
-            response
+            let _turn = this.connection.enter().await;
+            let (response, share) = this.run(request).await;
+            this.send(response, share)
         }
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let this = self.clone();
         async move {
+            let _turn = this.connection.enter().await;
             let mut response = BatchResponseBuilder::new_with_limit(this.shared.max_response);
-            let mut entries: Vec<BoxFuture<'a, MethodResponse>> = Vec::with_capacity(batch.len());
+            let mut whole = this.shared.unsent.share();
+            let heavy = Arc::new(Semaphore::new(this.shared.batch_heavy));
+            let mut entries: Vec<BoxFuture<'a, (MethodResponse, Share)>> = Vec::with_capacity(batch.len());
             for entry in batch {
-                entries.push(this.clone().entry(entry).boxed());
+                entries.push(this.clone().entry(entry, heavy.clone()).boxed());
             }
             let mut answers = std::pin::pin!(stream::iter(entries).buffered(this.shared.batch_concurrency));
-            while let Some(answer) = answers.next().await {
+            while let Some((answer, share)) = answers.next().await {
+                whole.absorb(share);
                 if let Err(too_large) = response.append(answer) {
-                    return too_large;
+                    return this.send(too_large, whole);
                 }
             }
-            MethodResponse::from_batch(response.finish())
+            this.send(MethodResponse::from_batch(response.finish()), whole)
         }
     }
 

@@ -1,16 +1,12 @@
 //! The way of a raw transaction into the pool: decoded and its sender recovered on a few threads of their own, so that neither the
 //! threads that serve sockets nor those of long calls are in its way.
 
-use crate::{error::RpcError, pool::PoolPorts};
+use crate::{error::RpcError, pool::PoolPorts, queue::Threads};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{B256, Bytes};
 use duskevm_evm::{RecoveredTx, TxDecodeError};
-use metrics::Gauge;
 use op_alloy_consensus::OpTxEnvelope;
-use parking_lot::{Condvar, Mutex};
 use std::{
-    collections::VecDeque,
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -19,49 +15,14 @@ use tokio::sync::oneshot;
 /// Transactions that one thread takes at once, so that it seldom waits for the queue.
 const BATCH: usize = 32;
 
-/// Largest transaction in bytes, as in geth's pool: four slots of 32 KiB.
-pub(crate) const MAX_TX_BYTES: usize = 128 * 1024;
-
 type Reply = oneshot::Sender<Result<Arc<RecoveredTx>, RpcError>>;
 
-#[derive(Default)]
-struct Queue {
-    entries: VecDeque<(Bytes, Reply)>,
-    stopped: bool,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    capacity: usize,
-    threads: usize,
-    allow_unprotected: bool,
-    depth: Gauge,
-}
-
 /// The entrance for raw transactions. The threads end when the last handle is dropped.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ingress {
     pool: PoolPorts,
-    shared: Arc<Shared>,
-    _stop: Arc<StopOnDrop>,
-}
-
-struct StopOnDrop(Arc<Shared>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        let mut queue = self.0.queue.lock();
-        queue.stopped = true;
-        queue.entries.clear();
-        self.0.wake.notify_all();
-    }
-}
-
-impl fmt::Debug for Ingress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ingress").field("threads", &self.shared.threads).finish_non_exhaustive()
-    }
+    threads: Threads<(Bytes, Reply)>,
+    max_tx_bytes: usize,
 }
 
 impl Ingress {
@@ -70,21 +31,18 @@ impl Ingress {
     /// # Errors
     /// If the system refuses a thread.
     pub(crate) fn start(pool: PoolPorts, limits: &crate::Limits) -> std::io::Result<Self> {
-        let threads = limits.ingress_workers.max(1);
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            capacity: limits.ingress_queue,
-            threads,
-            allow_unprotected: limits.allow_unprotected_txs,
-            depth: crate::metrics::queue_depth("ingress"),
-        });
-        let ingress = Self { pool, _stop: Arc::new(StopOnDrop(shared.clone())), shared };
-        for index in 0..threads {
-            let shared = ingress.shared.clone();
-            std::thread::Builder::new().name(format!("rpc-ingress-{index}")).spawn(move || work(&shared))?;
-        }
-        Ok(ingress)
+        let allow_unprotected = limits.allow_unprotected_txs;
+        let work = move |(raw, reply): (Bytes, Reply)| {
+            if reply.is_closed() {
+                return;
+            }
+            let recovered = catch_unwind(AssertUnwindSafe(|| recover(&raw, allow_unprotected)))
+                .unwrap_or_else(|_| Err(RpcError::internal("decoding a transaction panicked")));
+            // Fails only if the client went away meanwhile.
+            let _ = reply.send(recovered.map(Arc::new));
+        };
+        let threads = Threads::start("ingress", limits.ingress_workers, limits.ingress_queue, BATCH, work)?;
+        Ok(Self { pool, threads, max_tx_bytes: limits.max_tx_bytes })
     }
 
     /// Hands a raw transaction (EIP-2718 bytes) to the pool and returns its hash.
@@ -92,52 +50,18 @@ impl Ingress {
     /// # Errors
     /// What is wrong with it; [`RpcError::Busy`] if too many are waiting.
     pub(crate) async fn submit(&self, raw: Bytes) -> Result<B256, RpcError> {
-        if raw.len() > MAX_TX_BYTES {
+        if raw.len() > self.max_tx_bytes {
             return Err(RpcError::server(format!(
-                "oversized data: transaction size {}, limit {MAX_TX_BYTES}",
-                raw.len()
+                "oversized data: transaction size {}, limit {}",
+                raw.len(),
+                self.max_tx_bytes
             )));
         }
         let (reply, result) = oneshot::channel();
-        {
-            let mut queue = self.shared.queue.lock();
-            if queue.stopped || queue.entries.len() >= self.shared.capacity {
-                return Err(RpcError::Busy("transactions"));
-            }
-            queue.entries.push_back((raw, reply));
-        }
-        self.shared.wake.notify_one();
+        self.threads.push((raw, reply)).map_err(|_| RpcError::Busy("transactions"))?;
         let recovered =
             result.await.unwrap_or_else(|_| Err(RpcError::internal("the transaction threads are shutting down")));
         self.pool.submit(recovered?).await
-    }
-}
-
-fn work(shared: &Shared) {
-    loop {
-        let batch: Vec<(Bytes, Reply)> = {
-            let mut queue = shared.queue.lock();
-            while queue.entries.is_empty() && !queue.stopped {
-                shared.wake.wait(&mut queue);
-            }
-            if queue.stopped {
-                return;
-            }
-            // An equal share for each thread: a batch that one thread takes alone would leave the others idle.
-            let share = queue.entries.len().div_ceil(shared.threads).min(BATCH);
-            let batch = queue.entries.drain(..share).collect();
-            shared.depth.set(queue.entries.len() as f64);
-            batch
-        };
-        for (raw, reply) in batch {
-            if reply.is_closed() {
-                continue;
-            }
-            let recovered = catch_unwind(AssertUnwindSafe(|| recover(&raw, shared.allow_unprotected)))
-                .unwrap_or_else(|_| Err(RpcError::internal("decoding a transaction panicked")));
-            // Fails only if the client went away meanwhile.
-            let _ = reply.send(recovered.map(Arc::new));
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! A connection that takes no requests while its answers are not taken.
 //!
 //! The WebSocket layer starts a task for each message and lets them wait for room to answer. Without this a client that asks and
-//! never reads would fill the memory.
+//! never reads would fill the memory, and one that reads a byte now and then would keep it full.
 
+use crate::connection::Connection;
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -14,44 +16,53 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Reads only while writes go through, and fails once a write has stood still for too long.
+/// A client must take at least this many bytes in a second, once its patience is used up.
+const LEAST_PER_SECOND: u32 = 64 * 1024;
+
+/// Reads only while writes go through and the connection has not too much in hand; fails once writes have stood still for too long.
 #[derive(Debug)]
 pub(crate) struct Throttled<S> {
     inner: S,
+    connection: Arc<Connection>,
     patience: Duration,
-    /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// How long writes may still wait; what the client takes adds to it, up to `patience`.
+    left: Duration,
+    /// Since when a write waits, and the timer that ends the waiting.
+    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
     /// The reader that waits for the writer.
     reader: Option<Waker>,
 }
 
 impl<S> Throttled<S> {
     /// `patience` is how long a client may take nothing of an answer.
-    pub(crate) const fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, stalled: None, reader: None }
+    pub(crate) const fn new(inner: S, connection: Arc<Connection>, patience: Duration) -> Self {
+        Self { inner, connection, patience, left: patience, stalled: None, reader: None }
     }
 
     /// Notes whether a write went through.
-    fn note<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.stalled = None;
+    fn note(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = outcome {
+            if let Some((since, _)) = self.stalled.take() {
+                self.left = self.left.saturating_sub(since.elapsed());
+            }
+            if let Ok(written) = written {
+                let earned = Duration::from_secs(1).saturating_mul(u32::try_from(written).unwrap_or(u32::MAX));
+                self.left = self.left.saturating_add(earned / LEAST_PER_SECOND).min(self.patience);
+                self.connection.settle(written);
+            }
             if let Some(reader) = self.reader.take() {
                 reader.wake();
             }
-            return outcome;
+            return Poll::Ready(written);
         }
-        let patience = self.patience;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        match timer.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                let since = Instant::now().saturating_duration_since(timer.deadline()) + patience;
-                Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("the client has read nothing for {since:?}"),
-                )))
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        let left = self.left;
+        let (_, timer) = self.stalled.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+        timer.as_mut().poll(context).map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the client reads too slowly: nothing was taken for {left:?}"),
+            ))
+        })
     }
 }
 
@@ -65,6 +76,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Throttled<S> {
             self.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
+        if !self.connection.may_read(context) {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
@@ -76,8 +90,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Throttled<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.inner).poll_flush(context);
-        self.note(context, outcome)
+        Pin::new(&mut self.inner).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -101,12 +114,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Throttled<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
+    use crate::unsent::Unsent;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
+
+    fn throttled(server: DuplexStream, patience: Duration) -> Throttled<DuplexStream> {
+        Throttled::new(server, Connection::new(&Unsent::new(1000), 8, 1000), patience)
+    }
 
     #[tokio::test]
     async fn requests_wait_while_answers_are_not_taken() {
         let (mut client, server) = duplex(4);
-        let (mut reader, mut writer) = split(Throttled::new(server, Duration::from_secs(60)));
+        let (mut reader, mut writer) = split(throttled(server, Duration::from_secs(60)));
         client.write_all(b"abc").await.unwrap();
         assert_eq!(reader.read_u8().await.unwrap(), b'a');
         // Four bytes fit, the fifth waits for the client.
@@ -123,8 +141,24 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_never_reads_is_given_up() {
         let (_client, server) = duplex(4);
-        let (_, mut writer) = split(Throttled::new(server, Duration::from_millis(30)));
+        let (_, mut writer) = split(throttled(server, Duration::from_millis(30)));
         let error = writer.write_all(&[0; 100]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_a_byte_now_and_then_is_given_up() {
+        let (mut client, server) = duplex(4);
+        let patience = Duration::from_millis(200);
+        let (_, mut writer) = split(throttled(server, patience));
+        let reading = tokio::spawn(async move {
+            while client.read_u8().await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        // At its pace this would take 20 seconds, and no wait is as long as the patience.
+        let error = writer.write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        reading.abort();
     }
 }

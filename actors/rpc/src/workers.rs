@@ -1,11 +1,7 @@
 //! Threads for work that must not run on those that serve sockets: a bounded queue, and a way to give up.
 
-use crate::error::RpcError;
-use metrics::Gauge;
-use parking_lot::{Condvar, Mutex};
+use crate::{error::RpcError, queue::Threads};
 use std::{
-    collections::VecDeque,
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -19,6 +15,7 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone)]
 pub(crate) struct Cancel {
     dropped: Arc<AtomicBool>,
+    asked: Instant,
     deadline: Option<Instant>,
 }
 
@@ -26,12 +23,16 @@ impl Cancel {
     /// Never cancelled.
     #[cfg(test)]
     pub(crate) fn never() -> Self {
-        Self { dropped: Arc::new(AtomicBool::new(false)), deadline: None }
+        Self::new(Arc::new(AtomicBool::new(false)))
     }
 
-    /// The same, with a deadline from now on.
+    fn new(dropped: Arc<AtomicBool>) -> Self {
+        Self { dropped, asked: Instant::now(), deadline: None }
+    }
+
+    /// The same, with a deadline. It counts from when the job was asked for: nobody waits longer because others were in the queue.
     pub(crate) fn within(&self, bound: Duration) -> Self {
-        Self { dropped: self.dropped.clone(), deadline: Instant::now().checked_add(bound) }
+        Self { deadline: self.asked.checked_add(bound), ..self.clone() }
     }
 
     /// Is it time to give up?
@@ -57,42 +58,11 @@ impl Drop for CancelOnDrop {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-struct Shared {
-    name: &'static str,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    capacity: usize,
-    depth: Gauge,
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    stopped: bool,
-}
-
 /// A fixed number of threads behind a bounded queue. The threads end when the last handle is dropped.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workers {
-    shared: Arc<Shared>,
-    _stop: Arc<StopOnDrop>,
-}
-
-struct StopOnDrop(Arc<Shared>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        let mut queue = self.0.queue.lock();
-        queue.stopped = true;
-        queue.jobs.clear();
-        self.0.wake.notify_all();
-    }
-}
-
-impl fmt::Debug for Workers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("name", &self.shared.name).finish_non_exhaustive()
-    }
+    name: &'static str,
+    threads: Threads<Job>,
 }
 
 impl Workers {
@@ -101,14 +71,8 @@ impl Workers {
     /// # Errors
     /// If the system refuses a thread.
     pub(crate) fn start(name: &'static str, threads: usize, capacity: usize) -> std::io::Result<Self> {
-        let depth = crate::metrics::queue_depth(name);
-        let shared = Arc::new(Shared { name, queue: Mutex::default(), wake: Condvar::new(), capacity, depth });
-        let workers = Self { _stop: Arc::new(StopOnDrop(shared.clone())), shared };
-        for index in 0..threads.max(1) {
-            let shared = workers.shared.clone();
-            std::thread::Builder::new().name(format!("rpc-{name}-{index}")).spawn(move || work(&shared))?;
-        }
-        Ok(workers)
+        // Jobs are taken one by one: one that is long must not keep others waiting behind it.
+        Ok(Self { name, threads: Threads::start(name, threads, capacity, 1, |job: Job| job())? })
     }
 
     /// Runs `job` on one of the threads. If the returned future is dropped, the job is told so.
@@ -121,10 +85,10 @@ impl Workers {
         F: FnOnce(&Cancel) -> Result<T, RpcError> + Send + 'static,
     {
         let dropped = Arc::new(AtomicBool::new(false));
-        let cancel = Cancel { dropped: dropped.clone(), deadline: None };
+        let cancel = Cancel::new(dropped.clone());
         let _guard = CancelOnDrop(dropped);
         let (reply, result) = oneshot::channel();
-        let name = self.shared.name;
+        let name = self.name;
         let job: Job = Box::new(move || {
             if cancel.is_cancelled() {
                 return;
@@ -134,35 +98,8 @@ impl Workers {
             // Nobody waits any more: the client went away.
             let _ = reply.send(outcome);
         });
-        {
-            let mut queue = self.shared.queue.lock();
-            if queue.stopped || queue.jobs.len() >= self.shared.capacity {
-                return Err(RpcError::Busy(name));
-            }
-            queue.jobs.push_back(job);
-            self.shared.depth.set(queue.jobs.len() as f64);
-        }
-        self.shared.wake.notify_one();
+        self.threads.push(job).map_err(|_| RpcError::Busy(name))?;
         result.await.unwrap_or_else(|_| Err(RpcError::internal(format!("the {name} threads are shutting down"))))
-    }
-}
-
-fn work(shared: &Shared) {
-    loop {
-        let job = {
-            let mut queue = shared.queue.lock();
-            loop {
-                if queue.stopped {
-                    return;
-                }
-                if let Some(job) = queue.jobs.pop_front() {
-                    shared.depth.set(queue.jobs.len() as f64);
-                    break job;
-                }
-                shared.wake.wait(&mut queue);
-            }
-        };
-        job();
     }
 }
 
@@ -232,5 +169,26 @@ mod tests {
         let cancel = Cancel::never();
         assert!(!cancel.is_cancelled());
         assert!(cancel.within(Duration::ZERO).check().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_deadline_counts_from_when_the_job_was_asked_for() {
+        let workers = Workers::start("test", 1, 4).unwrap();
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let mut first = Box::pin(workers.run(move |_| {
+            let _ = blocked.recv();
+            Ok(())
+        }));
+        assert!(futures::poll!(&mut first).is_pending());
+        let bound = Duration::from_millis(20);
+        let mut second = Box::pin(workers.run(move |cancel| cancel.within(bound).check()));
+        let asked = Instant::now();
+        assert!(futures::poll!(&mut second).is_pending(), "it waits behind the first");
+        while asked.elapsed() <= bound {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        first.await.unwrap();
+        assert_eq!(second.await, Err(RpcError::server("request timed out")));
     }
 }

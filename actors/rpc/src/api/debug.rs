@@ -16,7 +16,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 fn tracing(registry: &mut Registry) {
-    registry.heavy("debug_traceTransaction", |api, mut args, cancel| {
+    registry.trace("debug_traceTransaction", |api, mut args, cancel| {
         let hash: B256 = args.required()?;
         let options: Option<GethDebugTracingOptions> = args.optional()?;
         args.end()?;
@@ -24,7 +24,7 @@ fn tracing(registry: &mut Registry) {
         let options = options.unwrap_or_default();
         simulate::trace_transaction(&api.chain, &api.codes, &block, index, options, &api.limits, cancel)
     });
-    registry.heavy("debug_traceCall", |api, mut args, cancel| {
+    registry.trace("debug_traceCall", |api, mut args, cancel| {
         let request: TransactionRequest = args.required()?;
         let block: Option<BlockId> = args.optional()?;
         let options: Option<GethDebugTracingCallOptions> = args.optional()?;
@@ -32,23 +32,29 @@ fn tracing(registry: &mut Registry) {
         let (block, options) = (block.unwrap_or_default(), options.unwrap_or_default());
         simulate::trace_call(&api.chain, &api.codes, request, block, options, &api.limits, cancel)
     });
-    registry.heavy("debug_traceBlockByNumber", |api, mut args, cancel| {
+    registry.trace("debug_traceBlockByNumber", |api, mut args, cancel| {
         let number: BlockNumberOrTag = args.required()?;
         let options: Option<GethDebugTracingOptions> = args.optional()?;
         args.end()?;
         trace_block(api, number.into(), options, cancel)
     });
-    registry.heavy("debug_traceBlockByHash", |api, mut args, cancel| {
+    registry.trace("debug_traceBlockByHash", |api, mut args, cancel| {
         let hash: B256 = args.required()?;
         let options: Option<GethDebugTracingOptions> = args.optional()?;
         args.end()?;
         trace_block(api, hash.into(), options, cancel)
     });
-    registry.heavy("debug_traceBlock", |api, mut args, cancel| {
+    registry.trace("debug_traceBlock", |api, mut args, cancel| {
         let rlp: Bytes = args.required()?;
         let options: Option<GethDebugTracingOptions> = args.optional()?;
         args.end()?;
         let block = Block::from_rlp(&rlp).map_err(|e| RpcError::server(format!("could not decode block: {e}")))?;
+        // A block of this chain has a right to its gas; one that the client made up may have as much as it could have here.
+        let head = api.chain.heads()?.latest.hash;
+        let most = api.chain.header(head)?.map_or(0, |head| head.gas_limit).max(api.limits.call_gas_cap);
+        if block.header.gas_limit > most && api.chain.header(block.hash())?.is_none() {
+            return Err(RpcError::Server(format!("the block's gas limit {} is above {most}", block.header.gas_limit)));
+        }
         let options = options.unwrap_or_default();
         simulate::trace_block(&api.chain, &api.codes, &block, options, &api.limits, cancel)
     });

@@ -19,11 +19,13 @@ use crate::{
     pool::PoolPorts,
     simulate::CodeCache,
     submit::Ingress,
+    unsent::Unsent,
     workers::Workers,
 };
 pub(crate) use eth::log;
-use jsonrpsee::{RpcModule, core::RegisterMethodError};
+use jsonrpsee::core::RegisterMethodError;
 use registry::Registry;
+pub(crate) use registry::Surface;
 use std::sync::Arc;
 
 /// What the methods work with.
@@ -41,8 +43,12 @@ pub(crate) struct Api {
     pub(crate) namespaces: Vec<String>,
     /// For reads of blocks and state.
     pub(crate) reads: Workers,
-    /// For calls, traces and searches.
+    /// For calls and searches.
     pub(crate) heavy: Workers,
+    /// For replays under a tracer, which are so long that calls must not queue behind them.
+    pub(crate) traces: Workers,
+    /// Answers on their way to clients.
+    pub(crate) unsent: Unsent,
     pub(crate) ingress: Ingress,
 }
 
@@ -50,7 +56,7 @@ pub(crate) struct Api {
 ///
 /// # Errors
 /// If two methods have the same name.
-pub(crate) fn methods(api: Arc<Api>) -> Result<RpcModule<Api>, RegisterMethodError> {
+pub(crate) fn methods(api: Arc<Api>) -> Result<Surface, RegisterMethodError> {
     let mut registry = Registry::new(api);
     eth::register(&mut registry);
     debug::register(&mut registry);

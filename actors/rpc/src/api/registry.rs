@@ -1,4 +1,4 @@
-//! How a method comes to its thread: four kinds of registration.
+//! How a method comes to its thread: five kinds of registration.
 
 use super::Api;
 use crate::{
@@ -7,28 +7,39 @@ use crate::{
     params::Args,
     workers::{Cancel, Workers},
 };
-use jsonrpsee::{RpcModule, core::RegisterMethodError, types::ErrorObjectOwned};
+use alloy_primitives::map::HashSet;
+use jsonrpsee::{Methods, RpcModule, core::RegisterMethodError, types::ErrorObjectOwned};
 use serde::Serialize;
 use std::sync::Arc;
+
+/// The methods of a server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surface {
+    /// All of them.
+    pub(crate) methods: Methods,
+    /// Those of which a batch runs only a few at the same time.
+    pub(crate) heavy: HashSet<&'static str>,
+}
 
 /// Collects methods. The first name that is taken twice is the error at the end.
 pub(crate) struct Registry {
     api: Arc<Api>,
     module: RpcModule<Api>,
+    heavy: HashSet<&'static str>,
     error: Option<RegisterMethodError>,
 }
 
 impl Registry {
     pub(crate) fn new(api: Arc<Api>) -> Self {
-        Self { module: RpcModule::from_arc(api.clone()), api, error: None }
+        Self { module: RpcModule::from_arc(api.clone()), api, heavy: HashSet::default(), error: None }
     }
 
     /// # Errors
     /// If two methods have the same name.
-    pub(crate) fn finish(self) -> Result<RpcModule<Api>, RegisterMethodError> {
+    pub(crate) fn finish(self) -> Result<Surface, RegisterMethodError> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(self.module),
+            None => Ok(Surface { methods: self.module.into(), heavy: self.heavy }),
         }
     }
 
@@ -103,7 +114,18 @@ impl Registry {
         T: Serialize,
         F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
+        self.heavy.insert(name);
         self.blocking(name, |api| &api.heavy, method);
+    }
+
+    /// Replays blocks under a tracer, on a thread for that.
+    pub(crate) fn trace<T, F>(&mut self, name: &'static str, method: F)
+    where
+        T: Serialize,
+        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+    {
+        self.heavy.insert(name);
+        self.blocking(name, |api| &api.traces, method);
     }
 
     fn blocking<T, F>(&mut self, name: &'static str, workers: fn(&Api) -> &Workers, method: F)
@@ -143,6 +165,6 @@ impl Api {
     {
         let api = self.clone();
         let max = self.limits.max_response_bytes as usize;
-        workers.run(move |cancel| to_json(&job(&api, cancel)?, max)).await
+        workers.run(move |cancel| to_json(&job(&api, cancel)?, max, &api.unsent)).await
     }
 }

@@ -159,7 +159,8 @@ async fn batches_are_bounded_and_answered_in_order() {
     let batch: Vec<Value> = (0..10_000).map(|id| call(id, "eth_blockNumber")).collect();
     let (_, answer) = client.post(json!(batch).to_string().as_bytes()).await;
     let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(answer["error"]["code"], -32010, "{answer}");
+    assert_eq!(answer["error"]["code"], -32600, "{answer}");
+    assert_eq!(answer["error"]["message"], "batch too large: more than 1000 calls");
 
     let mut batch: Vec<Value> =
         (0..1000).map(|id| call(id, if id % 2 == 0 { "eth_gasPrice" } else { "eth_chainId" })).collect();
@@ -189,7 +190,7 @@ async fn size_and_depth_are_bounded() {
     let long = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"web3_sha3","params":["0x{}"]}}"#, "00".repeat(64 * 1024));
     let (status, answer) = client.post(long.as_bytes()).await;
     let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!((status, &answer["error"]["code"]), (413, &json!(-32007)));
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!(-32600)));
 
     for open in ["[", "{\"a\":"] {
         let close = if open == "[" { "]" } else { "}" };
@@ -236,6 +237,23 @@ async fn log_queries_are_bounded() {
         (-32602, "exceed max addresses".into())
     );
     still_serves(&client).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn long_logs_are_bounded_in_bytes() {
+    // 4 KiB of zeros as the data of one log: 9 KiB of JSON, so that only a few fit.
+    const LONG_LOG: &[u8] = &[0x61, 0x10, 0x00, 0x5f, 0xa0];
+    let node = Node::with(MemoryChain::isthmus(), Limits { max_response_bytes: 32 * 1024, ..Limits::default() }).await;
+    let client = node.client();
+    let contract = crate::node::deploy(&node.chain, 0, LONG_LOG);
+    let call =
+        |nonce| crate::node::dynamic(&user(0), nonce, alloy_primitives::TxKind::Call(contract), 0, vec![].into());
+    node.chain.mine((0..3).map(call).collect());
+    assert_eq!(client.call("eth_getLogs", json!([{}])).await.as_array().unwrap().len(), 3);
+    node.chain.mine((3..10).map(call).collect());
+    let (code, message) = client.error("eth_getLogs", json!([{}])).await;
+    assert_eq!((code, message.starts_with("response too large")), (-32005, true), "{message}");
     node.stop().await;
 }
 
@@ -293,33 +311,50 @@ async fn namespaces_can_be_left_out() {
 }
 
 #[tokio::test]
-async fn a_websocket_client_that_never_reads_does_not_fill_the_memory() {
-    use tokio::io::AsyncWriteExt as _;
-    let node = Node::start(MemoryChain::isthmus()).await;
-    let mut stream = TcpStream::connect(node.address).await.unwrap();
-    let upgrade = format!(
-        "GET / HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        node.address
-    );
-    stream.write_all(upgrade.as_bytes()).await.unwrap();
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(&head, b"HTTP/1.1 101");
-    // A masked text frame; a mask of zeros leaves the text as it is. The answer is much longer than the question.
-    let text = br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",true]}"#;
-    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(text);
-    let many = frame.repeat(1000);
-    let mut sent = 0usize;
-    let stuck = loop {
-        match tokio::time::timeout(Duration::from_secs(2), stream.write_all(&many)).await {
-            Ok(Ok(())) => sent += 1000,
-            outcome => break outcome,
-        }
-        assert!(sent < 2_000_000, "it goes on reading questions although nobody reads its answers");
+async fn only_local_names_reach_a_server_on_loopback() {
+    let mut config = crate::node::config(Limits::default());
+    config.hosts = vec!["node.example".to_owned()];
+    let node = Node::configured(MemoryChain::isthmus(), config).await;
+    let body = br#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#;
+    for (host, status) in [("localhost", 200), ("127.0.0.1", 200), ("node.example:1", 200), ("evil.example", 403)] {
+        let headers = [("content-type", "application/json"), ("host", host)];
+        assert_eq!(node.client().request("POST", &headers, body).await.0, status, "{host}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_open_no_websocket() {
+    let mut config = crate::node::config(Limits::default());
+    config.cors = vec!["https://a.example".to_owned()];
+    let node = Node::configured(MemoryChain::isthmus(), config).await;
+    for (origin, status) in [(Some("https://a.example"), 101), (Some("https://b.example"), 403), (None, 101)] {
+        let mut stream = TcpStream::connect(node.address).await.unwrap();
+        let origin = origin.map(|origin| format!("origin: {origin}\r\n")).unwrap_or_default();
+        let upgrade = format!(
+            "GET / HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n",
+            node.address
+        );
+        tokio::io::AsyncWriteExt::write_all(&mut stream, upgrade.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(std::str::from_utf8(&head).unwrap(), format!("HTTP/1.1 {status}"), "{origin:?}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_size_of_transactions_is_a_setting() {
+    let node = Node::with(MemoryChain::isthmus(), Limits { max_tx_bytes: 200 * 1024, ..Limits::default() }).await;
+    let client = node.client();
+    let with_data = |bytes: usize| {
+        let to = alloy_primitives::TxKind::Call(Address::ZERO);
+        let tx = crate::node::dynamic(&user(0), 0, to, 0, vec![0; bytes].into());
+        json!([tx.encoded()])
     };
-    assert!(stuck.is_err(), "it takes no more: {stuck:?}");
-    still_serves(&node.client()).await;
+    client.call("eth_sendRawTransaction", with_data(150 * 1024)).await;
+    let (code, message) = client.error("eth_sendRawTransaction", with_data(201 * 1024)).await;
+    assert_eq!((code, message.starts_with("oversized data")), (-32000, true), "{message}");
     node.stop().await;
 }

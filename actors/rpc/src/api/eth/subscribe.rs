@@ -3,6 +3,7 @@
 use super::log::check;
 use crate::{
     api::{Api, registry::Registry},
+    connection::Connection,
     error::RpcError,
     feed::ChainUpdate,
     filters::in_range,
@@ -21,12 +22,23 @@ use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+/// What stands around a notification: its version, its method and the id of the subscription.
+const ENVELOPE: usize =
+    r#"{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"","result":}}"#.len() + 34;
+
 /// What a client wants to hear of.
 #[derive(Debug)]
 enum Topic {
     Heads,
     Logs(Box<Filter>),
     Pending { full: bool },
+}
+
+/// A client that listens.
+struct Subscriber {
+    sink: SubscriptionSink,
+    /// Its connection, which knows what it has not read yet.
+    connection: Option<Arc<Connection>>,
 }
 
 /// Why a subscription ends.
@@ -43,9 +55,14 @@ pub(super) fn register(registry: &mut Registry) {
     }
     let outcome = registry
         .module()
-        .register_subscription("eth_subscribe", "eth_subscription", "eth_unsubscribe", |params, pending, api, _| {
-            subscribe(params, pending, api)
-        })
+        .register_subscription(
+            "eth_subscribe",
+            "eth_subscription",
+            "eth_unsubscribe",
+            |params, pending, api, extensions| {
+                subscribe(params, pending, api, extensions.get::<Arc<Connection>>().cloned())
+            },
+        )
         .map(drop);
     registry.note(outcome);
 }
@@ -54,6 +71,7 @@ async fn subscribe(
     params: Params<'static>,
     pending: PendingSubscriptionSink,
     api: Arc<Api>,
+    connection: Option<Arc<Connection>>,
 ) -> SubscriptionCloseResponse {
     let topic = match topic(&params) {
         Ok(topic) => topic,
@@ -64,7 +82,13 @@ async fn subscribe(
     };
     // Listening starts before the client knows of it, so that nothing is lost in between.
     let (updates, transactions) = (api.feed.subscribe(), api.pool.subscribe());
+    let subscribing = match &connection {
+        Some(connection) => Some(connection.subscribing.lock().await),
+        None => None,
+    };
     let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
+    drop(subscribing);
+    let sink = Subscriber { sink, connection };
     let open = metrics::subscriptions();
     open.increment(1.0);
     let end = match topic {
@@ -77,8 +101,8 @@ async fn subscribe(
         End::Closed => SubscriptionCloseResponse::None,
         End::Slow => {
             metrics::slow_subscribers().increment(1);
-            tracing::debug!(subscription = ?sink.subscription_id(), "ended a subscription whose client does not read");
-            if sink.capacity() == 0 {
+            tracing::debug!(subscription = ?sink.sink.subscription_id(), "ended a subscription whose client does not read");
+            if sink.sink.capacity() == 0 {
                 // Nothing can be said to it.
                 return SubscriptionCloseResponse::None;
             }
@@ -105,9 +129,9 @@ fn topic(params: &Params<'_>) -> Result<Topic, RpcError> {
 }
 
 /// The next message, or why there is none.
-async fn next<T: Clone>(sink: &SubscriptionSink, receiver: &mut Receiver<T>) -> Result<T, End> {
+async fn next<T: Clone>(sink: &Subscriber, receiver: &mut Receiver<T>) -> Result<T, End> {
     tokio::select! {
-        () = sink.closed() => Err(End::Closed),
+        () = sink.sink.closed() => Err(End::Closed),
         message = receiver.recv() => message.map_err(|error| match error {
             RecvError::Lagged(_) => End::Slow,
             RecvError::Closed => End::Closed,
@@ -115,15 +139,27 @@ async fn next<T: Clone>(sink: &SubscriptionSink, receiver: &mut Receiver<T>) -> 
     }
 }
 
-async fn send<T: Serialize>(api: &Api, sink: &SubscriptionSink, message: &T) -> Result<(), End> {
+async fn send<T: Serialize>(api: &Api, to: &Subscriber, message: &T) -> Result<(), End> {
     let Ok(json) = serde_json::value::to_raw_value(message) else { return Err(End::Closed) };
-    sink.send_timeout(json, api.limits.slow_subscriber()).await.map_err(|error| match error {
-        SendTimeoutError::Timeout(_) => End::Slow,
-        SendTimeoutError::Closed(_) => End::Closed,
+    // As answers are: what the client has not read is counted.
+    let length = json.get().len() + ENVELOPE;
+    if let Some(connection) = &to.connection
+        && connection.owe(length, api.unsent.share()).is_err()
+    {
+        return Err(End::Slow);
+    }
+    to.sink.send_timeout(json, api.limits.slow_subscriber()).await.map_err(|error| {
+        if let Some(connection) = &to.connection {
+            connection.forget(length);
+        }
+        match error {
+            SendTimeoutError::Timeout(_) => End::Slow,
+            SendTimeoutError::Closed(_) => End::Closed,
+        }
     })
 }
 
-async fn heads(api: &Api, sink: &SubscriptionSink, mut updates: Receiver<Arc<ChainUpdate>>) -> End {
+async fn heads(api: &Api, sink: &Subscriber, mut updates: Receiver<Arc<ChainUpdate>>) -> End {
     loop {
         let update = match next(sink, &mut updates).await {
             Ok(update) => update,
@@ -137,12 +173,7 @@ async fn heads(api: &Api, sink: &SubscriptionSink, mut updates: Receiver<Arc<Cha
     }
 }
 
-async fn logs(
-    api: &Arc<Api>,
-    sink: &SubscriptionSink,
-    mut updates: Receiver<Arc<ChainUpdate>>,
-    filter: &Filter,
-) -> End {
+async fn logs(api: &Arc<Api>, sink: &Subscriber, mut updates: Receiver<Arc<ChainUpdate>>, filter: &Filter) -> End {
     loop {
         let update = match next(sink, &mut updates).await {
             Ok(update) => update,
@@ -180,7 +211,7 @@ async fn logs(
 
 async fn transactions_of(
     api: &Api,
-    sink: &SubscriptionSink,
+    sink: &Subscriber,
     mut transactions: Receiver<Arc<RecoveredTx>>,
     full: bool,
 ) -> End {

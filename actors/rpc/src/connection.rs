@@ -1,0 +1,190 @@
+//! What one connection has in hand: calls that run, and answers that its client has not taken.
+//!
+//! A WebSocket layer starts a task for each message it reads, and puts answers into a queue. Both would grow without end for a
+//! client that asks and does not read, so a connection that has enough in hand neither reads questions nor starts calls.
+
+use crate::unsent::{Share, Unsent};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Waker},
+};
+use tokio::sync::Notify;
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    websocket: AtomicBool,
+    hand: Mutex<Hand>,
+    room: Notify,
+    /// Held while a subscription is being made. A client learns its id before the layer below can end it: to unsubscribe then would
+    /// be without effect, and the place of the subscription would be taken until the connection closes.
+    pub(crate) subscribing: tokio::sync::Mutex<()>,
+    most_calls: usize,
+    most_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Hand {
+    calls: usize,
+    /// Answers and notifications that are on their way to the socket. HTTP bodies are counted apart, by themselves.
+    owed: Share,
+    /// The task that wants to read the next question.
+    reader: Option<Waker>,
+}
+
+impl Connection {
+    /// It starts no call while `most_calls` run or while the client has `most_bytes` to read.
+    pub(crate) fn new(unsent: &Unsent, most_calls: usize, most_bytes: usize) -> Arc<Self> {
+        let hand = Hand { calls: 0, owed: unsent.share(), reader: None };
+        Arc::new(Self {
+            websocket: AtomicBool::new(false),
+            hand: Mutex::new(hand),
+            room: Notify::new(),
+            subscribing: tokio::sync::Mutex::new(()),
+            most_calls: most_calls.max(1),
+            most_bytes: most_bytes.max(1),
+        })
+    }
+
+    /// It is a WebSocket from now on.
+    pub(crate) fn upgrade(&self) {
+        self.websocket.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.websocket.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self, hand: &Hand) -> bool {
+        hand.calls >= self.most_calls || hand.owed.bytes() >= self.most_bytes
+    }
+
+    /// May another question be read? If not, the task is woken when it may.
+    pub(crate) fn may_read(&self, context: &Context<'_>) -> bool {
+        let mut hand = self.hand.lock();
+        if !self.is_full(&hand) {
+            return true;
+        }
+        hand.reader = Some(context.waker().clone());
+        false
+    }
+
+    /// Waits until another call may start.
+    pub(crate) async fn enter(self: &Arc<Self>) -> Turn {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            // Listening starts before looking, so that what changes in between is not missed.
+            room.as_mut().enable();
+            {
+                let mut hand = self.hand.lock();
+                if !self.is_full(&hand) {
+                    hand.calls += 1;
+                    return Turn(self.clone());
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// A message of `length` bytes goes to the WebSocket. `share` counts it already, or some of it.
+    ///
+    /// # Errors
+    /// If too much waits to be sent on all connections together.
+    pub(crate) fn owe(&self, length: usize, mut share: Share) -> Result<(), crate::RpcError> {
+        share.fit(length + frame_head(length))?;
+        self.hand.lock().owed.absorb(share);
+        Ok(())
+    }
+
+    /// Bytes went to the socket, or will never go.
+    pub(crate) fn settle(&self, bytes: usize) {
+        self.change(|hand| hand.owed.shrink(bytes));
+    }
+
+    /// As [`Self::settle`], for a message that was owed.
+    pub(crate) fn forget(&self, length: usize) {
+        self.settle(length + frame_head(length));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Hand)) {
+        let mut hand = self.hand.lock();
+        let was_full = self.is_full(&hand);
+        change(&mut hand);
+        if was_full && !self.is_full(&hand) {
+            let reader = hand.reader.take();
+            drop(hand);
+            self.room.notify_waiters();
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+        }
+    }
+}
+
+/// A call that runs.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<Connection>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.change(|hand| hand.calls -= 1);
+    }
+}
+
+/// Bytes before the payload of a WebSocket message (RFC 6455, section 5.2).
+const fn frame_head(length: usize) -> usize {
+    match length {
+        0..126 => 2,
+        126..65_536 => 4,
+        _ => 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_wait_for_turns_and_for_the_client_to_read() {
+        let unsent = Unsent::new(10_000);
+        let connection = Connection::new(&unsent, 2, 1000);
+        let reads = || connection.may_read(&Context::from_waker(Waker::noop()));
+        let (first, second) = (connection.enter().await, connection.enter().await);
+        assert!(!reads());
+        let mut third = Box::pin(connection.enter());
+        assert!(futures::poll!(&mut third).is_pending());
+        drop(first);
+        let third = third.await;
+        drop((second, third));
+        assert!(reads());
+
+        connection.owe(1000, unsent.share()).unwrap();
+        assert_eq!(unsent.bytes(), 1004);
+        assert!(!reads());
+        let mut next = Box::pin(connection.enter());
+        assert!(futures::poll!(&mut next).is_pending());
+        connection.settle(100);
+        assert!(reads() && futures::poll!(&mut next).is_ready());
+        drop(next);
+        // More than is owed: replies of the WebSocket layer itself are not counted.
+        connection.settle(100_000);
+        assert_eq!(unsent.bytes(), 0);
+        connection.owe(100, unsent.share()).unwrap();
+        connection.forget(100);
+        assert_eq!(unsent.bytes(), 0);
+    }
+
+    #[test]
+    fn a_connection_that_ends_owes_nothing() {
+        let unsent = Unsent::new(10_000);
+        let connection = Connection::new(&unsent, 2, 1000);
+        connection.owe(5000, unsent.share()).unwrap();
+        assert!(connection.owe(5000, unsent.share()).is_err());
+        drop(connection);
+        assert_eq!(unsent.bytes(), 0);
+    }
+}
