@@ -5,7 +5,7 @@ use crate::{
     chain::Chain,
     config::Limits,
     error::RpcError,
-    known::Known,
+    known::{Known, Path},
     types::{RpcTransaction, pending},
 };
 use alloy_primitives::{B256, map::HashMap};
@@ -177,19 +177,15 @@ impl Filters {
         match &mut *kind {
             Kind::Blocks { seen } => Ok(Changes::Hashes(seen.advance(chain, head, most)?.applied)),
             Kind::Logs { filter, seen } => {
-                // Moved on even if what follows fails: else a filter that has too much to say would fail for ever.
-                let path = seen.advance(chain, head, most)?;
-                let mut found = Found::new(limits);
-                for (hash, removed) in path
-                    .reverted
-                    .into_iter()
-                    .map(|hash| (hash, true))
-                    .chain(path.applied.into_iter().map(|hash| (hash, false)))
-                {
-                    found.take_block(chain, hash, filter, removed)?;
+                let mut after = seen.clone();
+                let path = after.advance(chain, head, most)?;
+                let found = logs_along(chain, filter, path, limits);
+                // What could not be read now is there at the next poll. But a filter that has too much to say must move on, else it
+                // would fail for ever.
+                if matches!(found, Ok(_) | Err(RpcError::LimitExceeded(_))) {
+                    *seen = after;
                 }
-                found.logs.retain(|log| log.block_number.is_none_or(|number| in_range(filter, number)));
-                Ok(Changes::Logs(found.logs))
+                found.map(Changes::Logs)
             }
             Kind::Pending { next, full } => {
                 let ring = self.ring.lock();
@@ -205,6 +201,17 @@ impl Filters {
             }
         }
     }
+}
+
+/// The logs of reverted and new blocks.
+fn logs_along(chain: &Chain, filter: &Filter, path: Path, limits: &Limits) -> Result<Vec<Log>, RpcError> {
+    let mut found = Found::new(limits);
+    let reverted = path.reverted.into_iter().map(|hash| (hash, true));
+    for (hash, removed) in reverted.chain(path.applied.into_iter().map(|hash| (hash, false))) {
+        found.take_block(chain, hash, filter, removed)?;
+    }
+    found.logs.retain(|log| log.block_number.is_none_or(|number| in_range(filter, number)));
+    Ok(found.logs)
 }
 
 /// Is a block within the numbers that a filter names? Tags do not bound what is new.

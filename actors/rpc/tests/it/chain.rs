@@ -60,6 +60,7 @@ struct Tables {
     finalized: u64,
     pruned: Vec<B256>,
     keep_dropped: bool,
+    receipts_fail: bool,
 }
 
 /// The chain, and the means to make it grow and reorganize.
@@ -239,6 +240,11 @@ impl MemoryChain {
         self.tables.write().keep_dropped = true;
     }
 
+    /// Receipts cannot be read for now.
+    pub(crate) fn fail_receipts(&self, fail: bool) {
+        self.tables.write().receipts_fail = fail;
+    }
+
     /// The state of this block is gone.
     pub(crate) fn prune(&self, block: B256) {
         self.tables.write().pruned.push(block);
@@ -296,7 +302,11 @@ impl ChainReader for MemoryChain {
     }
 
     fn receipts(&self, hash: B256) -> Result<Option<Arc<Vec<OpReceiptEnvelope>>>, ReadError> {
-        Ok(self.tables.read().blocks.get(&hash).map(|stored| stored.receipts.clone()))
+        let tables = self.tables.read();
+        if tables.receipts_fail {
+            return Err(ReadError::Backend("on purpose".to_owned()));
+        }
+        Ok(tables.blocks.get(&hash).map(|stored| stored.receipts.clone()))
     }
 
     fn transaction(&self, hash: B256) -> Result<Option<TxLocation>, ReadError> {

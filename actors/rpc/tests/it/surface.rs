@@ -544,3 +544,19 @@ async fn the_rollup_rpc_is_op_nodes() {
     assert!(client.call("optimism_version", json!([])).await.is_string());
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_filter_loses_nothing_when_the_chain_cannot_be_read() {
+    let node = Node::start(MemoryChain::isthmus()).await;
+    let client = node.client();
+    let contract = deploy(&node.chain, 0, STORE_AND_LOG);
+    let filter = client.call("eth_newFilter", json!([{ "address": contract }])).await;
+    node.chain.fail_receipts(true);
+    node.chain.mine(vec![dynamic(&user(0), 0, TxKind::Call(contract), 0, word(5))]);
+    assert_eq!(client.error("eth_getFilterChanges", json!([filter])).await.0, -32603);
+    node.chain.fail_receipts(false);
+    let logs = client.call("eth_getFilterChanges", json!([filter])).await;
+    assert_eq!(logs.as_array().unwrap().len(), 1, "{logs}");
+    assert_eq!(client.call("eth_getFilterChanges", json!([filter])).await, json!([]));
+    node.stop().await;
+}

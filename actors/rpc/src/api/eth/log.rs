@@ -5,6 +5,7 @@ use crate::{
     chain::Chain,
     config::Limits,
     error::RpcError,
+    json::response_too_large,
     types::logs_of,
     workers::Cancel,
 };
@@ -96,11 +97,20 @@ fn range(
 pub(crate) struct Found {
     pub(crate) logs: Vec<Log>,
     most: usize,
+    /// Bytes that the answer may still grow by.
+    bytes_left: usize,
+    max_bytes: usize,
 }
+
+/// What a log takes in an answer beside its topics and its data: the names of its fields, its address and its place.
+const LOG_BYTES: usize = 480;
+/// What a topic takes in an answer.
+const TOPIC_BYTES: usize = 69;
 
 impl Found {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { logs: Vec::new(), most: limits.max_log_results }
+        let max_bytes = limits.max_response_bytes as usize;
+        Self { logs: Vec::new(), most: limits.max_log_results, bytes_left: max_bytes, max_bytes }
     }
 
     /// Adds the logs of a block that match.
@@ -128,6 +138,10 @@ impl Found {
                 if self.logs.len() == self.most {
                     return Err(RpcError::LimitExceeded(format!("query returned more than {} results", self.most)));
                 }
+                // Some logs are so long that a few of them are too much: that shows here, not when all are in memory.
+                let bytes = LOG_BYTES + TOPIC_BYTES * log.topics().len() + 2 * log.data().data.len();
+                self.bytes_left =
+                    self.bytes_left.checked_sub(bytes).ok_or_else(|| response_too_large(self.max_bytes))?;
                 self.logs.push(log);
                 Ok(())
             },
