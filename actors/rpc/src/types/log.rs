@@ -1,8 +1,10 @@
 //! Logs.
 
 use crate::chain::BlockAndReceipts;
+use alloy_consensus::{Header, Sealed};
 use alloy_primitives::B256;
 use alloy_rpc_types_eth::Log;
+use duskevm_evm::RecoveredTx;
 
 /// Where the logs of one transaction are.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,19 @@ pub(crate) struct LogPosition {
 }
 
 impl LogPosition {
+    /// The place of a transaction's logs in a canonical block.
+    pub(crate) fn of(header: &Sealed<Header>, tx: &RecoveredTx, index: usize, first_log: u64) -> Self {
+        Self {
+            block_hash: header.hash(),
+            block_number: header.number,
+            block_timestamp: header.timestamp,
+            transaction_hash: tx.hash(),
+            transaction_index: index as u64,
+            first_log,
+            removed: false,
+        }
+    }
+
     /// A log of the transaction.
     pub(crate) fn place(&self, index: usize, log: alloy_primitives::Log) -> Log {
         Log {
@@ -44,15 +59,7 @@ pub(crate) fn logs_of<E>(
     let header = &block.block.header;
     let mut first_log = 0;
     for (index, (tx, receipt)) in block.block.transactions.iter().zip(block.receipts.iter()).enumerate() {
-        let position = LogPosition {
-            block_hash: header.hash(),
-            block_number: header.number,
-            block_timestamp: header.timestamp,
-            transaction_hash: tx.hash(),
-            transaction_index: index as u64,
-            first_log,
-            removed,
-        };
+        let position = LogPosition { removed, ..LogPosition::of(header, tx, index, first_log) };
         for (index, log) in receipt.logs().iter().enumerate().filter(|(_, log)| wanted(log)) {
             take(position.place(index, log.clone()))?;
         }

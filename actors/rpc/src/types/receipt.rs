@@ -49,15 +49,7 @@ fn convert(
         OpReceiptEnvelope::Deposit(deposit) => deposit.receipt.deposit_nonce.unwrap_or_default(),
         _ => tx.nonce(),
     };
-    let position = LogPosition {
-        block_hash: header.hash(),
-        block_number: header.number,
-        block_timestamp: header.timestamp,
-        transaction_hash: tx.hash(),
-        transaction_index: index as u64,
-        first_log,
-        removed: false,
-    };
+    let position = LogPosition::of(header, tx, index, first_log);
     let logs = receipt.logs().iter().enumerate().map(|(index, log)| position.place(index, log.clone())).collect();
     let (to, contract_address) = match tx.envelope().kind() {
         TxKind::Call(to) => (Some(to), None),
