@@ -15,6 +15,8 @@ ROOT=$(cd "$HERE/../.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/duskevm-clients
 ALL="viem-token viem-calls viem-transactions viem-streams viem-trace viem-op proof ethers web3py foundry bad-input"
 BINARY=${DUSKEVM_BIN:-}
+# The node would take it for a setting that it does not know.
+unset DUSKEVM_BIN
 URL=
 PLAIN=0
 ONLY=$ALL
