@@ -10,6 +10,7 @@ use super::origin::Origin;
 use super::schema::Section;
 use super::types::{ForkTime, NetworkName};
 use super::{Config, Forks, Genesis, L2};
+use duskevm_rollup::FJORD_MAX_SEQUENCER_DRIFT;
 
 /// One DUSK is 10^9 lux, and L1 counts lux in 64 bits: no network can hold more DUSK than this.
 const MAX_DUSK: u64 = u64::MAX / 1_000_000_000;
@@ -21,6 +22,8 @@ const MAX_GAS_LIMIT: u64 = 1 << 53;
 const MAX_CHAIN_ID: u64 = ((1 << 53) - 1 - 36) / 2;
 const MAX_ACCOUNTS: u32 = 10_000;
 const MAX_BLOCK_TIME: u64 = 3_600;
+/// While the executor takes transactions it answers nobody: this stays far below the time after which it counts as hung (20 s).
+const MAX_TIME_BUDGET_MS: u64 = 5_000;
 
 /// Every problem that the values have, alone and together.
 pub(crate) fn check(effective: &Effective, needs_data_dir: bool) -> Vec<Problem> {
@@ -107,6 +110,16 @@ impl Checker<'_> {
             format!(
                 "{l1} s is shorter than the L2 block time of {} s, and L2 would fall ever further behind L1: raise it, or lower `l2.block_time`",
                 l2.block_time
+            ),
+        );
+        // An origin is that many L1 blocks old when the next one can be taken.
+        let confirmations = config.sequencer.l1_confirmations;
+        let behind = l1.saturating_mul(confirmations.saturating_add(2));
+        self.require(
+            behind < FJORD_MAX_SEQUENCER_DRIFT,
+            if confirmations == 0 { "l1.block_time" } else { "sequencer.l1_confirmations" },
+            format!(
+                "L2 would run up to {behind} s ahead of its L1 origin (`l1.block_time` times `sequencer.l1_confirmations` + 2), but blocks with user transactions end at {FJORD_MAX_SEQUENCER_DRIFT} s: lower one of them"
             ),
         );
         self.require(
@@ -230,6 +243,11 @@ impl Checker<'_> {
             budget >= 1 && budget <= config.l2.block_time.saturating_mul(1_000),
             "sequencer.time_budget_ms",
             format!("{budget} ms is not between 1 ms and the L2 block time of {} s", config.l2.block_time),
+        );
+        self.require(
+            budget <= MAX_TIME_BUDGET_MS,
+            "sequencer.time_budget_ms",
+            format!("{budget} ms is more than {MAX_TIME_BUDGET_MS} ms: the executor would seem to hang"),
         );
         // Safe heads come from batches on L1. Without any, every bound but none would stop the chain for good.
         self.require(

@@ -123,11 +123,12 @@ section! {
 section! {
     /// The block builder.
     Sequencer = "sequencer" {
-        /// Milliseconds a block may take pool transactions for; at most the block time.
+        /// Milliseconds a block may take pool transactions for; at most the block time, and at most 5000.
         time_budget_ms: u64 = 700,
         /// Pool transactions in one block.
         max_transactions: u64 = 20_000,
-        /// L1 blocks that an L2 origin must be below the L1 tip.
+        /// L1 blocks that an L2 origin must be below the L1 tip. `l1.block_time` times this plus 2 must stay below 1800 s, the
+        /// distance that L2 may run ahead of its origin.
         l1_confirmations: u64 = 0,
         /// Stop building when the unsafe head is this many blocks ahead of the safe head; 0 is no bound.
         /// Only 0 is accepted as long as no batches are posted to L1.
@@ -250,7 +251,8 @@ section! {
         backoff_min_ms: u64 = 10,
         /// Longest pause between two restarts in milliseconds.
         backoff_max_ms: u64 = 5_000,
-        /// Milliseconds without progress after which an actor counts as hung and is replaced.
+        /// Milliseconds without progress after which an actor counts as hung and is replaced. It can only be raised: no actor
+        /// is given less than 10 s, the executor not less than 20 s, because an honest piece of work may take that long.
         deadline_ms: u64 = 10_000,
         /// Milliseconds an ordered shutdown may take.
         shutdown_ms: u64 = 10_000,

@@ -323,3 +323,20 @@ fn every_setting_is_documented_and_has_a_variable_of_its_own() {
         }
     }
 }
+
+#[test]
+fn l2_stays_within_its_distance_from_l1() {
+    assert!(the_problem(from_file("[l1]\nblock_time = 900\n")).contains("1800 s ahead"));
+    assert!(from_file("[l1]\nblock_time = 899\n").is_ok());
+    let problem = the_problem(from_file("[sequencer]\nl1_confirmations = 178\n"));
+    assert!(problem.contains("sequencer.l1_confirmations"), "{problem}");
+    assert!(from_file("[sequencer]\nl1_confirmations = 177\n").is_ok());
+    assert!(the_problem(from_file(&format!("[sequencer]\nl1_confirmations = {}\n", i64::MAX))).contains("ahead"));
+}
+
+#[test]
+fn building_ends_long_before_the_executor_counts_as_hung() {
+    let text = |budget| format!("[l2]\nblock_time = 30\n[sequencer]\ntime_budget_ms = {budget}\n");
+    assert!(the_problem(from_file(&text(5_001))).contains("seem to hang"));
+    assert!(from_file(&text(5_000)).is_ok());
+}

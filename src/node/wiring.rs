@@ -23,6 +23,9 @@ use tokio::sync::{broadcast, watch};
 /// Announced pool transactions that a slow subscriber may leave unread.
 const PENDING_BACKLOG: usize = 4096;
 
+/// Deadline of the actors that have no reason for another one.
+const LEAST_DEADLINE: Duration = Duration::from_secs(10);
+
 /// A node whose tree runs.
 pub(super) struct Running {
     pub(super) supervisor: Supervisor,
@@ -85,9 +88,11 @@ pub(super) fn start(
             limits: duskevm_dusk_l1::mempool::Limits::default(),
             contracts: Arc::new(duskevm_dusk_l1::contracts::NoContracts),
             clock: duskevm_consensus::system_clock(),
+            uptime: duskevm_consensus::system_uptime(),
         },
         duskevm_consensus::Wiring { store: stores.l1.clone(), tip: dusk_tip },
-    );
+    )
+    .deadline(deadline(duskevm_consensus::DEADLINE));
     let l1_spec = duskevm_l1::spec(
         &l1,
         network.view.clone(),
@@ -96,7 +101,8 @@ pub(super) fn start(
             backend: Arc::new(duskevm_l1::Embedded::new(consensus.port(), dusk_tip_feed)),
             heads: l1_heads,
         },
-    );
+    )
+    .deadline(deadline(duskevm_l1::DEADLINE));
 
     let executor_spec = {
         let settings = duskevm_executor::Settings {
@@ -115,7 +121,7 @@ pub(super) fn start(
             Ok(Executor::open(settings.clone(), store.clone(), feeds.clone(), &start)?)
         })
         .mailbox(duskevm_executor::MAILBOX)
-        .deadline(duskevm_executor::DEADLINE.max(deadline))
+        .deadline(deadline(duskevm_executor::DEADLINE))
     };
     let txpool_spec = {
         let mut settings = duskevm_txpool::Settings::new(network.rollup.l2_chain_id);
@@ -132,6 +138,7 @@ pub(super) fn start(
         settings.pool.allow_unprotected = limits.allow_unprotected;
         let wiring = duskevm_txpool::Wiring { heads: pool_heads_feed, pending: pending.clone() };
         duskevm_txpool::spec(&txpool, settings, wiring, duskevm_txpool::journal_in(data.join("txpool")))
+            .deadline(deadline(LEAST_DEADLINE))
     };
     let sequencer_spec = {
         let settings = Arc::new(duskevm_sequencer::Settings {
@@ -157,7 +164,7 @@ pub(super) fn start(
         };
         ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
             .mailbox(duskevm_sequencer::MAILBOX)
-            .deadline(duskevm_sequencer::DEADLINE.max(deadline))
+            .deadline(deadline(duskevm_sequencer::DEADLINE))
     };
 
     let status = Arc::new(NodeStatus {
@@ -183,12 +190,13 @@ pub(super) fn start(
             node: status.clone(),
             rollup: duskevm_rpc::node::Rollup { config: (*network.rollup).clone(), json: network.rollup_json.clone() },
         };
-        duskevm_rpc::rpc_spec(&rpc, wiring)
+        duskevm_rpc::rpc_spec(&rpc, wiring).deadline(deadline(LEAST_DEADLINE))
     };
     let admin_address = SocketAddr::new(config.admin.host, config.admin.port);
     let admin_socket = RpcSocket::new(admin_address);
     let admin_config = AdminConfig { listen: admin_address };
-    let admin_spec = duskevm_rpc::admin_spec(&admin, admin_config, admin_socket.clone(), status.clone());
+    let admin_spec = duskevm_rpc::admin_spec(&admin, admin_config, admin_socket.clone(), status.clone())
+        .deadline(deadline(LEAST_DEADLINE));
     let http_socket = HttpSocket::new(SocketAddr::new(config.http.host, config.http.port));
     let http_spec = {
         let render = metrics.render();
@@ -205,6 +213,7 @@ pub(super) fn start(
         };
         let socket = http_socket.clone();
         ChildSpec::new(&http, move |_| Ok(Http::new(socket.clone(), site.clone(), limits)))
+            .deadline(deadline(LEAST_DEADLINE))
     };
 
     let supervision = &config.supervision;

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) const MAILBOX: usize = 1024;
 
 /// Time without a sign of life after which the actor is hung. A block with 1000 transactions takes well below a second.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Submissions that wait for their signature check at most; beyond, they are refused as busy. One check takes a few
 /// milliseconds of one core.

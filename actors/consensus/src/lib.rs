@@ -19,5 +19,7 @@ mod metrics;
 mod state;
 
 pub use actor::{Consensus, Wiring, spec};
+pub use clock::{Clock, system_clock, system_uptime};
 pub use error::ConsensusError;
-pub use state::{Chain, Clock, Settings, system_clock};
+pub use ingress::DEADLINE;
+pub use state::{Chain, Settings};

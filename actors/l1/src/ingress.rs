@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) const MAILBOX: usize = 4096;
 
 /// Time without a sign of life after which the actor is hung.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Blocks fetched, projected and stored in one step of catching up.
 pub(crate) const STEP: u64 = 64;

@@ -17,4 +17,5 @@ mod state;
 pub use actor::{L1, Wiring, spec};
 pub use backend::{Backend, BackendError, BackendTip, Embedded};
 pub use error::L1Error;
+pub use ingress::DEADLINE;
 pub use state::View;
