@@ -71,7 +71,7 @@ async fn it_answers_at_the_same_port_after_every_kind_of_death() {
     for fault in faults {
         let before = supervisor.actors()[0].restarts;
         // On a slow machine it may be down just now because the short deadline was missed without a fault.
-        while supervisor.inject("http", fault) == Err(InjectError::Down { actor: "http".into() }) {
+        while supervisor.inject("http", fault) == Err(InjectError::Restarting { actor: "http".into() }) {
             supervisor.ready().await.unwrap();
         }
         wait_for_restarts(&supervisor, before + 1).await;

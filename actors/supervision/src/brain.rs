@@ -16,6 +16,11 @@ use crate::{Backoff, DeathCause, ExitReason, Intensity, Reaction, RestartKind, S
 /// Beyond its drain bound an actor has so long to end before its thread is abandoned.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// So many instances of one actor that were given up may have threads that still run; with more of them its supervisor gives up
+/// too. Hangs come no closer together than the actor's deadline, so that the restart intensity alone would never end them, and
+/// each of them leaves a thread behind.
+pub(crate) const ABANDONED_MAX: u32 = 4;
+
 /// A child of a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -48,8 +53,10 @@ pub(crate) struct BranchPlan {
 pub(crate) enum Input {
     /// An instance takes messages.
     Started { leaf: usize, serial: u64 },
-    /// An instance is gone, or was given up because it is hung.
-    Ended { leaf: usize, serial: u64, cause: DeathCause, reaction: Reaction },
+    /// An instance is gone, or was given up because it is hung: then its thread is still there.
+    Ended { leaf: usize, serial: u64, cause: DeathCause, reaction: Reaction, abandoned: bool },
+    /// The thread of an instance that was given up has ended.
+    Returned { leaf: usize },
     /// Someone wants a fresh instance.
     Restart { leaf: usize },
     /// Everything is to stop within the bound.
@@ -119,6 +126,8 @@ struct Leaf {
     streak: u32,
     /// Failures since the tree started.
     failures: u64,
+    /// Instances that were given up and whose threads have not ended.
+    abandoned: u32,
     reset: bool,
     cause: Option<DeathCause>,
 }
@@ -174,6 +183,7 @@ impl Brain {
             recycle: None,
             streak: 0,
             failures: 0,
+            abandoned: 0,
             reset: false,
             cause: None,
         };
@@ -198,10 +208,14 @@ impl Brain {
                     leaf.reset = false;
                 }
             }
-            Input::Ended { leaf, serial, cause, reaction } => {
+            Input::Ended { leaf, serial, cause, reaction, abandoned } => {
                 if self.leaves[leaf].serial == serial && self.leaves[leaf].is_live() {
-                    self.ended(now, leaf, cause, reaction);
+                    self.ended(now, leaf, cause, reaction, abandoned);
                 }
+            }
+            Input::Returned { leaf } => {
+                let leaf = &mut self.leaves[leaf];
+                leaf.abandoned = leaf.abandoned.saturating_sub(1);
             }
             Input::Restart { leaf } => {
                 let runs = matches!(self.leaves[leaf].phase, Phase::Starting | Phase::Up { .. });
@@ -234,15 +248,16 @@ impl Brain {
         (std::mem::take(&mut self.todo), wake)
     }
 
-    fn ended(&mut self, now: Instant, at: usize, cause: DeathCause, reaction: Reaction) {
+    fn ended(&mut self, now: Instant, at: usize, cause: DeathCause, reaction: Reaction, abandoned: bool) {
         let within = self.branches[self.leaves[at].plan.branch].plan.intensity.within;
         let leaf = &mut self.leaves[at];
+        leaf.abandoned += u32::from(abandoned);
         let before = leaf.phase;
         let recycled = leaf.recycle.take();
         if let Some(exit) = &mut self.exit {
             leaf.phase = Phase::Down;
-            if let (ExitReason::Shutdown { abandoned }, DeathCause::Hang(_)) = (&mut exit.reason, &cause) {
-                abandoned.push(leaf.plan.name.clone());
+            if abandoned && let ExitReason::Shutdown { abandoned: left } = &mut exit.reason {
+                left.push(leaf.plan.name.clone());
             }
             self.todo.push(Action::Refuse { leaf: at });
             return;
@@ -299,25 +314,27 @@ impl Brain {
         let mut at = self.leaves[culprit].plan.branch;
         let mut child = Node::Leaf(culprit);
         let mut through = Vec::new();
+        // The first hang beyond the bound is for the parent of the actor's own branch, the next one for the parent of that.
+        let mut too_many = self.leaves[culprit].abandoned.saturating_sub(ABANDONED_MAX);
         loop {
             let branch = &mut self.branches[at];
             let Intensity { max, within } = branch.plan.intensity;
             branch.failures.retain(|then| now.saturating_duration_since(*then) < within);
             branch.failures.push_back(now);
-            if branch.failures.len() <= max as usize {
+            let spent = branch.failures.len() > max as usize;
+            if !spent && too_many == 0 {
                 break;
             }
+            too_many = too_many.saturating_sub(1);
             branch.failures.clear();
             through.push(branch.plan.name.clone());
             let Some(parent) = branch.plan.parent else {
                 let leaf = &self.leaves[culprit];
-                let reason = ExitReason::Escalated {
-                    actor: leaf.plan.name.clone(),
-                    through,
-                    restarts: max,
-                    within,
-                    failures: leaf.failures,
-                    cause,
+                let (actor, failures) = (leaf.plan.name.clone(), leaf.failures);
+                let reason = if spent {
+                    ExitReason::Escalated { actor, through, restarts: max, within, failures, cause }
+                } else {
+                    ExitReason::Overrun { actor, through, abandoned: leaf.abandoned, failures, cause }
                 };
                 self.leave(reason, after(now, self.exit_bound));
                 return;
@@ -450,13 +467,23 @@ impl Brain {
                 continue;
             }
             self.todo.push(Action::Abandon { leaf: at, serial: leaf.serial });
+            self.leaves[at].abandoned += 1;
+            let leaf = &self.leaves[at];
             if let Some(Exit { reason: ExitReason::Shutdown { abandoned }, .. }) = &mut self.exit {
                 abandoned.push(leaf.plan.name.clone());
             }
             if self.exit.is_some() {
                 self.leaves[at].phase = Phase::Down;
-            } else {
-                self.fall(at);
+                continue;
+            }
+            let too_many = leaf.abandoned > ABANDONED_MAX;
+            self.fall(at);
+            let leaf = &mut self.leaves[at];
+            if too_many && leaf.phase == Phase::Down {
+                leaf.streak = leaf.streak.saturating_add(1);
+                leaf.failures += 1;
+                let batch = leaf.batch;
+                self.answer(now, at, false, DeathCause::Hang("it did not stop in time".into()), Some(batch));
             }
         }
         // Those before them can stop now.

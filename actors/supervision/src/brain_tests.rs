@@ -27,6 +27,8 @@ struct Sim {
     log: Vec<String>,
     exit: Option<ExitReason>,
     wake: Option<Instant>,
+    /// Do the threads of instances that were given up go on for ever?
+    lingering: bool,
 }
 
 impl Sim {
@@ -42,6 +44,7 @@ impl Sim {
             log: Vec::new(),
             exit: None,
             wake: None,
+            lingering: false,
         };
         sim.branch("root", None, strategy, intensity);
         sim
@@ -105,8 +108,12 @@ impl Sim {
                 }
                 Action::Stop { leaf, .. } => self.log.push(format!("stop {}", names[*leaf].name)),
                 Action::Abandon { leaf, .. } => {
-                    self.live[*leaf] = false;
-                    self.log.push(format!("abandon {}", names[*leaf].name));
+                    let leaf = *leaf;
+                    self.live[leaf] = false;
+                    self.log.push(format!("abandon {}", names[leaf].name));
+                    if !self.lingering {
+                        self.input(Input::Returned { leaf });
+                    }
                 }
                 Action::Refuse { .. } | Action::Finish { .. } => {}
                 Action::Exit(reason) => {
@@ -134,7 +141,7 @@ impl Sim {
     fn end(&mut self, leaf: usize, cause: DeathCause, reaction: Reaction) {
         self.live[leaf] = false;
         let serial = self.serials[leaf];
-        self.input(Input::Ended { leaf, serial, cause, reaction });
+        self.input(Input::Ended { leaf, serial, cause, reaction, abandoned: false });
     }
 
     /// Lets everything happen that needs no passing of time.
@@ -162,6 +169,15 @@ impl Sim {
                 self.carry_out(0);
             }
         }
+    }
+
+    /// It is found hung, long after whatever came before.
+    fn hang(&mut self, leaf: usize) {
+        self.now += SECOND * 60;
+        self.live[leaf] = false;
+        let (serial, cause) = (self.serials[leaf], DeathCause::Hang("late".into()));
+        self.input(Input::Ended { leaf, serial, cause, reaction: Reaction::RestartSelf, abandoned: true });
+        self.run();
     }
 
     fn fail(&mut self, leaf: usize) {
@@ -465,11 +481,63 @@ fn late_news_of_old_instances_is_ignored() {
     let mut sim = started(Strategy::OneForOne);
     sim.fail(0);
     sim.take_log();
-    sim.input(Input::Ended { leaf: 0, serial: 1, cause: panic(), reaction: Reaction::Abort });
+    let cause = panic();
+    sim.input(Input::Ended { leaf: 0, serial: 1, cause, reaction: Reaction::Abort, abandoned: false });
     sim.input(Input::Started { leaf: 0, serial: 1 });
     sim.run();
     assert_eq!(sim.take_log(), Vec::<String>::new());
     assert_eq!(sim.exit, None);
+}
+
+/// Hangs come too slowly for the intensity; what counts is what they leave behind.
+#[test]
+fn too_many_abandoned_threads_escalate() {
+    let few = Intensity { max: 3, within: SECOND * 10 };
+    let mut sim = Sim::new(Strategy::OneForOne, few);
+    sim.leaves(&["a"], 0);
+    let sub = sim.branch("sub", Some(0), Strategy::OneForOne, few);
+    sim.leaves(&["b", "c"], sub);
+    sim.run();
+    sim.take_log();
+    for _ in 0..ABANDONED_MAX {
+        sim.hang(1);
+        assert_eq!(sim.take_log(), ["start b"]);
+    }
+    // Threads that end are not counted any more.
+    for _ in 0..20 {
+        sim.input(Input::Returned { leaf: 1 });
+        sim.hang(1);
+        assert_eq!(sim.take_log(), ["start b"]);
+    }
+    // One too many: its siblings are replaced too, which may be what it hangs on. Then the tree gives up.
+    sim.hang(1);
+    assert_eq!(sim.take_log(), ["stop c", "start b", "start c"]);
+    sim.hang(1);
+    let Some(ExitReason::Overrun { actor, through, abandoned: 6, failures: 26, .. }) = &sim.exit else {
+        panic!("{:?}", sim.exit)
+    };
+    assert_eq!((&**actor, through.len()), ("b", 2));
+    let text = sim.exit.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert!(text.contains("6 of its hung instances still run") && text.contains("sub and root"), "{text}");
+}
+
+#[test]
+fn instances_that_never_stop_on_request_escalate_too() {
+    let mut sim = started(Strategy::OneForOne);
+    sim.lingering = true;
+    for _ in 0..ABANDONED_MAX {
+        sim.input(Input::Restart { leaf: 1 });
+        sim.poll();
+        // It is not told: it does nothing but hang.
+        sim.open.clear();
+        sim.run();
+        assert_eq!(sim.take_log(), ["stop b", "abandon b", "start b"]);
+    }
+    sim.input(Input::Restart { leaf: 1 });
+    sim.poll();
+    sim.open.clear();
+    sim.run();
+    assert!(matches!(sim.exit, Some(ExitReason::Overrun { abandoned: 5, .. })), "{:?}", sim.exit);
 }
 
 /// Whatever happens in whatever order: no actor ever has two instances, all are up when it is calm again, and a

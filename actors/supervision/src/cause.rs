@@ -102,6 +102,19 @@ pub enum ExitReason {
         /// What ended the actor the last time.
         cause: DeathCause,
     },
+    /// Instances of an actor hung again and again, and too many of their threads still run.
+    Overrun {
+        /// The actor.
+        actor: Arc<str>,
+        /// The subtrees that gave up, innermost first; the last is the root.
+        through: Vec<Arc<str>>,
+        /// Abandoned threads of the actor that have not ended.
+        abandoned: u32,
+        /// Failures of this actor since the tree started.
+        failures: u64,
+        /// What ended the actor the last time.
+        cause: DeathCause,
+    },
     /// An actor met an error whose reaction is [`Reaction::Abort`](crate::Reaction::Abort).
     Aborted {
         /// The actor that gave up.
@@ -117,11 +130,13 @@ pub enum ExitReason {
 }
 
 impl ExitReason {
-    /// The exit code of the process: 0 only after a clean shutdown.
+    /// The exit code of the process: 0 only after a clean shutdown. One that left an actor behind is none, because what that
+    /// actor had to flush may not be on disk.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Shutdown { .. } => 0,
-            Self::Escalated { .. } => 70,
+            Self::Shutdown { abandoned } if abandoned.is_empty() => 0,
+            Self::Shutdown { .. } => 73,
+            Self::Escalated { .. } | Self::Overrun { .. } => 70,
             Self::Aborted { .. } => 71,
             Self::Broken { .. } => 72,
         }
@@ -138,6 +153,11 @@ impl fmt::Display for ExitReason {
             Self::Escalated { actor, through, restarts, within, failures, cause } => write!(
                 f,
                 "giving up: {actor} failed {failures} times, the last time by {cause}; {} already restarted {restarts} times within {within:?}",
+                through.join(" and ")
+            ),
+            Self::Overrun { actor, through, abandoned, failures, cause } => write!(
+                f,
+                "giving up: {actor} failed {failures} times, the last time by {cause}; {abandoned} of its hung instances still run, and restarts by {} have not helped",
                 through.join(" and ")
             ),
             Self::Aborted { actor, error } => write!(f, "giving up: {actor} cannot go on: {error}"),

@@ -301,7 +301,9 @@ impl<A: Actor> Cell<A> {
     fn work_on_closing(&mut self, ax: &mut AxContext<A>, task: &mut TaskContext<'_>) -> bool {
         let Some(closing) = &mut self.closing else { return false };
         let now = Instant::now();
-        if self.instance.owes_nothing() || now >= closing.until {
+        // Messages that were accepted before it began to close are still in the mailbox: it hands out a few at a time.
+        let is_done = self.instance.owes_nothing() && self.instance.depth.load(Ordering::Acquire) == 0;
+        if is_done || now >= closing.until {
             if closing.flushed {
                 let cause = closing.cause.clone();
                 self.die(cause, Reaction::RestartSelf);

@@ -193,7 +193,8 @@ impl<A: Actor> Context<A> {
         }));
     }
 
-    /// Ends this actor in order: no further messages, then [`Actor::stopping`]. A permanent actor is started again.
+    /// Ends this actor in order: it takes no further messages, handles those that it has taken (within its drain bound), then
+    /// [`Actor::stopping`]. A permanent actor is started again.
     pub fn stop(&mut self) {
         self.stop = true;
     }

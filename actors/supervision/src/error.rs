@@ -186,8 +186,14 @@ pub enum InjectError {
         /// The names there are.
         known: Vec<Arc<str>>,
     },
-    /// The actor is not running at this moment, so that nothing can be done to it.
-    #[error("{actor} is not running: wait until it is up")]
+    /// The actor is starting or restarting, so that nothing can be done to it at this moment.
+    #[error("{actor} is starting or restarting: try again when it is up")]
+    Restarting {
+        /// The actor named.
+        actor: Arc<str>,
+    },
+    /// The actor has ended for good, or is about to, so that nothing can be done to it any more.
+    #[error("{actor} has ended for good: nothing can be done to it")]
     Down {
         /// The actor named.
         actor: Arc<str>,

@@ -176,11 +176,12 @@ impl Supervisor {
                 return Ok(());
             }
         };
-        let down = InjectError::Down { actor: slot.name.clone() };
-        if slot.stage() != Stage::Up {
-            return Err(down);
+        let actor = slot.name.clone();
+        match slot.stage() {
+            Stage::Up => self.inner.events.send(event).map_err(|_| InjectError::Down { actor }),
+            Stage::Down => Err(InjectError::Restarting { actor }),
+            Stage::Stopping | Stage::Gone => Err(InjectError::Down { actor }),
         }
-        self.inner.events.send(event).map_err(|_| down)
     }
 }
 
@@ -342,17 +343,18 @@ impl Driver {
                 if runner.instance(serial).is_some() {
                     let ended = runner.running.take().and_then(|(instance, _)| runner.buried(&instance));
                     if let Some((cause, reaction)) = ended {
-                        self.inputs.push_back(Input::Ended { leaf, serial, cause, reaction });
+                        self.inputs.push_back(Input::Ended { leaf, serial, cause, reaction, abandoned: false });
                     }
                 } else if let Some(at) = runner.abandoned.iter().position(|gone| *gone == serial) {
                     runner.abandoned.swap_remove(at);
                     runner.meters.abandoned.decrement(1.0);
+                    self.inputs.push_back(Input::Returned { leaf });
                     tracing::info!(actor = %runner.child.core().name, "an abandoned instance has come to its end");
                 }
             }
             Event::Hung { leaf, serial, why } => {
                 if let Some((cause, reaction)) = self.runners[leaf].abandon(serial, why) {
-                    self.inputs.push_back(Input::Ended { leaf, serial, cause, reaction });
+                    self.inputs.push_back(Input::Ended { leaf, serial, cause, reaction, abandoned: true });
                 }
             }
             Event::Control { leaf, control } => {
@@ -384,7 +386,11 @@ impl Driver {
                 }
             }
             Action::Abandon { leaf, serial } => {
-                self.runners[leaf].abandon(serial, "it did not stop in time".to_owned());
+                let abandoned = self.runners[leaf].abandon(serial, "it did not stop in time".to_owned());
+                if abandoned.is_none() {
+                    // It has ended at the last moment.
+                    self.inputs.push_back(Input::Returned { leaf });
+                }
             }
             Action::Refuse { leaf } => self.runners[leaf].child.core().set_stage(Stage::Stopping),
             Action::Finish { leaf } => self.runners[leaf].child.core().set_stage(Stage::Gone),
@@ -413,7 +419,8 @@ impl Driver {
             Err(error) => {
                 let cause = DeathCause::Error(format!("could not start a thread: {error}").into());
                 slot.record.lock().last_cause = Some(cause.clone());
-                self.inputs.push_back(Input::Ended { leaf, serial, cause, reaction: Reaction::RestartSelf });
+                let reaction = Reaction::RestartSelf;
+                self.inputs.push_back(Input::Ended { leaf, serial, cause, reaction, abandoned: false });
             }
         }
     }

@@ -5,10 +5,17 @@ use duskevm_supervision::{ActorStatus, Cause, DeathCause, Fault, InjectError};
 use futures::future::BoxFuture;
 use jsonrpsee::{RpcModule, core::RegisterMethodError, types::ErrorObjectOwned};
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long an injected hang lasts unless the request says so.
 const HANG: Duration = Duration::from_secs(60);
+/// How long a fault waits for an actor that is just restarting: an operator who breaks the same one twice means it.
+const RESTART_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it looks.
+const RESTART_LOOK: Duration = Duration::from_millis(10);
 
 /// What the admin server asks of the node.
 pub trait AdminBackend: Send + Sync + 'static {
@@ -170,17 +177,28 @@ fn fault(
     make: fn(&mut Args) -> Result<Fault, RpcError>,
 ) -> Result<(), RegisterMethodError> {
     module
-        .register_method(method, move |params, backend, _| -> Result<bool, ErrorObjectOwned> {
-            let mut args = Args::new(&params)?;
-            let name: String = args.required()?;
-            let fault = make(&mut args)?;
-            args.end()?;
+        .register_async_method(method, move |params, backend, _| async move {
+            let (name, fault) = {
+                let mut args = Args::new(&params)?;
+                let name: String = args.required()?;
+                let fault = make(&mut args)?;
+                args.end()?;
+                (name, fault)
+            };
             tracing::warn!(actor = name, ?fault, "an operator injects a fault");
-            backend.inject(&name, fault).map_err(|error| match error {
+            let patience = Instant::now() + RESTART_PATIENCE;
+            let mut injected = backend.inject(&name, fault);
+            while matches!(injected, Err(InjectError::Restarting { .. })) && Instant::now() < patience {
+                tokio::time::sleep(RESTART_LOOK).await;
+                injected = backend.inject(&name, fault);
+            }
+            injected.map_err(|error| match error {
                 InjectError::Unknown { .. } | InjectError::Share { .. } => RpcError::params(error),
-                InjectError::Refused | InjectError::Down { .. } => RpcError::server(error),
+                InjectError::Refused | InjectError::Restarting { .. } | InjectError::Down { .. } => {
+                    RpcError::server(error)
+                }
             })?;
-            Ok(true)
+            Ok::<_, ErrorObjectOwned>(true)
         })
         .map(drop)
 }

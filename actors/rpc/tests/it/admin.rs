@@ -2,7 +2,10 @@
 
 use crate::client::Client;
 use duskevm_rpc::{AdminBackend, AdminConfig, AdminServer, Socket, admin_spec};
-use duskevm_supervision::{ActorStatus, Cause, Fault, InjectError, Ref, Strategy, Supervisor, Tree};
+use duskevm_supervision::{
+    Actor, ActorError, ActorState, ActorStatus, Backoff, Cause, ChildSpec, Fault, InjectError, Reaction, Ref, Strategy,
+    Supervisor, Tree,
+};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use std::{
@@ -87,6 +90,49 @@ async fn operators_see_and_break_actors() {
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("it does not answer again");
     let actors = client.call("admin_actors", json!([])).await;
     assert_eq!(actors[0]["lastCause"]["kind"], "panic");
+    supervisor.shutdown(Duration::from_secs(10)).await;
+}
+
+struct Idle;
+
+impl Actor for Idle {
+    type Error = Never;
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Never {}
+
+impl ActorError for Never {
+    fn reaction(&self) -> Reaction {
+        match *self {}
+    }
+}
+
+#[tokio::test]
+async fn a_fault_for_an_actor_that_restarts_waits_for_it() {
+    let socket = Socket::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let config = AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let backend = Arc::new(Backend::default());
+    let (admin, idle) = (Ref::<AdminServer>::declare("admin"), Ref::<Idle>::declare("idle"));
+    let pause = Duration::from_millis(100);
+    let supervisor = Tree::new("root", Strategy::OneForOne)
+        .allow_faults(true)
+        .backoff(Backoff { base: pause, cap: pause })
+        .actor(admin_spec(&admin, config, socket.clone(), backend.clone()))
+        .actor(ChildSpec::new(&idle, |_| Ok(Idle)))
+        .start();
+    backend.0.set(supervisor.clone()).unwrap_or_else(|_| panic!());
+    supervisor.ready().await.unwrap();
+    let client = Client::new(socket.local_addr().unwrap());
+    let idle = || supervisor.actors().into_iter().find(|actor| &*actor.name == "idle").unwrap();
+    assert_eq!(client.call("admin_panic", json!(["idle"])).await, true);
+    while idle().state == ActorState::Running && idle().restarts == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(client.call("admin_kill", json!(["idle"])).await, true);
+    while idle().restarts < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     supervisor.shutdown(Duration::from_secs(10)).await;
 }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use duskevm_supervision::{
-    Actor, AskError, ChildSpec, Context, DeathCause, Fault, FenceError, Generation, Ref, StartContext, StartError,
-    Strategy, Supervisor, TellError,
+    Actor, AskError, ChildSpec, Context, DeathCause, ExitReason, Fault, FenceError, Generation, Ref, StartContext,
+    StartError, Strategy, Supervisor, TellError,
 };
 
 use crate::common::*;
@@ -352,4 +352,33 @@ async fn an_injected_hang_is_a_hang() {
     assert_eq!(actor.ask(Count).await, Ok(1));
     assert_eq!(supervisor.actors()[0].last_cause.as_ref().unwrap().label(), "hang");
     supervisor.shutdown(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hung_threads_that_come_back_are_forgiven() {
+    let (actor, supervisor) = watched("worker");
+    supervisor.ready().await.unwrap();
+    for round in 1..=8 {
+        let (block, guard) = gate();
+        assert!(is_hang(&actor.ask_within(Block(block), LONG).await.unwrap_err()));
+        assert_eq!(actor.ask(Who).await.unwrap().generation.0, round + 1);
+        guard.go_on.send(()).unwrap();
+        guard.found.recv_timeout(LONG).unwrap().unwrap_err();
+    }
+    supervisor.shutdown(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn threads_are_not_left_behind_without_end() {
+    let (actor, supervisor) = watched("worker");
+    supervisor.ready().await.unwrap();
+    let mut guards = Vec::new();
+    for _ in 0..5 {
+        let (block, guard) = gate();
+        assert!(is_hang(&actor.ask_within(Block(block), LONG).await.unwrap_err()));
+        guards.push(guard);
+    }
+    let reason = supervisor.wait().await;
+    assert!(matches!(&reason, ExitReason::Overrun { abandoned: 5, .. }), "{reason}");
+    assert_eq!(reason.exit_code(), 70);
 }

@@ -72,6 +72,35 @@ async fn what_was_accepted_is_handled_before_the_stop() {
     assert_eq!(stopping.await.unwrap(), CLEAN);
 }
 
+/// More messages than the mailbox hands out in one turn, behind the one that stops the actor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_accepted_is_handled_when_an_actor_stops_itself() {
+    let (actor, supervisor) = one("worker");
+    supervisor.ready().await.unwrap();
+    let (block, guard) = gate();
+    actor.tell(Block(block)).unwrap();
+    guard.inside.recv_timeout(LONG).unwrap();
+    actor
+        .tell(run(|_, ctx| {
+            ctx.stop();
+            Ok(())
+        }))
+        .unwrap();
+    let handled = Counter::default();
+    for _ in 0..200 {
+        let handled = handled.clone();
+        let count = move |_: &mut Worker, _: &mut Context<Worker>| {
+            handled.next();
+            Ok(())
+        };
+        actor.tell(run(count)).unwrap();
+    }
+    guard.go_on.send(()).unwrap();
+    until("it was replaced", || supervisor.actors()[0].restarts == 1).await;
+    assert_eq!(handled.get(), 200);
+    supervisor.shutdown(LONG).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_stop_is_left_behind_and_named() {
     let diary = Diary::default();
@@ -87,6 +116,7 @@ async fn what_does_not_stop_is_left_behind_and_named() {
     let reason = supervisor.shutdown(Duration::from_secs(5)).await;
     assert_eq!(reason, ExitReason::Shutdown { abandoned: vec!["stuck".into()] });
     assert!(reason.to_string().contains("stuck"));
+    assert_ne!(reason.exit_code(), 0, "what it had to flush may be lost");
     // The one before it was stopped in order all the same.
     assert_eq!(diary.lines(), ["start first", "stopping first", "flushed first", "drop first"]);
     // And the one left behind cannot write.
