@@ -29,7 +29,8 @@ section! {
         dir: Option<PathBuf> = None,
         /// Keep the state of every block instead of a window.
         archive: bool = false,
-        /// How many blocks back the L2 state can be read (calls, proofs, traces) when `archive` is off.
+        /// How many blocks back the L2 state can be read (calls, proofs, traces) when `archive` is off. The chain cannot be
+        /// taken back further than that, final or not.
         history_blocks: u64 = 10_000,
     }
 }

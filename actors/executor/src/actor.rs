@@ -104,9 +104,8 @@ impl Executor {
             if !self.chain.is_canonical(parent_number, parent)? {
                 return Ok(Err(ExecutorRefusal::UnknownParent { parent, number }));
             }
-            let finalized = self.chain.labels()?.finalized.number;
-            if parent_number < finalized {
-                return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
+            if let Err(refusal) = self.chain.can_rewind(parent_number, number)? {
+                return Ok(Err(refusal));
             }
             if let Err(refusal) = self.chain.check_on_ancestor(block)? {
                 metrics::invalid();
@@ -148,9 +147,8 @@ impl Executor {
         if !self.chain.is_canonical(number, to)? {
             return Ok(Err(ExecutorRefusal::UnknownBlock(to)));
         }
-        let finalized = self.chain.labels()?.finalized.number;
-        if number < finalized {
-            return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
+        if let Err(refusal) = self.chain.can_rewind(number, number)? {
+            return Ok(Err(refusal));
         }
         self.pending = None;
         let dropped = self.chain.rewind(to)?;

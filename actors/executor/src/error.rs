@@ -48,6 +48,7 @@ impl ActorError for ExecutorError {
                 | L2Error::UnknownBlock(_)
                 | L2Error::BadHeads { .. }
                 | L2Error::BelowFinalized { .. }
+                | L2Error::BelowHistory { .. }
                 | L2Error::StatePruned { .. }
                 | L2Error::Reorged { .. } => Reaction::RestartSelf,
             },

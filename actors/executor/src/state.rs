@@ -164,6 +164,23 @@ impl ChainState {
         Ok(Labels { safe: id(heads.safe), finalized: id(heads.finalized) })
     }
 
+    /// Says why the chain cannot be taken back to the canonical block of this number, if so; `number` is that of the block
+    /// asked for.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn can_rewind(&self, to: u64, number: u64) -> Outcome<()> {
+        let heads = self.reader.heads()?;
+        let finalized = heads.finalized.number;
+        if to < finalized {
+            return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
+        }
+        if to < heads.oldest_state {
+            return Ok(Err(ExecutorRefusal::BelowHistory { number: to, oldest: heads.oldest_state }));
+        }
+        Ok(Ok(()))
+    }
+
     /// Number of the newest block that is on disk for certain.
     pub fn durable(&self) -> u64 {
         self.store.durable_number().unwrap_or_default()

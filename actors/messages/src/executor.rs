@@ -61,6 +61,16 @@ pub enum ExecutorRefusal {
         /// The finalized one.
         finalized: u64,
     },
+    /// The change would undo blocks for which the database no longer has what that takes.
+    #[error(
+        "the chain cannot be taken back to block {number}: what came before block {oldest} is pruned (data.history_blocks); sync anew"
+    )]
+    BelowHistory {
+        /// The block asked for.
+        number: u64,
+        /// The oldest one that is possible.
+        oldest: u64,
+    },
     /// The block is not known.
     #[error("block {0} is not in the database")]
     UnknownBlock(B256),

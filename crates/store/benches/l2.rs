@@ -8,10 +8,14 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use duskevm_fence::Fence;
 use duskevm_store::{
     Identity,
-    l2::{BlockCommit, L2Error, L2Settings, L2Store, StateTries, StoredTransaction},
+    l2::{BlockCommit, L2Error, L2Settings, L2Store, StoredTransaction},
 };
 use duskevm_trie::{AccountDelta, AccountInfo, EMPTY_ROOT_HASH, StateChanges, StateLimits};
 use std::time::{Duration, Instant};
+use tries::StateTries;
+
+#[path = "../tests/common/tries.rs"]
+mod tries;
 
 const ACCOUNTS: u64 = 1_000_000;
 const FENCE: Fence = Fence::unfenced();

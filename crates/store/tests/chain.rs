@@ -7,10 +7,13 @@ mod common;
 use alloy_primitives::{Address, U256, keccak256};
 use common::{ACCOUNTS, Chain, FENCE, Op, address, assert_state, ops};
 use duskevm_fence::Gate;
-use duskevm_store::l2::{L2Error, L2Settings, StateSnapshot};
+use duskevm_store::{
+    db::{ColumnKind, Db, DbLimits, Schema},
+    l2::{L2_SCHEMA_VERSION, L2Error, L2Settings, StateSnapshot},
+};
 use duskevm_trie::{Trie, TrieId, Witness};
 use proptest::prelude::*;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 use tempfile::TempDir;
 
 #[derive(Clone, Debug)]
@@ -56,12 +59,14 @@ proptest! {
         let directory = TempDir::new().unwrap();
         let mut chain = Chain::new(&directory.path().join("l2"), settings, &first);
         let mut held: Vec<(StateSnapshot, common::State)> = Vec::new();
+        let mut highest = 0;
         for step in steps {
             let heads = chain.store.reader().heads().unwrap();
             match step {
                 Step::Commit(ops) => chain.commit(&ops),
                 Step::Rewind(count) => {
-                    let target = heads.latest.number.saturating_sub(count.into()).max(heads.finalized.number) as usize;
+                    let lowest = heads.finalized.number.max(heads.oldest_state);
+                    let target = heads.latest.number.saturating_sub(count.into()).max(lowest) as usize;
                     let hash = chain.blocks[target].commit.hash;
                     let dropped = chain.store.rewind_to(&FENCE, hash).unwrap();
                     let expected = chain.blocks.split_off(target + 1);
@@ -107,11 +112,9 @@ proptest! {
             }
             chain.verify_head();
             let heads = chain.store.reader().heads().unwrap();
-            if let Some(history) = settings.history_blocks {
-                prop_assert_eq!(heads.oldest_state, heads.oldest_state.max(heads.latest.number.saturating_sub(history).min(heads.finalized.number)));
-            } else {
-                prop_assert_eq!(heads.oldest_state, 0);
-            }
+            highest = highest.max(heads.latest.number);
+            let oldest = settings.history_blocks.map_or(0, |history| highest.saturating_sub(history.max(1)));
+            prop_assert_eq!(heads.oldest_state, oldest);
             for (snapshot, state) in &held {
                 let block = snapshot.block();
                 let canonical = chain.blocks.get(block.number as usize).is_some_and(|known| known.reference() == block);
@@ -272,8 +275,6 @@ fn an_archive_can_start_to_prune() {
     let mut chain = Chain::new(&directory.path().join("l2"), archive, &[(0, set(1, &[(0, 3)]))]);
     for round in 0..30 {
         chain.commit(&[((round % 8) as u8, set(round, &[((round % 5) as u8, round)]))]);
-        let head = chain.head().reference();
-        chain.store.set_heads(&FENCE, head, head).unwrap();
     }
     assert_eq!(chain.store.reader().heads().unwrap().oldest_state, 0);
     chain.verify_all();
@@ -282,4 +283,66 @@ fn an_archive_can_start_to_prune() {
     chain.commit(&[]);
     assert_eq!(chain.store.reader().heads().unwrap().oldest_state, 28);
     chain.verify_all();
+}
+
+/// Numbers of records in the two columns that only rewinds and pruning use.
+fn rewind_records(path: &Path, blocks: &[common::Block]) -> [usize; 2] {
+    use ColumnKind::{Compressed, Counted, Hashed, Plain};
+    let columns =
+        &[Plain, Hashed, Compressed, Compressed, Plain, Hashed, Hashed, Plain, Hashed, Counted, Compressed, Plain];
+    let schema = Schema { layer: "l2", version: L2_SCHEMA_VERSION, columns };
+    let db = Db::open(path, schema, &common::identity(&blocks[0]), DbLimits::default()).unwrap();
+    [10, 11].map(|column| {
+        let mut count = 0;
+        db.for_each(column, |_, _| {
+            count += 1;
+            true
+        })
+        .unwrap();
+        count
+    })
+}
+
+/// Without finality the window alone decides what is kept, and how far the chain can be taken back.
+#[test]
+fn history_is_pruned_without_finality() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("l2");
+    let settings = L2Settings { history_blocks: Some(4), ..L2Settings::default() };
+    let mut chain = Chain::new(&path, settings, &[(0, set(1, &[(0, 3)]))]);
+    for round in 0..20 {
+        chain.commit(&[((round % 8) as u8, set(round, &[((round % 5) as u8, round)]))]);
+    }
+    chain.verify_all();
+    let heads = chain.store.reader().heads().unwrap();
+    assert_eq!((heads.finalized.number, heads.oldest_state), (0, 16));
+    let [below, oldest] = [15, 16].map(|number| chain.blocks[number].reference());
+    match chain.store.rewind_to(&FENCE, below.hash) {
+        Err(error @ L2Error::BelowHistory { target, oldest: 16 }) => {
+            assert!(target == below && error.to_string().contains("longer history window"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    chain.verify_all();
+    chain.store.close().unwrap();
+    assert_eq!(rewind_records(&path, &chain.blocks), [4, 4]);
+
+    chain.open_again();
+    assert_eq!(chain.store.rewind_to(&FENCE, oldest.hash).unwrap().len(), 4);
+    chain.blocks.truncate(17);
+    chain.verify_all();
+    // Finality that comes late, below the window and then in it.
+    for (finalized, oldest) in [(3, 16), (16, 16), (18, 16), (21, 18)] {
+        while chain.head().commit.header.number < finalized.max(oldest + 1) {
+            chain.commit(&[(1, set(finalized, &[(1, oldest)]))]);
+        }
+        let block = chain.blocks[finalized as usize].reference();
+        chain.store.set_heads(&FENCE, block, block).unwrap();
+        chain.commit(&[]);
+        let heads = chain.store.reader().heads().unwrap();
+        assert_eq!((heads.finalized.number, heads.oldest_state), (finalized, oldest));
+        chain.verify_all();
+    }
+    chain.store.close().unwrap();
+    assert_eq!(rewind_records(&path, &chain.blocks), [1, 4]);
 }

@@ -156,21 +156,6 @@ impl Journal {
         (Self { directory, kind, limits, segments, file, salt, length, next, failure: None }, recovered)
     }
 
-    /// Number that the next record will get.
-    pub fn next_number(&self) -> u64 {
-        self.next
-    }
-
-    /// Number of the oldest record that is still there.
-    pub fn first_number(&self) -> u64 {
-        self.segments.first().copied().unwrap_or(self.next)
-    }
-
-    /// Bytes in the last segment.
-    pub fn segment_length(&self) -> u64 {
-        self.length
-    }
-
     /// Appends one record. It is on disk when this returns.
     ///
     /// # Errors

@@ -6,6 +6,16 @@ use tempfile::TempDir;
 
 const SMALL: JournalLimits = JournalLimits { record_bytes: 200, segment_bytes: 300 };
 
+impl Journal {
+    fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    fn first_number(&self) -> u64 {
+        self.segments.first().copied().unwrap_or(self.next)
+    }
+}
+
 fn open_at(directory: &Path) -> Result<(Journal, Recovered, Vec<Vec<u8>>), JournalError> {
     let mut records = Vec::new();
     let visit = |_: u64, record: &[u8]| records.push(record.to_vec());
@@ -205,9 +215,9 @@ proptest! {
         let directory = TempDir::new().unwrap();
         let fence = Fence::unfenced();
         let (mut journal, ..) = open_at(directory.path()).unwrap();
-        let mut before = (journal.segment_length(), 0);
+        let mut before = (journal.length, 0);
         for group in &groups {
-            before = (journal.segment_length(), list(directory.path()).unwrap().len());
+            before = (journal.length, list(directory.path()).unwrap().len());
             journal.append_all(&fence, group).unwrap();
         }
         drop(journal);

@@ -30,9 +30,11 @@ pub(crate) enum Column {
     Code = 8,
     /// keccak256 → trie node, RLP. Counted per place.
     Nodes = 9,
-    /// Block number, big-endian → [`UndoRecord`](super::records::UndoRecord). For blocks above the finalized one.
+    /// Block number, big-endian → [`UndoRecord`](super::records::UndoRecord). For blocks above both the finalized one and the
+    /// oldest kept state.
     Undo = 10,
-    /// Block number, big-endian → [`NodeRecord`](super::records::NodeRecord). From the oldest kept state on.
+    /// Block number, big-endian → [`NodeRecord`](super::records::NodeRecord). For blocks above the
+    /// oldest kept state.
     NodeChanges = 11,
 }
 

@@ -12,9 +12,12 @@ use duskevm_fence::Fence;
 use duskevm_trie::{EMPTY_ROOT_HASH, NodeSource, Trie, TrieId, Visitor, walk};
 use std::sync::Arc;
 
-/// Trie nodes that one commit releases at most, beyond those of a single block: pruning after a long time without
-/// finality must not hold up the next block.
+/// Trie nodes that one commit releases at most, beyond those of a single block: a window that was made shorter must not hold
+/// up the next block.
 const PRUNE_STEP: usize = 50_000;
+
+/// What a block counts for in [`PRUNE_STEP`] besides its nodes: its records are read and deleted.
+const PRUNE_BLOCK: usize = 50;
 
 /// A block with the part of its database batch that depends on nothing else: headers, body, receipts, places of transactions, code.
 /// Making it takes longer than the rest of a commit, and can be done while others still decide whether the block is to be stored.
@@ -205,11 +208,12 @@ impl Inner {
         }
     }
 
-    /// Releases what the states that leave the history window do not share with later ones.
+    /// Releases what the states that leave the history window do not share with later ones, and what a rewind to them would
+    /// take. Finality does not matter: it may be late, or never come, and the disk must not fill up meanwhile.
     pub(super) fn prune(&self, batch: &mut Batch, heads: &mut Heads) -> Result<(), L2Error> {
         let Some(history) = self.settings.history_blocks else { return Ok(()) };
-        // A rewind to the finalized block needs its state.
-        let wanted = heads.latest.number.saturating_sub(history).min(heads.finalized.number);
+        // One at least: the records of the newest block are in this very batch.
+        let wanted = heads.latest.number.saturating_sub(history.max(1));
         let mut released = 0;
         while heads.oldest_state < wanted && released < PRUNE_STEP {
             let number = heads.oldest_state + 1;
@@ -217,11 +221,14 @@ impl Inner {
             let raw = self.db.read(Column::NodeChanges, &key)?;
             let raw = raw.ok_or_else(|| L2Error::damaged("node record", format!("none of block {number}")))?;
             let NodeRecord { removed, .. } = records::decode_nodes(&raw)?;
-            released += removed.len();
+            released += removed.len() + PRUNE_BLOCK;
             for hash in removed {
                 batch.remove(Column::Nodes, hash.as_slice());
             }
             batch.remove(Column::NodeChanges, key);
+            if number > heads.finalized.number {
+                batch.remove(Column::Undo, key);
+            }
             heads.oldest_state = number;
         }
         Ok(())

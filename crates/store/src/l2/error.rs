@@ -76,6 +76,16 @@ pub enum L2Error {
         /// The finalized block.
         finalized: BlockRef,
     },
+    /// What a rewind to the block takes is older than the history window.
+    #[error(
+        "cannot rewind to {target}: what came before block {oldest} is pruned; sync anew or start from an older copy, with a longer history window"
+    )]
+    BelowHistory {
+        /// Where to.
+        target: BlockRef,
+        /// Number of the oldest block to which the chain can be taken back.
+        oldest: u64,
+    },
     /// The state of this block is older than the history window.
     #[error(
         "the state of block {block} is pruned, the oldest kept is that of block {oldest}: ask an archive node, or set a longer history window"

@@ -7,13 +7,15 @@
 //!     (pruned)    | nodes counted       |                           ^ flat columns: this state
 //! ```
 //!
+//! (Finality may also be behind `oldest_state`, or never move.)
+//!
 //! - The flat columns hold the state after the latest block, the tries that of every block since `oldest_state`.
 //! - The head moves by whole blocks, each one commit of the database: after a crash the head is some earlier block, whole.
 //! - [`L2Store::commit_block`] adds a block on the head, [`L2Store::rewind_to`] takes the newest ones out again, down to the
-//!   finalized one at most: it restores the flat columns from undo records and releases the trie nodes that those blocks
-//!   added.
-//! - Pruning: a trie node that a block took away is released when the state before that block leaves the history window,
-//!   and never before the block is final.
+//!   finalized one or the oldest state, whichever is newer: it restores the flat columns from undo records and releases the
+//!   trie nodes that those blocks added.
+//! - Pruning: a trie node that a block took away is released when the state before that block leaves the history window, and
+//!   with it the block's undo record, whether the block is final or not.
 //! - Everything is read through an [`L2Reader`], state through a [`StateSnapshot`]; neither ever waits for the writer.
 
 mod cache;
@@ -26,7 +28,6 @@ mod reader;
 mod records;
 mod rewind;
 mod snapshot;
-mod tries;
 mod types;
 
 pub use check::{CheckReport, Problem};
@@ -35,7 +36,6 @@ pub use commit::PreparedBlock;
 pub use error::L2Error;
 pub use reader::L2Reader;
 pub use snapshot::StateSnapshot;
-pub use tries::StateTries;
 pub use types::{
     AccountProof, BlockCommit, BlockRef, DroppedBlock, Heads, SlotProof, StoredTransaction, TransactionLocation,
 };
@@ -50,11 +50,14 @@ use flat::{Flat, FlatLimits, Head};
 use parking_lot::{Mutex, MutexGuard};
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
+/// Undo records that one commit deletes at most because their blocks became final: finality may move far at once.
+const FINALIZE_STEP: u64 = 5_000;
+
 /// How an L2 store works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct L2Settings {
-    /// How many blocks behind the latest one keep their state; `None` keeps all (an archive). The finalized block and those
-    /// above it always keep theirs.
+    /// How many blocks behind the latest one keep their state, at least 1; `None` keeps all (an archive). The chain cannot be
+    /// taken back further than that.
     pub history_blocks: Option<u64>,
     /// Accounts of the head state that are kept in memory.
     pub cached_accounts: usize,
@@ -194,11 +197,6 @@ impl L2Store {
         Ok(self.inner.db.flush()?)
     }
 
-    /// Bytes that wait for the disk.
-    pub fn unflushed_bytes(&self) -> usize {
-        self.inner.db.unflushed_bytes()
-    }
-
     /// After [`L2Error::needs_reopen`]: goes on with what is on disk. Blocks that were not durable are lost, and
     /// snapshots of them answer [`L2Error::Reorged`]. Does nothing if the database works, because somebody else has reopened
     /// it. Returns the head.
@@ -315,18 +313,27 @@ impl Inner {
                 return Err(L2Error::UnknownBlock(block.hash));
             }
         }
-        if (heads.safe, heads.finalized) == (safe, finalized) {
-            return Ok(());
+        while (heads.safe, heads.finalized) != (safe, finalized) {
+            let mut batch = Batch::new();
+            // Up to there no undo records are left.
+            let from = heads.finalized.number.max(heads.oldest_state);
+            let to = finalized.number.min(from + FINALIZE_STEP);
+            for number in from + 1..=to {
+                batch.remove(Column::Undo, columns::number_key(number));
+            }
+            heads.safe = safe;
+            heads.finalized = if to == finalized.number {
+                finalized
+            } else {
+                let hash = self.canonical_hash(to)?;
+                let hash = hash.ok_or_else(|| L2Error::damaged("canonical blocks", format!("none of number {to}")))?;
+                BlockRef { number: to, hash }
+            };
+            self.prune(&mut batch, &mut heads)?;
+            batch.put(Column::Meta, HEADS, records::encode_heads(&heads)?);
+            self.commit(batch, heads.latest)?;
+            self.flat.set_heads(heads);
         }
-        let mut batch = Batch::new();
-        for number in heads.finalized.number + 1..=finalized.number {
-            batch.remove(Column::Undo, columns::number_key(number));
-        }
-        (heads.safe, heads.finalized) = (safe, finalized);
-        self.prune(&mut batch, &mut heads)?;
-        batch.put(Column::Meta, HEADS, records::encode_heads(&heads)?);
-        self.commit(batch, heads.latest)?;
-        self.flat.set_heads(heads);
         Ok(())
     }
 

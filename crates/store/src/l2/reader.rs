@@ -40,15 +40,6 @@ impl L2Reader {
         self.inner.header(hash)
     }
 
-    /// The RLP of the header of a canonical block.
-    ///
-    /// # Errors
-    ///
-    /// As [`header`](Self::header).
-    pub fn raw_header(&self, hash: &B256) -> Result<Option<Bytes>, L2Error> {
-        Ok(self.inner.db.read(Column::Headers, hash.as_slice())?.map(Bytes::from))
-    }
-
     /// The transactions of a canonical block.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ impl L2Store {
     ///
     /// # Errors
     ///
-    /// [`L2Error::UnknownBlock`] if the target is not canonical, [`L2Error::BelowFinalized`], [`L2Error::Fenced`],
-    /// [`L2Error::Db`].
+    /// [`L2Error::UnknownBlock`] if the target is not canonical, [`L2Error::BelowFinalized`], [`L2Error::BelowHistory`],
+    /// [`L2Error::Fenced`], [`L2Error::Db`].
     pub fn rewind_to(&self, fence: &Fence, target: B256) -> Result<Vec<DroppedBlock>, L2Error> {
         let target = self.inner.block_ref(target)?.ok_or(L2Error::UnknownBlock(target))?;
         let mut dropped = Vec::new();
@@ -37,9 +37,12 @@ impl Inner {
     fn drop_one_above(&self, target: BlockRef) -> Result<Option<DroppedBlock>, L2Error> {
         let _writer = self.lock_writer();
         let head = self.head()?;
-        let finalized = head.heads.finalized;
+        let (finalized, oldest) = (head.heads.finalized, head.heads.oldest_state);
         if target.number < finalized.number {
             return Err(L2Error::BelowFinalized { target, finalized });
+        }
+        if target.number < oldest {
+            return Err(L2Error::BelowHistory { target, oldest });
         }
         if self.canonical_hash(target.number)? != Some(target.hash) {
             return Err(L2Error::UnknownBlock(target.hash));

@@ -30,7 +30,8 @@ pub struct Heads {
     pub safe: BlockRef,
     /// The newest block that L1 finality covers. Nothing at or below it is ever changed.
     pub finalized: BlockRef,
-    /// Number of the oldest block whose state is still there as a whole.
+    /// Number of the oldest block whose state is still there as a whole, and to which the chain can be taken back. It
+    /// follows the latest block at the distance of the history window, whether that is final or not.
     pub oldest_state: u64,
 }
 

@@ -1,12 +1,16 @@
 //! A model of the chain and its state, and blocks made from it.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs, missing_debug_implementations)]
 
+mod tries;
+
+pub use tries::StateTries;
+
 use alloy_consensus::{Header, proofs::ordered_trie_root_with_encoder};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use duskevm_fence::Fence;
 use duskevm_store::{
     Identity,
-    l2::{BlockCommit, BlockRef, L2Error, L2Settings, L2Store, StateSnapshot, StateTries, StoredTransaction},
+    l2::{BlockCommit, BlockRef, L2Error, L2Settings, L2Store, StateSnapshot, StoredTransaction},
 };
 use duskevm_trie::{
     AccountDelta, AccountInfo, EMPTY_ROOT_HASH, StateChanges, StateLimits, StateOutcome, StateTrie, TrieId, Visitor,

@@ -1,7 +1,7 @@
-//! The tries of the newest blocks in memory, for whoever computes state roots.
+//! The tries of the newest blocks in memory, for tests and benches, which have no executor that computes state roots.
 
-use super::{L2Error, L2Reader};
 use alloy_primitives::B256;
+use duskevm_store::l2::{L2Error, L2Reader};
 use duskevm_trie::{StateChanges, StateLimits, StateOutcome, StateTrie};
 
 /// Computes state roots on top of the head, and keeps the upper levels of the tries decoded from block to block.
@@ -23,11 +23,11 @@ impl StateTries {
     }
 
     /// The root of the state after `changes` to the state with root `parent`, with what
-    /// [`BlockCommit::nodes`](super::BlockCommit::nodes) needs.
+    /// `BlockCommit::nodes` needs.
     ///
     /// # Errors
     ///
-    /// [`L2Error::Trie`] if nodes are missing or malformed, [`L2Error::Db`]. The next call is not affected.
+    /// `L2Error::Trie` if nodes are missing or malformed, `L2Error::Db`. The next call is not affected.
     pub fn apply(&mut self, parent: B256, changes: &StateChanges) -> Result<StateOutcome, L2Error> {
         match self.tried.take() {
             Some(tried) if tried.root() == parent => self.base = tried,
@@ -37,21 +37,5 @@ impl StateTries {
         let outcome = next.apply(&self.reader, &changes.hashed())?;
         self.tried = Some(next);
         Ok(outcome)
-    }
-
-    /// Fetches what a block is going to touch, beside its execution: hashed addresses, each with hashed slots.
-    ///
-    /// # Errors
-    ///
-    /// As [`apply`](Self::apply).
-    pub fn prefetch(&mut self, parent: B256, touched: &[(B256, Vec<B256>)]) -> Result<(), L2Error> {
-        match self.tried.take() {
-            Some(tried) if tried.root() == parent => self.base = tried,
-            other => {
-                self.tried = other;
-                self.base.set_root(parent);
-            }
-        }
-        Ok(self.base.prefetch(&self.reader, touched)?)
     }
 }
