@@ -61,7 +61,13 @@ fn fail_and_recover(chain: &mut Chain, most: u64) -> u64 {
     assert!(head >= durable, "{durable} was durable, {head} is there");
     chain.verify_all();
     if held.block().number <= head {
-        common::assert_state(&held, &held_state).unwrap();
+        match common::assert_state(&held, &held_state) {
+            Ok(()) => {}
+            Err(L2Error::StatePruned { block, oldest }) => {
+                assert!(block.number < oldest && oldest + 3 <= head.max(known))
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
     chain.commit(&content(head + 1));
     chain.store.flush().unwrap();
@@ -179,6 +185,69 @@ fn a_lost_commit_stays_lost_and_only_one_reopens() {
     assert!(matches!(db.wait_durable(lost), Err(DbError::Reopened { .. })));
     assert!(matches!(db.wait_durable(kept), Err(DbError::Reopened { .. })), "nobody can know");
     assert_eq!(db.get(0, b"lost").unwrap(), None);
+    scenario.teardown();
+}
+
+/// A full disk refuses commits, with words that help, and nothing else; when there is room again they go on.
+#[test]
+fn a_full_disk_refuses_commits_until_there_is_room() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &content(0));
+    let reserve = L2Settings::default().db.reserve_bytes;
+    fail::cfg("store-db-free", &format!("return({})", reserve - 1)).unwrap();
+    // It is not asked at every commit.
+    let (mut taken, mut refused) = (0, None);
+    while refused.is_none() && taken < 200 {
+        let number = chain.head().commit.header.number + 1;
+        let block = chain.next(&content(number));
+        match chain.store.commit_block(&FENCE, block.commit.clone()) {
+            Ok(()) => chain.blocks.push(block),
+            Err(error) => refused = Some((error, block)),
+        }
+        taken += 1;
+    }
+    let (error, block) = refused.unwrap();
+    assert!(matches!(&error, L2Error::Db(DbError::DiskFull { free, .. }) if *free == reserve - 1), "{error}");
+    assert!(!error.needs_reopen() && error.to_string().contains("511 MiB are free"), "{error}");
+    chain.store.flush().unwrap();
+    assert_eq!(chain.store.durable_head(), Some(chain.head().reference()));
+    chain.verify_all();
+    // Now at every commit.
+    for _ in 0..3 {
+        let result = chain.store.commit_block(&FENCE, block.commit.clone());
+        assert!(matches!(result, Err(L2Error::Db(DbError::DiskFull { .. }))));
+    }
+    let target = chain.blocks[1].commit.hash;
+    assert!(matches!(chain.store.rewind_to(&FENCE, target), Err(L2Error::Db(DbError::DiskFull { .. }))));
+    chain.verify_all();
+    fail::cfg("store-db-free", &format!("return({reserve})")).unwrap();
+    chain.store.commit_block(&FENCE, block.commit.clone()).unwrap();
+    chain.blocks.push(block);
+    chain.verify_all();
+    scenario.teardown();
+}
+
+/// What was read from logs after a crash is in the tables, and these are on disk, before it counts as durable.
+#[test]
+fn replayed_logs_are_on_disk_at_open() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &content(0));
+    chain.commit(&content(1));
+    chain.store.flush().unwrap();
+    chain.store.crash();
+    let logged = || -> u64 {
+        let length = |(path, raw): (std::path::PathBuf, Vec<u8>)| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if name.starts_with("log") { raw.len() as u64 } else { 0 }
+        };
+        common::files(directory.path()).into_iter().map(length).sum()
+    };
+    assert!(logged() > 0);
+    chain.store.reopen(&FENCE).unwrap();
+    assert_eq!(logged(), 0);
+    chain.verify_all();
     scenario.teardown();
 }
 

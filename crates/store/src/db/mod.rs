@@ -24,9 +24,13 @@
 //!   later one of the same number, and errors name theirs, so that of several users who saw one failure only the first
 //!   reopens.
 //!
+//! While the disk has less room than a reserve, commits are refused ([`DbError::DiskFull`]), see [`space`]: reads go on, and so
+//! do commits once there is room.
+//!
 //! Before parity-db touches a directory, [`dir`] checks that it is ours, undamaged, of the right chain and not in use.
 
 mod dir;
+mod space;
 mod worker;
 
 pub use dir::{Identity, OpenError};
@@ -80,11 +84,14 @@ pub struct Schema {
 pub struct DbLimits {
     /// Bytes of commits that may wait for the disk before [`Db::commit`] waits too.
     pub unflushed_bytes: usize,
+    /// Bytes that must be free on the file system for a commit to be taken. They must hold what was accepted before:
+    /// waiting commits, some logs of up to 64 MiB, and the tables and indices that these fill.
+    pub reserve_bytes: u64,
 }
 
 impl Default for DbLimits {
     fn default() -> Self {
-        Self { unflushed_bytes: 64 << 20 }
+        Self { unflushed_bytes: 64 << 20, reserve_bytes: 512 << 20 }
     }
 }
 
@@ -116,6 +123,19 @@ pub enum DbError {
         /// What [`Db::reopen`] wants to know.
         epoch: u64,
     },
+    /// Too little room is left on the disk. The commit was not made, everything else works.
+    #[error(
+        "the disk of the database at {path} is full: {} MiB are free and {} MiB are the reserve below which nothing is written; delete something there, or stop the node and move its data directory to a larger disk",
+        .free >> 20, .reserve >> 20, path = .path.display()
+    )]
+    DiskFull {
+        /// Directory of the database.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be free.
+        reserve: u64,
+    },
     /// A read found something that cannot be.
     #[error("the database at {path} is damaged ({what}): restore it from a copy or sync it anew", path = .path.display())]
     Damaged {
@@ -131,7 +151,7 @@ impl DbError {
     pub fn ended_epoch(&self) -> Option<u64> {
         match self {
             Self::ReopenNeeded { epoch, .. } | Self::Closed { epoch, .. } => Some(*epoch),
-            Self::Reopened { .. } | Self::Damaged { .. } => None,
+            Self::Reopened { .. } | Self::DiskFull { .. } | Self::Damaged { .. } => None,
         }
     }
 }
@@ -219,6 +239,7 @@ struct State {
     waiting_bytes: usize,
     failure: Option<Arc<str>>,
     stop: bool,
+    space: space::Space,
 }
 
 impl std::fmt::Debug for Db {
@@ -235,8 +256,7 @@ impl Db {
     /// [`OpenError`]; the directory is then as it was, unless parity-db itself failed in the middle.
     pub fn open(path: &Path, schema: Schema, identity: &Identity, limits: DbLimits) -> Result<Self, OpenError> {
         let lock = dir::prepare(path, &schema, identity, || open_parity(path, &schema).map(drop))?;
-        let inner = Arc::new(open_parity(path, &schema)?);
-        let committed = read_commit_number(path, &inner)?;
+        let (inner, committed) = open_whole(path, &schema)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             schema,
@@ -262,7 +282,8 @@ impl Db {
     /// # Errors
     ///
     /// [`DbError::ReopenNeeded`] after a failure, [`DbError::Closed`] after [`close`](Self::close), [`DbError::Reopened`] if that
-    /// happened while this waited: what the batch builds on may be lost. Nothing of the batch is visible then.
+    /// happened while this waited: what the batch builds on may be lost; [`DbError::DiskFull`]. Nothing of the batch is visible
+    /// then.
     pub fn commit(&self, mut batch: Batch) -> Result<CommitId, DbError> {
         let shared = &self.shared;
         let mut state = shared.state.lock();
@@ -275,6 +296,7 @@ impl Db {
             }
             shared.changed.wait(&mut state);
         }
+        state.space.check(&shared.path, shared.limits.reserve_bytes, batch.bytes)?;
         let number = state.committed + 1;
         batch.operations.push((OWN_COLUMN, Operation::Set(COMMIT_KEY.to_vec(), number.to_le_bytes().to_vec())));
         {
@@ -335,11 +357,6 @@ impl Db {
     pub fn is_durable(&self, commit: CommitId) -> bool {
         let state = self.shared.state.lock();
         commit.epoch == self.shared.epoch() && commit.number <= state.durable
-    }
-
-    /// Bytes of commits that wait for the disk.
-    pub fn unflushed_bytes(&self) -> usize {
-        self.shared.state.lock().waiting_bytes
     }
 
     /// Waits until the commit is durable.
@@ -403,8 +420,7 @@ impl Db {
             lifecycle.lock = Some(dir::lock(path)?);
         }
         dir::check_files(path)?;
-        let inner = Arc::new(open_parity(path, &shared.schema)?);
-        let committed = read_commit_number(path, &inner)?;
+        let (inner, committed) = open_whole(path, &shared.schema)?;
         *shared.inner.write() = Some(inner.clone());
         {
             let mut state = shared.state.lock();
@@ -535,6 +551,24 @@ fn open_parity(path: &Path, schema: &Schema) -> Result<parity_db::Db, OpenError>
     }
 }
 
+/// Opens the files and puts what was found on disk. Returns the number of the last commit.
+///
+/// After a crash parity-db carries its logs into the tables. The logs were read from the system's cache, which proves nothing
+/// after a failed fsync, so the tables are fsynced before anybody is told that this is durable.
+fn open_whole(path: &Path, schema: &Schema) -> Result<(Arc<parity_db::Db>, u64), OpenError> {
+    let db = open_parity(path, schema)?;
+    let cleaned = catch_unwind(AssertUnwindSafe(|| db.clean_logs()));
+    let cleaned = cleaned
+        .unwrap_or_else(|panic| Err(parity_db::Error::Corruption(worker::panic_message(panic.as_ref()).to_owned())));
+    match cleaned {
+        Ok(()) => {}
+        Err(parity_db::Error::Io(error)) => return Err(OpenError::io(path, "fsync", error)),
+        Err(error) => return Err(OpenError::damaged(path, error.to_string())),
+    }
+    let committed = read_commit_number(path, &db)?;
+    Ok((Arc::new(db), committed))
+}
+
 fn column_options(kind: &ColumnKind) -> ColumnOptions {
     let hashed = matches!(kind, ColumnKind::Hashed | ColumnKind::Counted);
     let counted = *kind == ColumnKind::Counted;
@@ -554,6 +588,12 @@ fn read_commit_number(path: &Path, db: &parity_db::Db) -> Result<u64, OpenError>
             Ok(u64::from_le_bytes(raw))
         }
     }
+}
+
+/// A number that tests put in place of what the system says.
+fn failpoint_value(name: &str) -> Option<u64> {
+    fail::fail_point!(name, |value| value.and_then(|text| text.parse().ok()));
+    None
 }
 
 /// A place where tests let the disk fail.
