@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Look up in a node everything that an earlier `run --record` was told.
     Check(CheckArgs),
+    /// Print one Markdown table of what benches and `compare` have measured.
+    Table(TableArgs),
 }
 
 /// What is sent.
@@ -155,6 +157,25 @@ pub(crate) struct CompareArgs {
     /// Write the report as JSON into this file; `-` prints it instead of the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableArgs {
+    /// Criterion's folder, `criterion` in the target folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) criterion: Option<PathBuf>,
+    /// Show the blocks (`cargo bench --bench blocks`).
+    #[arg(long, requires = "criterion")]
+    pub(crate) blocks: bool,
+    /// Show the messages between actors (`cargo bench -p duskevm-supervision`).
+    #[arg(long, requires = "criterion")]
+    pub(crate) supervision: bool,
+    /// Show what `compare --json FILE` has written. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Vec<PathBuf>,
+    /// The day of the measurement.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) date: String,
 }
 
 #[derive(Debug, Args)]

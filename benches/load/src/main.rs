@@ -3,6 +3,7 @@
 //! - `run`: a load against one node; `--rate` makes it open-loop, otherwise it goes as fast as answers come.
 //! - `compare`: the same signed load against several nodes, one after the other, and the ratio of their included rates.
 //! - `check`: looks up in a node everything that an earlier `run --record` was told.
+//! - `table`: one Markdown table of what Criterion's benches and `compare` have measured.
 
 mod args;
 mod check;
@@ -11,6 +12,7 @@ mod follow;
 mod http;
 mod ledger;
 mod load;
+mod measured;
 mod record;
 mod report;
 mod rpc;
@@ -32,6 +34,7 @@ async fn main() -> ExitCode {
         args::Command::Run(args) => run::command(args).await,
         args::Command::Compare(args) => compare::command(args).await,
         args::Command::Check(args) => check::command(args).await,
+        args::Command::Table(args) => measured::command(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
