@@ -15,9 +15,10 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner};
 use jsonrpsee::{
-    core::client::ClientT,
+    core::{ClientError, client::ClientT},
     http_client::{HttpClient, HttpClientBuilder},
     rpc_params,
+    ws_client::{WsClient, WsClientBuilder},
 };
 use serde_json::{Value, json};
 use std::{
@@ -145,11 +146,7 @@ pub fn client(port: u16) -> HttpClient {
         .unwrap()
 }
 
-pub async fn call(
-    client: &HttpClient,
-    method: &str,
-    params: Vec<Value>,
-) -> Result<Value, jsonrpsee::core::ClientError> {
+pub async fn call(client: &HttpClient, method: &str, params: Vec<Value>) -> Result<Value, ClientError> {
     let mut list = rpc_params![];
     for param in params {
         list.insert(param).unwrap();
@@ -207,58 +204,129 @@ pub fn transfer(signer: &PrivateKeySigner, nonce: u64, to: Address, wei: u64) ->
     (keccak256(&encoded), encoded)
 }
 
-/// A load of transfers at a fixed rate that does not wait for answers, and insists on each of them.
+/// So long, in seconds of the load, may answers be outstanding before the node counts as broken.
+const OUTSTANDING: f64 = 60.0;
+/// A connection that gives no answer for so long is given up: the instance behind it may hang.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Between two tries of one transaction, and of connecting.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An open loop of transfers: every `1 / rate` seconds one is sent, whatever became of those before it, and each is sent again
+/// until the node says that it has it. Many requests share a connection, so that the number of connections is no bound.
 pub struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<B256>>>,
     sent: Arc<AtomicU64>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    clock: tokio::task::JoinHandle<()>,
 }
 
 impl Load {
-    /// Starts one sender per account, together `per_second` transactions per second.
+    /// Starts sending from these accounts in turn, together `per_second` transactions per second.
     pub fn start(port: u16, senders: Vec<PrivateKeySigner>, per_second: f64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let sent = Arc::new(AtomicU64::new(0));
-        let pause = Duration::from_secs_f64(senders.len() as f64 / per_second);
-        let tasks = senders
-            .into_iter()
-            .map(|signer| {
-                let (stop, acknowledged, sent) = (stop.clone(), acknowledged.clone(), sent.clone());
-                tokio::spawn(async move {
-                    let client = client(port);
-                    let mut next = tokio::time::Instant::now();
-                    let mut nonce = start_nonce(&client, signer.address(), &stop).await;
-                    while !stop.load(Ordering::Relaxed) {
-                        tokio::time::sleep_until(next).await;
-                        next += pause;
-                        let to =
-                            Address::from_word(keccak256([signer.address().as_slice(), &nonce.to_be_bytes()].concat()));
-                        let (hash, raw) = transfer(&signer, nonce, to, 1_000);
-                        sent.fetch_add(1, Ordering::Relaxed);
-                        if submit(&client, hash, &raw, &stop).await {
-                            acknowledged.lock().unwrap().push(hash);
-                            nonce += 1;
-                        }
+        let clock = {
+            let (stop, acknowledged, sent) = (stop.clone(), acknowledged.clone(), sent.clone());
+            tokio::spawn(async move {
+                let http = client(port);
+                let mut accounts = Vec::new();
+                for signer in senders {
+                    let nonce = start_nonce(&http, signer.address(), &stop).await;
+                    accounts.push((signer, nonce, Arc::new(Line::new(port))));
+                }
+                let mut flying = tokio::task::JoinSet::new();
+                let begin = tokio::time::Instant::now();
+                let mut turn = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    // By the schedule, not by the last send: a delay is made up for at once.
+                    tokio::time::sleep_until(begin + Duration::from_secs_f64(turn as f64 / per_second)).await;
+                    let at = turn % accounts.len();
+                    turn += 1;
+                    let (signer, nonce, line) = &mut accounts[at];
+                    let to =
+                        Address::from_word(keccak256([signer.address().as_slice(), &nonce.to_be_bytes()].concat()));
+                    let (hash, raw) = transfer(signer, *nonce, to, 1_000);
+                    *nonce += 1;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    let (line, acknowledged) = (line.clone(), acknowledged.clone());
+                    flying.spawn(async move {
+                        submit(&line, hash, &raw).await;
+                        acknowledged.lock().unwrap().push(hash);
+                    });
+                    while let Some(ended) = flying.try_join_next() {
+                        ended.unwrap();
                     }
-                })
+                    let most = (per_second * OUTSTANDING) as usize;
+                    assert!(flying.len() <= most, "{} transactions have no answer", flying.len());
+                }
+                // All of them: one that is missing would hold back those of its account that the node has.
+                let left = flying.len();
+                let rest = tokio::time::timeout(Duration::from_secs_f64(OUTSTANDING), async {
+                    while let Some(ended) = flying.join_next().await {
+                        ended.unwrap();
+                    }
+                });
+                assert!(rest.await.is_ok(), "the node does not take the last {left} transactions");
             })
-            .collect();
-        Self { stop, acknowledged, sent, tasks }
+        };
+        Self { stop, acknowledged, sent, clock }
     }
 
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.lock().unwrap().len()
     }
 
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Ends the load and returns the hashes that the node acknowledged.
     pub async fn finish(self) -> Vec<B256> {
         self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.unwrap();
-        }
+        self.clock.await.unwrap();
         std::mem::take(&mut *self.acknowledged.lock().unwrap())
+    }
+}
+
+/// A connection that is made again when it breaks.
+struct Line {
+    url: String,
+    current: tokio::sync::Mutex<(Option<Arc<WsClient>>, Option<tokio::time::Instant>)>,
+}
+
+impl Line {
+    fn new(port: u16) -> Self {
+        Self { url: format!("ws://127.0.0.1:{port}"), current: tokio::sync::Mutex::default() }
+    }
+
+    /// The connection; `None` if there is none at this moment.
+    async fn client(&self) -> Option<Arc<WsClient>> {
+        let mut current = self.current.lock().await;
+        if let Some(client) = current.0.as_ref().filter(|client| client.is_connected()) {
+            return Some(client.clone());
+        }
+        // One of many that wait has just tried.
+        if current.1.is_some_and(|last| last.elapsed() < PAUSE) {
+            return None;
+        }
+        let client = WsClientBuilder::default()
+            .connection_timeout(ANSWER_WITHIN)
+            .request_timeout(ANSWER_WITHIN)
+            .max_concurrent_requests(1 << 20)
+            .max_buffer_capacity_per_subscription(1)
+            .build(&self.url)
+            .await;
+        *current = (client.ok().map(Arc::new), Some(tokio::time::Instant::now()));
+        current.0.clone()
+    }
+
+    /// Gives up a connection, unless somebody else did.
+    async fn drop_client(&self, broken: &Arc<WsClient>) {
+        let mut current = self.current.lock().await;
+        if current.0.as_ref().is_some_and(|client| Arc::ptr_eq(client, broken)) {
+            current.0 = None;
+        }
     }
 }
 
@@ -272,27 +340,27 @@ async fn start_nonce(client: &HttpClient, address: Address, stop: &AtomicBool) -
     }
 }
 
-/// Sends until the node says that it has the transaction; `false` if the load was stopped before.
-async fn submit(client: &HttpClient, hash: B256, raw: &Bytes, stop: &AtomicBool) -> bool {
+/// Sends until the node says that it has the transaction.
+async fn submit(line: &Line, hash: B256, raw: &Bytes) {
     loop {
-        match call(client, "eth_sendRawTransaction", vec![json!(raw)]).await {
-            Ok(answer) => {
-                assert_eq!(answer, json!(hash), "a transaction has one hash");
-                return true;
-            }
-            Err(jsonrpsee::core::ClientError::Call(error)) => {
-                // It arrived before the answer was lost.
-                if error.message().contains("already known") || error.message().contains("nonce too low") {
-                    return true;
+        if let Some(client) = line.client().await {
+            let answer: Result<Value, _> = client.request("eth_sendRawTransaction", rpc_params![raw]).await;
+            match answer {
+                Ok(answer) => {
+                    assert_eq!(answer, json!(hash), "a transaction has one hash");
+                    return;
                 }
+                Err(ClientError::Call(error)) => {
+                    // It arrived before the answer was lost.
+                    if error.message().contains("already known") || error.message().contains("nonce too low") {
+                        return;
+                    }
+                }
+                // The process is being started again, or the instance behind the connection hangs.
+                Err(_) => line.drop_client(&client).await,
             }
-            // The process is being started again.
-            Err(_) => {}
         }
-        if stop.load(Ordering::Relaxed) {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
