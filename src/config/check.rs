@@ -299,6 +299,18 @@ impl Checker<'_> {
             "is less than `supervision.backoff_min_ms`: raise it",
         );
         self.require(
+            config.rpc.max_unsent_bytes >= config.rpc.max_response_bytes.into(),
+            "rpc.max_unsent_bytes",
+            "is less than `rpc.max_response_bytes`: raise it",
+        );
+        for name in &config.rpc.namespaces {
+            self.require(
+                duskevm_rpc::NAMESPACES.contains(&name.as_str()),
+                "rpc.namespaces",
+                format!("there is no namespace {name:?}, only {}", duskevm_rpc::NAMESPACES.join(", ")),
+            );
+        }
+        self.require(
             config.txpool.max_bytes >= config.txpool.max_tx_bytes,
             "txpool.max_bytes",
             "is less than `txpool.max_tx_bytes`: raise it",

@@ -134,7 +134,7 @@ impl Loader {
 
 /// What `duskevm dev` changes of the defaults.
 fn dev_settings() -> Vec<Setting> {
-    let settings: [(&str, toml::Value); 4] = [
+    let settings: [(&str, toml::Value); 5] = [
         ("faults.allow", true.into()),
         ("l1.block_time", 2.into()),
         ("l2.block_time", 1.into()),
@@ -144,6 +144,7 @@ fn dev_settings() -> Vec<Setting> {
         .into_iter()
         .map(|(path, value)| Setting {
             path: path.to_owned(),
+        ("rpc.namespaces", duskevm_rpc::NAMESPACES.to_vec().into()),
             written: path.to_owned(),
             value: Raw::Toml(value),
             origin: Origin::Dev,

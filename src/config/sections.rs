@@ -163,6 +163,9 @@ section! {
     }
 }
 
+/// Namespaces that may be served to anybody: what wallets need. The others cost more, or tell more.
+const PUBLIC_NAMESPACES: [&str; 4] = ["eth", "net", "rpc", "web3"];
+
 section! {
     /// The L2 JSON-RPC: HTTP and WebSocket on one port.
     Rpc = "rpc" {
@@ -170,14 +173,21 @@ section! {
         host: IpAddr = LOOPBACK,
         /// Port; 0 takes a free one.
         port: u16 = 9545,
-        /// Origins that browsers may call from; `["*"]` is every origin.
+        /// Origins that browsers may call from, over HTTP and WebSocket; `["*"]` is every origin.
         cors: Vec<String> = Vec::new(),
+        /// Names under which it may be called besides addresses and `localhost`; `["*"]` is every name, as is an empty list where
+        /// `host` is not loopback. This keeps web pages away whose name was made to point to this machine.
+        hosts: Vec<String> = Vec::new(),
+        /// Namespaces that are served, of `debug`, `eth`, `net`, `optimism`, `rpc`, `txpool`, `web3`. `duskevm dev` serves all.
+        namespaces: Vec<String> = PUBLIC_NAMESPACES.map(str::to_owned).to_vec(),
         /// Connections at one time.
         max_connections: u32 = 1_024,
         /// Bytes of one HTTP body or WebSocket message.
         max_request_bytes: u32 = 5 * 1024 * 1024,
         /// Bytes of one answer, and of all answers of a batch together.
         max_response_bytes: u32 = 64 * 1024 * 1024,
+        /// Bytes of all answers that clients have not taken yet; beyond it calls are refused as if the server were busy.
+        max_unsent_bytes: u64 = 512 * 1024 * 1024,
         /// Calls in one batch.
         max_batch: u32 = 1_000,
         /// Nesting of arrays and objects in the parameters of a call.

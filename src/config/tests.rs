@@ -74,6 +74,8 @@ fn later_layers_win_and_are_named() {
     assert_eq!(effective.origin("rpc.call_gas_cap"), Origin::File { path: file.path.clone(), line: 4 });
     assert_eq!(effective.origin("rpc.max_filters"), Origin::Default);
     assert_eq!(effective.origin("rpc.cors"), Origin::Dev);
+    assert_eq!(rpc.namespaces, duskevm_rpc::NAMESPACES);
+    assert_eq!(from_file("").unwrap().config.rpc.namespaces, ["eth", "net", "rpc", "web3"]);
 }
 
 #[test]
@@ -251,6 +253,8 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[network]\nname = \"testnet\"\n", "keys.mnemonic", "everybody knows"),
         ("[network]\ngenesis = \"g\"\n[l2]\ngas_limit = 30000000\n", "l2.gas_limit", "remove the setting"),
         ("[rpc]\nmax_batch = 0\n", "rpc.max_batch", "at least 1"),
+        ("[rpc]\nnamespaces = [\"eth\", \"personal\"]\n", "rpc.namespaces", "no namespace \"personal\""),
+        ("[rpc]\nmax_unsent_bytes = 1000\n", "rpc.max_unsent_bytes", "raise it"),
     ] {
         let found = problems(from_file(text));
         let problem = found.iter().map(ToString::to_string).find(|problem| problem.starts_with(&format!("`{key}` ")));

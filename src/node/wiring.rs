@@ -284,12 +284,18 @@ impl duskevm_http::Readiness for ReadinessOf {
 
 fn rpc_config(config: &Config) -> RpcConfig {
     let rpc = &config.rpc;
-    let mut made =
-        RpcConfig { listen: SocketAddr::new(rpc.host, rpc.port), cors: rpc.cors.clone(), ..RpcConfig::default() };
+    let mut made = RpcConfig {
+        listen: SocketAddr::new(rpc.host, rpc.port),
+        cors: rpc.cors.clone(),
+        hosts: rpc.hosts.clone(),
+        namespaces: rpc.namespaces.clone(),
+        ..RpcConfig::default()
+    };
     let limits = &mut made.limits;
     limits.max_connections = rpc.max_connections;
     limits.max_request_bytes = rpc.max_request_bytes;
     limits.max_response_bytes = rpc.max_response_bytes;
+    limits.max_unsent_bytes = usize::try_from(rpc.max_unsent_bytes).unwrap_or(usize::MAX);
     limits.max_batch = rpc.max_batch;
     limits.max_subscriptions = rpc.max_subscriptions;
     limits.max_log_blocks = rpc.max_log_blocks;
