@@ -107,6 +107,21 @@ fn mistakes_in_the_configuration_are_code_2_for_every_command() {
     assert!(!stderr(&refused).contains("not a mnemonic"), "a mnemonic is never repeated: {}", stderr(&refused));
 }
 
+#[test]
+fn a_genesis_is_made_for_local_networks_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("net");
+    let out = out.to_str().unwrap();
+    for network in ["mainnet", "testnet", "devnet"] {
+        let refused = output(&["genesis", "--out", out, "--network", network]);
+        assert_eq!(code(&refused), 2, "{network}");
+        assert!(stderr(&refused).contains(network) && stderr(&refused).contains("--chain-id"), "{}", stderr(&refused));
+        let refused = duskevm(&["genesis", "--out", out]).env("DUSKEVM_NETWORK__NAME", network).output().unwrap();
+        assert_eq!(code(&refused), 2, "{network}");
+    }
+    assert!(!Path::new(out).exists(), "nothing is written");
+}
+
 fn shipped(name: &str) -> Effective {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
     let loader = if name == "dev.toml" { Loader::dev() } else { Loader::new().needs_data_dir() };

@@ -129,7 +129,7 @@ pub struct GenesisArgs {
     /// Folder to write into; it is made if it does not exist.
     #[arg(long, short = 'o', value_name = "DIR")]
     pub out: PathBuf,
-    /// Network to make [default: local].
+    /// Network to make [default: local]. No other can be made: the public networks exist already.
     #[arg(long, value_enum)]
     pub network: Option<NetworkName>,
     /// The network's parameters.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::args::GenesisArgs;
 use super::dev::chain_flags;
 use super::{CliError, OK, print};
-use crate::config::{Effective, Loader};
+use crate::config::{Effective, Loader, NetworkName};
 use crate::node;
 
 /// The files of a network, each as its whole text.
@@ -30,6 +30,8 @@ const NODE_FILE: &str = "node.toml";
 pub(crate) fn run(args: GenesisArgs) -> Result<u8, CliError> {
     let mut loader = Loader::new().file(args.config.as_deref()).environment(std::env::vars_os());
     if let Some(network) = args.network {
+        // Before anything else of that network is asked for, such as keys of one's own.
+        only_local(network)?;
         loader = loader.flag("--network", "network.name", network.to_string());
     }
     let effective = chain_flags(loader, &args.chain)?.load()?;
@@ -38,6 +40,7 @@ pub(crate) fn run(args: GenesisArgs) -> Result<u8, CliError> {
             "`network.genesis` names a genesis that exists already: remove it to make a new one".to_owned(),
         ));
     }
+    only_local(effective.config.network.name)?;
     let files = node::genesis(&effective.config).map_err(CliError::Failed)?;
     let files = [
         ("genesis.json", files.l2),
@@ -53,6 +56,17 @@ pub(crate) fn run(args: GenesisArgs) -> Result<u8, CliError> {
     text.push_str(&format!("start it with: duskevm node --config {}\n", args.out.join(NODE_FILE).display()));
     print(&text)?;
     Ok(OK)
+}
+
+/// Refuses the public networks: what is made here would carry the name and the chain id of one, and be another chain.
+fn only_local(network: NetworkName) -> Result<(), CliError> {
+    if network == NetworkName::Local {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "{network} exists already, and this command makes new local networks only: leave out --network and \
+         `network.name`, and give a chain id of your own with --chain-id if you need one"
+    )))
 }
 
 /// A configuration that runs a node of the new network. What became part of the genesis is not repeated; a mnemonic of
