@@ -1,15 +1,17 @@
 //! The network that a node belongs to: made once, kept as files in the data folder, read from there ever after.
 
+mod settings;
+
 use crate::config::{Config, NetworkName};
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable};
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256, keccak256};
 use duskevm_dusk_l1::{
-    genesis::{Genesis as L1Genesis, GenesisAccount as L1Account, GenesisStake},
+    genesis::{Genesis as L1Genesis, GenesisAccount as L1Account, GenesisStake, MAX_TIMESTAMP},
     keys::Signer,
 };
 use duskevm_evm::{Block, ChainSpec, Eip1559Constants, header::MESSAGE_PASSER};
 use duskevm_genesis::{
-    BlockRef, Fork, ForkTimes, GenesisAnchor, L2Genesis, LOCAL_CONTRACTS, NetworkSpec, WithdrawalsRoot,
+    BlockRef, Fork, ForkTimes, GenesisAnchor, L2Genesis, LOCAL_CONTRACTS, NetworkSpec, WithdrawalsRoot, evm_address,
 };
 use duskevm_l1_view::{DuskBlock, ViewBlock, ViewConfig, project};
 use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig};
@@ -30,6 +32,9 @@ const L1_GENESIS_FILE: &str = "l1-genesis.json";
 const LOCAL_STAKE: u64 = 1_000_000_000_000_000;
 /// Balance of the producer's and the faucet's account, in lux.
 const LOCAL_BALANCE: u64 = 1_000_000_000_000_000;
+
+/// Longest block time of either layer, in seconds.
+const MAX_BLOCK_TIME: u64 = 3_600;
 
 /// Why a network cannot be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,35 @@ pub enum NetworkError {
         /// As named.
         named: B256,
     },
+    /// The files contradict one another, or this program.
+    #[error("{what} is {found}, not {expected}: take the files of one network, as `duskevm genesis` writes them")]
+    Disagree {
+        /// Which value.
+        what: &'static str,
+        /// As found.
+        found: String,
+        /// As it must be.
+        expected: String,
+    },
+    /// The data folder belongs to another network than the one asked for.
+    #[error(
+        "{} describes another network than {}, for which this data folder was made ({file} differs): choose another data.dir, or remove network.genesis",
+        given.display(), kept.display()
+    )]
+    Other {
+        /// What was asked for.
+        given: PathBuf,
+        /// What the data folder holds.
+        kept: PathBuf,
+        /// The file in which they differ.
+        file: &'static str,
+    },
+    /// Settings that do not hold on this network.
+    #[error("this network has other values than the settings ({0}): remove the settings, or choose another data.dir")]
+    Settings(String),
+    /// No network where there must be one.
+    #[error("{} holds no network: it is no data folder of a duskevm node", .0.display())]
+    Missing(PathBuf),
     /// The funded accounts cannot be derived.
     #[error(transparent)]
     Accounts(#[from] crate::cli::AccountError),
@@ -156,6 +190,21 @@ impl NetworkFiles {
         Ok(Self { l2: read(L2_GENESIS_FILE)?, rollup: read(ROLLUP_FILE)?, l1: read(L1_GENESIS_FILE)? })
     }
 
+    /// The file in which two networks differ. How a file is formatted does not matter.
+    fn differs_from(&self, other: &Self) -> Option<&'static str> {
+        let same = |one: &str, two: &str| {
+            let parsed = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+            one == two || parsed(one).is_some_and(|one| Some(one) == parsed(two))
+        };
+        [
+            (ROLLUP_FILE, &self.rollup, &other.rollup),
+            (L2_GENESIS_FILE, &self.l2, &other.l2),
+            (L1_GENESIS_FILE, &self.l1, &other.l1),
+        ]
+        .into_iter()
+        .find_map(|(file, one, two)| (!same(one, two)).then_some(file))
+    }
+
     /// Writes them into a folder, each whole or not at all. The rollup file comes last: where it is, the others are.
     ///
     /// # Errors
@@ -231,6 +280,7 @@ impl NetworkFiles {
             l1_system_config_address: params.addresses.system_config,
             eip1559: (constants.elasticity, constants.denominator, constants.canyon_denominator),
         };
+        check_rollup(&rollup, &l1)?;
         Ok(Network {
             spec: Arc::new(ChainSpec::new(params.l2_chain_id, forks, constants)?),
             rollup: Arc::new(rollup),
@@ -255,9 +305,13 @@ impl Network {
     pub fn open(config: &Config, data: &Path, now: u64) -> Result<Self, NetworkError> {
         let kept = data.join("network");
         if kept.join(ROLLUP_FILE).exists() {
-            let network = NetworkFiles::read(&kept)?.load()?;
-            network.warn_of_differences(config);
-            return Ok(network);
+            let files = NetworkFiles::read(&kept)?;
+            if let Some(given) = &config.network.genesis {
+                if let Some(file) = files.differs_from(&NetworkFiles::read(given)?) {
+                    return Err(NetworkError::Other { given: given.clone(), kept, file });
+                }
+            }
+            return files.load();
         }
         let files = match (&config.network.genesis, config.network.name) {
             (Some(folder), _) => NetworkFiles::read(folder)?,
@@ -414,4 +468,86 @@ fn first_block(genesis: &L2Genesis) -> FirstBlock {
         ..Default::default()
     };
     FirstBlock { block: Block { header: header.seal_slow(), transactions: Vec::new() }, state, nodes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn local() -> NetworkFiles {
+        NetworkFiles::local(&Config::default(), NOW).unwrap()
+    }
+
+    /// The error that a change of `rollup.json` leads to.
+    fn with_rollup(change: impl Fn(&mut serde_json::Value)) -> String {
+        let mut files = local();
+        let mut rollup = serde_json::from_str(&files.rollup).unwrap();
+        change(&mut rollup);
+        files.rollup = rollup.to_string();
+        files.load().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn values_that_no_hash_covers_are_compared() {
+        local().load().unwrap();
+        assert!(with_rollup(|r| r["genesis"]["l1"]["number"] = 5.into()).contains("genesis.l1.number"));
+        assert!(with_rollup(|r| r["genesis"]["l2"]["number"] = 5.into()).contains("genesis.l2.number"));
+        assert!(with_rollup(|r| r["l1_chain_id"] = 99.into()).contains("l1_chain_id"));
+        let address = format!("{:?}", alloy_primitives::Address::repeat_byte(9));
+        for field in ["deposit_contract_address", "l1_system_config_address", "batch_inbox_address"] {
+            assert!(with_rollup(|r| r[field] = address.clone().into()).contains(field));
+        }
+        assert!(with_rollup(|r| r["block_time"] = 4_000.into()).contains("block_time"));
+    }
+
+    #[test]
+    fn times_that_would_overflow_are_refused() {
+        let config = Config::default();
+        let error = NetworkFiles::local(&config, u64::MAX).unwrap_err();
+        assert!(error.to_string().contains("timestamp"), "{error}");
+    }
+
+    #[test]
+    fn a_data_folder_keeps_its_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, given) = (folder.path().join("data"), folder.path().join("given"));
+        let mut config = Config::default();
+        Network::open(&config, &data, NOW).unwrap();
+        assert!(matches!(Network::kept(&given), Err(NetworkError::Missing(_))));
+
+        // The same network, written otherwise, and another one.
+        let kept = NetworkFiles::read(&data.join("network")).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&kept.rollup).unwrap();
+        NetworkFiles { rollup: value.to_string(), ..kept }.write(&given).unwrap();
+        config.network.genesis = Some(given.clone());
+        Network::open(&config, &data, NOW).unwrap();
+        NetworkFiles::local(&Config::default(), NOW + 5).unwrap().write(&given).unwrap();
+        assert!(matches!(Network::open(&config, &data, NOW), Err(NetworkError::Other { .. })));
+    }
+
+    #[test]
+    fn settings_that_are_not_in_force_are_refused_or_replaced() {
+        let mut made = Config::default();
+        made.l2.chain_id = 777;
+        made.genesis.accounts = 3;
+        made.genesis.balance = 5;
+        let network = NetworkFiles::local(&made, NOW).unwrap().load().unwrap();
+        assert_eq!(network.in_force(&made).unwrap(), made);
+        assert_eq!(network.in_force(&Config::default()).unwrap(), made, "the network's own values");
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            network.in_force(&config).unwrap_err().to_string()
+        };
+        assert!(refused(|c| c.l2.chain_id = 778).contains("l2.chain_id is 777, not 778"));
+        assert!(refused(|c| c.l1.block_time = 30).contains("l1.block_time is 10"));
+        assert!(refused(|c| c.l2.gas_limit = 30_000_000).contains("l2.gas_limit"));
+        assert!(refused(|c| c.genesis.balance = 7).contains("genesis.balance is 5"));
+        assert!(refused(|c| c.genesis.accounts = 4).contains("genesis.accounts is 3"));
+        assert!(refused(|c| c.sequencer.l1_confirmations = 178).contains("ahead of L1"));
+        let jovian = |c: &mut Config| c.forks.jovian = crate::config::ForkTime::GENESIS;
+        assert!(refused(jovian).contains("l2.forks"));
+    }
 }

@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use super::accounts::DevAccount;
 use super::start::Endpoints;
-use crate::config::{Effective, ForkTime, Forks};
+use crate::config::{Config, ForkTime, Forks};
 
 /// Accounts whose keys are printed; a hundred lines of them would push the endpoints off the screen.
 const SHOWN: usize = 10;
 
 pub(crate) fn text(
-    effective: &Effective,
+    config: &Config,
     accounts: &[DevAccount],
     endpoints: &Endpoints,
     ephemeral: bool,
     took: Duration,
 ) -> String {
-    let config = &effective.config;
     let mut text = format!("\nduskevm {} dev\n", env!("CARGO_PKG_VERSION"));
     let shown = accounts.len().min(SHOWN);
 
@@ -101,7 +100,7 @@ mod tests {
             admin: ([127, 0, 0, 1], 4002).into(),
             http: Some(([127, 0, 0, 1], 4003).into()),
         };
-        let text = text(&effective, &accounts, &endpoints, true, Duration::from_millis(120));
+        let text = text(&effective.config, &accounts, &endpoints, true, Duration::from_millis(120));
         for part in [
             "(0) 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 (10000 DUSK)",
             "(0) 0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",

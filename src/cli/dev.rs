@@ -92,9 +92,10 @@ pub(crate) fn run(args: DevArgs) -> Result<u8, CliError> {
     let config = effective.config.clone();
     let quiet = args.silent || args.no_banner;
     let ephemeral = temporary.is_some();
-    let outcome = start::run(config, leftover, move |endpoints| {
+    let outcome = start::run(config, leftover, move |endpoints, config| {
         if !quiet {
-            let text = banner::text(&effective, &accounts, endpoints, ephemeral, began.elapsed());
+            let shown = accounts.get(..config.genesis.accounts as usize).unwrap_or(&accounts);
+            let text = banner::text(config, shown, endpoints, ephemeral, began.elapsed());
             if let Err(error) = print(&text) {
                 tracing::warn!(%error, "the banner could not be printed");
             }

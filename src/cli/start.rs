@@ -16,8 +16,8 @@ pub struct RunOptions {
     pub stop: Stop,
     /// The metrics of the process.
     pub metrics: Metrics,
-    /// Called once when every listener is bound.
-    pub started: Box<dyn FnOnce(&Endpoints) + Send>,
+    /// Called once when every listener is bound, with the configuration that is in force: an existing network has its own values.
+    pub started: Box<dyn FnOnce(&Endpoints, &Config) + Send>,
 }
 
 impl std::fmt::Debug for RunOptions {
@@ -51,7 +51,7 @@ pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
     }
     let config = loader.load()?.config;
     logging::init(&config.log).map_err(Failure)?;
-    run(config, Leftover::default(), |endpoints| {
+    run(config, Leftover::default(), |endpoints, _| {
         tracing::info!(rpc = ?endpoints.rpc, admin = %endpoints.admin, http = ?endpoints.http, "the node is up");
     })
 }
@@ -60,7 +60,7 @@ pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
 pub(crate) fn run(
     config: Config,
     leftover: Leftover,
-    started: impl FnOnce(&Endpoints) + Send + 'static,
+    started: impl FnOnce(&Endpoints, &Config) + Send + 'static,
 ) -> Result<u8, CliError> {
     let stop = Stop::new();
     signals::listen(stop.clone(), leftover).map_err(Failure)?;

@@ -132,19 +132,24 @@ impl Loader {
     }
 }
 
+/// Seconds between L1 blocks in `duskevm dev` unless set.
+pub(crate) const DEV_L1_BLOCK_TIME: u64 = 2;
+/// Seconds between L2 blocks in `duskevm dev` unless set.
+pub(crate) const DEV_L2_BLOCK_TIME: u64 = 1;
+
 /// What `duskevm dev` changes of the defaults.
 fn dev_settings() -> Vec<Setting> {
     let settings: [(&str, toml::Value); 5] = [
         ("faults.allow", true.into()),
-        ("l1.block_time", 2.into()),
-        ("l2.block_time", 1.into()),
+        ("l1.block_time", i64::try_from(DEV_L1_BLOCK_TIME).unwrap_or(i64::MAX).into()),
+        ("l2.block_time", i64::try_from(DEV_L2_BLOCK_TIME).unwrap_or(i64::MAX).into()),
         ("rpc.cors", vec!["*"].into()),
+        ("rpc.namespaces", duskevm_rpc::NAMESPACES.to_vec().into()),
     ];
     settings
         .into_iter()
         .map(|(path, value)| Setting {
             path: path.to_owned(),
-        ("rpc.namespaces", duskevm_rpc::NAMESPACES.to_vec().into()),
             written: path.to_owned(),
             value: Raw::Toml(value),
             origin: Origin::Dev,

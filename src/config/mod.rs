@@ -27,6 +27,7 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, Problem};
+pub(crate) use load::{DEV_L1_BLOCK_TIME, DEV_L2_BLOCK_TIME, is_test_mnemonic};
 pub use load::{Effective, Loader};
 pub use origin::Origin;
 pub use schema::{Key, SectionSpec};

@@ -87,6 +87,7 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
     let data = config.data_dir()?.to_owned();
     let folder = folder::DataFolder::open(&data)?;
     let network = Arc::new(Network::open(&config, &data, now())?);
+    let config = network.in_force(&config)?;
     let stores = folder.stores(&config, &network)?;
     let (running, status) = wiring::start(&config, &network, &data, &stores, &options.metrics)?;
     let bound = Duration::from_millis(config.supervision.shutdown_ms);
@@ -98,7 +99,7 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
                 let _ = status.endpoints.set(serde_json::json!({
                     "rpc": endpoints.rpc, "admin": endpoints.admin, "http": endpoints.http,
                 }));
-                (options.started)(&endpoints);
+                (options.started)(&endpoints, &config);
                 tokio::select! {
                     reason = running.supervisor.wait() => reason,
                     () = options.stop.requested() => running.supervisor.shutdown(bound).await,
@@ -108,13 +109,6 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         },
         () = options.stop.requested() => running.supervisor.shutdown(bound).await,
     };
-    // Closed here and not when the last handle goes: whoever called may want to remove the folder.
-    if let Err(error) = stores.l2.close() {
-        tracing::warn!(%error, "closing the L2 database");
-    }
-    if let Err(error) = stores.l1.close() {
-        tracing::warn!(%error, "closing the L1 database");
-    }
     match &reason {
         ExitReason::Shutdown { .. } => tracing::info!("{reason}"),
         _ => tracing::error!("{reason}"),

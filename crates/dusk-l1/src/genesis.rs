@@ -16,6 +16,9 @@ pub const DEFAULT_BLOCK_GAS_LIMIT: u64 = 3_000_000_000;
 /// Smallest stake that counts: 1000 DUSK in lux.
 pub const MINIMUM_STAKE: u64 = dusk_core::stake::DEFAULT_MINIMUM_STAKE;
 
+/// The last second of the year 9999: what lies beyond is no time, and sums with it could overflow.
+pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
+
 /// A genesis description that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
@@ -39,6 +42,9 @@ pub enum GenesisError {
     /// Blocks need a distance in whole seconds.
     #[error("the L1 block time must be at least 1 second")]
     ZeroBlockTime,
+    /// Times are added to it.
+    #[error("the L1 genesis timestamp {0} is beyond the year 9999: give seconds since 1970")]
+    Timestamp(u64),
     /// A block must be able to hold a transaction.
     #[error("the L1 block gas limit must be at least 1000000")]
     BlockGasLimit,
@@ -99,6 +105,9 @@ impl Genesis {
     pub fn validate(&self) -> Result<(), GenesisError> {
         if self.block_time == 0 {
             return Err(GenesisError::ZeroBlockTime);
+        }
+        if self.timestamp > MAX_TIMESTAMP {
+            return Err(GenesisError::Timestamp(self.timestamp));
         }
         if self.block_gas_limit < 1_000_000 {
             return Err(GenesisError::BlockGasLimit);
@@ -216,6 +225,7 @@ mod tests {
             genesis.validate().unwrap_err()
         };
         assert_eq!(change(|g| g.block_time = 0), GenesisError::ZeroBlockTime);
+        assert_eq!(change(|g| g.timestamp = u64::MAX), GenesisError::Timestamp(u64::MAX));
         assert_eq!(change(|g| g.block_gas_limit = 1), GenesisError::BlockGasLimit);
         assert_eq!(change(|g| g.stakes.clear()), GenesisError::NoProvisioner);
         assert_eq!(change(|g| g.stakes[0].amount = MINIMUM_STAKE - 1), GenesisError::NoProvisioner);
