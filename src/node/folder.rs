@@ -28,6 +28,12 @@ use std::{
 /// Everything that belongs into a data folder, besides the lock.
 const KNOWN: [&str; 5] = ["network", "l1", "l2", "txpool", "sequencer"];
 const LOCK: &str = "lock";
+/// What the root of a file system of its own holds.
+const LOST_AND_FOUND: &str = "lost+found";
+/// The file that every database of this program begins with.
+const DATABASE_FILE: &str = "duskevm.meta";
+/// The length of a journal's file without records.
+const EMPTY_SEGMENT: u64 = 32;
 
 /// The databases of a node, opened once: actors come and go on top of them.
 #[derive(Debug, Clone)]
@@ -42,8 +48,8 @@ pub struct Stores {
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    /// Released when the process ends, however it ends.
-    _lock: File,
+    /// Released when the process ends, however it ends. `None` where no process ever ran and nothing shall be written.
+    _lock: Option<File>,
 }
 
 impl DataFolder {
@@ -59,7 +65,8 @@ impl DataFolder {
         if path.exists() {
             for entry in fs::read_dir(path).map_err(failed(path))? {
                 let name = entry.map_err(failed(path))?.file_name();
-                let known = name.to_str().is_some_and(|name| name == LOCK || KNOWN.contains(&name));
+                let known =
+                    name.to_str().is_some_and(|name| name == LOCK || name == LOST_AND_FOUND || KNOWN.contains(&name));
                 if !known {
                     let source = io::Error::other(format!(
                         "holds {}, which is not of duskevm: choose an empty folder or one that duskevm made",
@@ -74,10 +81,71 @@ impl DataFolder {
         let lock =
             File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(NodeError::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(NodeError::Folder { path: lock_path, source }),
         }
+    }
+
+    /// Takes a folder that a node made, without writing anything into it.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn existing(path: &Path) -> Result<Self, NodeError> {
+        let lock_path = path.join(LOCK);
+        let lock = match File::options().write(true).open(&lock_path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path: path.to_owned(), _lock: None });
+            }
+            Err(source) => return Err(NodeError::Folder { path: lock_path, source }),
+        };
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(NodeError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(NodeError::Folder { path: lock_path, source }),
+        }
+    }
+
+    /// Opens the L2 database if there is one.
+    ///
+    /// # Errors
+    /// If there is none, and see [`NodeError`].
+    pub fn existing_l2(&self, config: &Config, network: &Network) -> Result<Arc<L2Store>, NodeError> {
+        let path = self.path.join("l2");
+        if !path.join(DATABASE_FILE).exists() {
+            return Err(NodeError::NoChain(path));
+        }
+        self.open_l2(config, network)
+    }
+
+    fn open_l2(&self, config: &Config, network: &Network) -> Result<Arc<L2Store>, NodeError> {
+        let identity = Identity { chain_id: network.rollup.l2_chain_id, genesis: network.rollup.genesis.l2.hash };
+        let settings = L2Settings {
+            history_blocks: (!config.data.archive).then_some(config.data.history_blocks),
+            ..L2Settings::default()
+        };
+        Ok(Arc::new(L2Store::open(&self.path.join("l2"), &identity, settings)?))
+    }
+
+    /// What shows that L2 had blocks once, if anything does: L1 begins after the L2 genesis is on disk, and so does the journal.
+    fn trace_of_l2(&self, l1: &L1Store) -> Result<Option<&'static str>, NodeError> {
+        if l1.tip()?.is_some() {
+            return Ok(Some("the L1 database holds blocks"));
+        }
+        let journal = self.path.join("sequencer");
+        let failed = |source| NodeError::Folder { path: journal.clone(), source };
+        let entries = match fs::read_dir(&journal) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed(source)),
+        };
+        for entry in entries {
+            if entry.and_then(|entry| entry.metadata()).map_err(failed)?.len() > EMPTY_SEGMENT {
+                return Ok(Some("the sequencer's journal holds sealed blocks"));
+            }
+        }
+        Ok(None)
     }
 
     /// Opens the databases, and begins the chains in a fresh folder.
@@ -87,18 +155,82 @@ impl DataFolder {
     pub fn stores(&self, config: &Config, network: &Network) -> Result<Stores, NodeError> {
         let l1_identity = Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() };
         let l1 = L1Store::open(&self.path.join("l1"), &l1_identity)?;
-        let l2_identity = Identity { chain_id: network.rollup.l2_chain_id, genesis: network.rollup.genesis.l2.hash };
-        let settings = L2Settings {
-            history_blocks: (!config.data.archive).then_some(config.data.history_blocks),
-            ..L2Settings::default()
-        };
-        let l2 = L2Store::open(&self.path.join("l2"), &l2_identity, settings)?;
+        let l2 = self.open_l2(config, network)?;
         if l2.is_empty() {
+            if let Some(trace) = self.trace_of_l2(&l1)? {
+                return Err(NodeError::LostL2 { path: self.path.join("l2"), trace });
+            }
             let genesis =
                 genesis_commit(&network.genesis_block, network.genesis_state.clone(), network.genesis_nodes.clone());
             // Nobody else writes yet.
             l2.init_genesis(&Fence::unfenced(), genesis)?;
+            // On disk before anything else is: see `trace_of_l2`.
+            l2.flush()?;
         }
-        Ok(Stores { l1, l2: Arc::new(l2) })
+        Ok(Stores { l1, l2 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::NetworkFiles;
+    use duskevm_store::l1::BlockCommit;
+
+    fn network() -> Network {
+        NetworkFiles::local(&Config::default(), 1_700_000_000).unwrap().load().unwrap()
+    }
+
+    #[test]
+    fn a_mount_point_may_be_a_data_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(LOST_AND_FOUND)).unwrap();
+        DataFolder::open(folder.path()).unwrap();
+        fs::create_dir(folder.path().join("holidays")).unwrap();
+        assert!(DataFolder::open(folder.path()).unwrap_err().to_string().contains("holidays"));
+    }
+
+    #[test]
+    fn an_offline_look_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = DataFolder::existing(folder.path()).unwrap();
+        let error = found.existing_l2(&Config::default(), &network()).unwrap_err();
+        assert!(matches!(error, NodeError::NoChain(_)), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lost_l2_database_is_not_begun_anew() {
+        let (config, network) = (Config::default(), network());
+        let make = || {
+            let folder = tempfile::tempdir().unwrap();
+            let data = DataFolder::open(folder.path()).unwrap();
+            let stores = data.stores(&config, &network).unwrap();
+            (folder, data, stores)
+        };
+        let (_folder, data, stores) = make();
+        let block = BlockCommit { height: 0, hash: [1; 32], ..Default::default() };
+        stores.l1.commit_block(&Fence::unfenced(), &block).unwrap();
+        stores.l1.close().unwrap();
+        stores.l2.close().unwrap();
+        drop(stores);
+        // As it was: fine.
+        let stores = data.stores(&config, &network).unwrap();
+        stores.l1.close().unwrap();
+        stores.l2.close().unwrap();
+        drop(stores);
+        fs::remove_dir_all(data.path.join("l2")).unwrap();
+        let error = data.stores(&config, &network).unwrap_err();
+        assert!(error.to_string().contains("L1 database holds blocks"), "{error}");
+
+        let (_folder, data, stores) = make();
+        stores.l1.close().unwrap();
+        stores.l2.close().unwrap();
+        drop(stores);
+        fs::remove_dir_all(data.path.join("l2")).unwrap();
+        fs::create_dir(data.path.join("sequencer")).unwrap();
+        fs::write(data.path.join("sequencer/0000000000000000.journal"), [0; 100]).unwrap();
+        let error = data.stores(&config, &network).unwrap_err();
+        assert!(error.to_string().contains("sealed blocks"), "{error}");
     }
 }

@@ -45,6 +45,20 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// An offline command found no L2 chain.
+    #[error("{} holds no L2 chain: this data folder was never used by a node, or its database is gone", .0.display())]
+    NoChain(PathBuf),
+    /// The L2 database is gone and others are not.
+    #[error(
+        "{} is empty, but {trace}: this node has had L2 blocks. Restore the database from a copy, or begin with a new data.dir; to begin anew here would make other blocks than those that were announced",
+        path.display()
+    )]
+    LostL2 {
+        /// Where the database should be.
+        path: PathBuf,
+        /// What shows that it was there.
+        trace: &'static str,
+    },
     /// The combination of roles is not possible yet.
     #[error("{0}")]
     Roles(&'static str),
@@ -63,6 +77,9 @@ pub enum NodeError {
     Runtime(std::io::Error),
 }
 
+/// Exit code of a node whose databases could not be closed: after the codes of the supervisor (70 to 73).
+const UNCLOSED: u8 = 74;
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -78,7 +95,10 @@ pub fn run(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .map_err(NodeError::Runtime)?;
-    runtime.block_on(run_in(config, options))
+    let code = runtime.block_on(run_in(config, options));
+    // A thread that hangs must not hold up the end.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
@@ -113,7 +133,34 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         ExitReason::Shutdown { .. } => tracing::info!("{reason}"),
         _ => tracing::error!("{reason}"),
     }
-    Ok(reason.exit_code())
+    // Closed here and not when the last handle goes: whoever called may want to remove the folder.
+    let closed = within(bound, move || {
+        if let Err(error) = stores.l2.close() {
+            tracing::warn!(%error, "closing the L2 database");
+        }
+        if let Err(error) = stores.l1.close() {
+            tracing::warn!(%error, "closing the L1 database");
+        }
+    });
+    if closed.await {
+        return Ok(reason.exit_code());
+    }
+    tracing::error!(
+        ?bound,
+        "the databases could not be closed in time, because an actor that hangs still uses them: the process ends without it; what was announced is on disk"
+    );
+    Ok(UNCLOSED)
+}
+
+/// Runs `work` on a thread of its own. False if it is not done within the bound: the thread is left behind.
+async fn within(bound: Duration, work: impl FnOnce() + Send + 'static) -> bool {
+    let (done, over) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("close".into()).spawn(move || {
+        work();
+        // Nobody waits any more if it took too long.
+        let _ = done.send(());
+    });
+    thread.is_ok() && matches!(tokio::time::timeout(bound, over).await, Ok(Ok(())))
 }
 
 /// Are the ports free? A taken one would only make its actor restart for ever; at start there is somebody to tell.
@@ -181,4 +228,20 @@ pub fn db_check(config: &Config) -> anyhow::Result<DbReport> {
 /// If the folder is no data folder or is in use.
 pub fn db_verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Result<DbReport> {
     offline::verify(config, progress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn closing_has_a_bound() {
+        assert!(within(Duration::from_secs(10), || {}).await);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let hangs = move || {
+            let _ = held.recv();
+        };
+        assert!(!within(Duration::from_millis(20), hangs).await);
+        drop(release);
+    }
 }

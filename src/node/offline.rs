@@ -1,8 +1,8 @@
 //! `db check` and `db verify`: a data folder whose node does not run.
 
-use super::folder::DataFolder;
+use super::{NodeError, folder::DataFolder};
 use crate::{cli::DbReport, config::Config, network::Network};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use duskevm_evm::{ScratchChain, ScratchState};
 use duskevm_rpc::{StoreReader, chain::ChainReader};
 use duskevm_store::l2::L2Store;
@@ -18,13 +18,14 @@ struct Opened {
 
 fn open(config: &Config) -> anyhow::Result<Opened> {
     let data = config.data_dir()?;
-    if !data.join("network").is_dir() {
-        bail!("{} holds no network: it is no data folder of a duskevm node", data.display());
+    // Nothing is made here: a folder in which something is missing is told of, not completed.
+    let network = Network::kept(data)?;
+    let folder = DataFolder::existing(data)?;
+    let l2 = folder.existing_l2(config, &network)?;
+    if l2.is_empty() {
+        return Err(NodeError::NoChain(data.join("l2")).into());
     }
-    let folder = DataFolder::open(data)?;
-    let network = Network::open(config, data, 0)?;
-    let stores = folder.stores(config, &network)?;
-    Ok(Opened { network, l2: stores.l2, _folder: folder })
+    Ok(Opened { network, l2, _folder: folder })
 }
 
 fn reader(opened: &Opened) -> StoreReader {
