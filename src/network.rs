@@ -327,29 +327,44 @@ impl Network {
 }
 
 impl Network {
-    /// A folder keeps the network that it was made for. Settings that would make another one are without effect, which nobody should
-    /// have to find out alone.
-    fn warn_of_differences(&self, config: &Config) {
-        if config.network.name != NetworkName::Local || config.network.genesis.is_some() {
-            return;
+    /// The network of an existing data folder, whatever is configured.
+    ///
+    /// # Errors
+    /// If the folder holds none.
+    pub fn kept(data: &Path) -> Result<Self, NetworkError> {
+        let kept = data.join("network");
+        if !kept.join(ROLLUP_FILE).exists() {
+            return Err(NetworkError::Missing(data.to_owned()));
         }
-        let pairs = [
-            ("l2.chain_id", config.l2.chain_id, self.rollup.l2_chain_id),
-            ("l2.block_time", config.l2.block_time, self.rollup.block_time),
-            ("l2.gas_limit", config.l2.gas_limit, self.rollup.genesis.system_config.gas_limit),
-            ("l1.block_time", config.l1.block_time, self.l1.block_time),
-        ];
-        for (setting, wanted, kept) in pairs {
-            if wanted != kept {
-                tracing::warn!(
-                    setting,
-                    wanted,
-                    kept,
-                    "the data folder was made for another network; its own value holds"
-                );
-            }
-        }
+        NetworkFiles::read(&kept)?.load()
     }
+}
+
+/// What no hash covers: values of `rollup.json` that other files or this program know too, and bounds without which time overflows.
+fn check_rollup(rollup: &RollupConfig, l1: &L1Genesis) -> Result<(), NetworkError> {
+    let equal = |what, found: String, expected: String| {
+        if found == expected { Ok(()) } else { Err(NetworkError::Disagree { what, found, expected }) }
+    };
+    let within = |what, found: u64, least: u64, most: u64| {
+        if (least..=most).contains(&found) {
+            return Ok(());
+        }
+        let expected = format!("between {least} and {most}");
+        Err(NetworkError::Disagree { what, found: found.to_string(), expected })
+    };
+    equal("genesis.l1.number in rollup.json", rollup.genesis.l1.number.to_string(), "0".into())?;
+    equal("genesis.l2.number in rollup.json", rollup.genesis.l2.number.to_string(), "0".into())?;
+    equal("l1_chain_id in rollup.json", rollup.l1_chain_id.to_string(), l1.chain_id.to_string())?;
+    for (what, found, contract) in [
+        ("deposit_contract_address in rollup.json", rollup.deposit_contract_address, LOCAL_CONTRACTS.portal),
+        ("l1_system_config_address in rollup.json", rollup.l1_system_config_address, LOCAL_CONTRACTS.system_config),
+        ("batch_inbox_address in rollup.json", rollup.batch_inbox_address, LOCAL_CONTRACTS.batch_inbox),
+    ] {
+        equal(what, found.to_string(), evm_address(contract).to_string())?;
+    }
+    within("block_time in rollup.json", rollup.block_time, 1, MAX_BLOCK_TIME)?;
+    within("block_time in l1-genesis.json", l1.block_time, 1, MAX_BLOCK_TIME)?;
+    within("genesis.l2_time in rollup.json", rollup.genesis.l2_time, l1.timestamp, MAX_TIMESTAMP)
 }
 
 fn fork_times(config: &Config) -> Result<ForkTimes, NetworkError> {
