@@ -1,5 +1,7 @@
 //! The tries of the newest blocks in memory, for tests and benches, which have no executor that computes state roots.
 
+#![allow(unreachable_pub)]
+
 use alloy_primitives::B256;
 use duskevm_store::l2::{L2Error, L2Reader};
 use duskevm_trie::{StateChanges, StateLimits, StateOutcome, StateTrie};
