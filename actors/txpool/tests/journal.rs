@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use common::*;
 use duskevm_messages::txpool::*;
 use duskevm_pool::PoolError;
-use duskevm_supervision::{ActorError, AskError, Reaction, StartContext};
+use duskevm_supervision::{ActorError, ActorState, AskError, Reaction, StartContext};
 use duskevm_txpool::{Settings, TxPool, TxPoolError, Wiring};
 use tokio::sync::{broadcast, watch};
 
@@ -24,13 +24,18 @@ async fn a_hash_is_answered_after_the_write() {
     bed.until("in the pool", async |bed| bed.counts().await == (1, 0)).await;
     // Another client is not told that it is known before that is true of the disk.
     let (pool, again) = (bed.pool.clone(), Submit::new(first.clone()));
-    let known = tokio::spawn(async move { pool.ask(again).await.unwrap() });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!asked.is_finished() && !known.is_finished());
+    let mut known = Box::pin(async move { pool.ask(again).await.unwrap() });
+    // The first poll sends it, and whoever is answered after that was in the mailbox behind it.
+    tokio::select! {
+        biased;
+        answer = &mut known => panic!("answered too early: {answer:?}"),
+        counts = bed.counts() => assert_eq!(counts, (1, 0)),
+    }
+    assert!(!asked.is_finished());
     assert!(bed.pending.try_recv().is_err(), "announced too early");
     disk.release();
     assert_eq!(asked.await.unwrap(), Ok(first.hash()));
-    assert!(matches!(known.await.unwrap(), Err(PoolError::AlreadyKnown(_))));
+    assert!(matches!(known.await, Err(PoolError::AlreadyKnown(_))));
     assert_eq!(disk.records(), 1);
     assert_eq!(bed.pending.recv().await.unwrap().hash(), first.hash());
 }
@@ -283,8 +288,10 @@ async fn an_orderly_stop_writes_what_waits() {
         })
         .collect();
     bed.until("in the pool", async |bed| bed.counts().await == (10, 0)).await;
-    let stopping = tokio::spawn(async move { bed.supervisor.shutdown(Duration::from_secs(10)).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let supervisor = bed.supervisor.clone();
+    let stopping = tokio::spawn(async move { supervisor.shutdown(Duration::from_secs(10)).await });
+    let is_stopping = async |bed: &Bed| bed.supervisor.actors()[0].state == ActorState::Stopping;
+    bed.until("it is told to stop", is_stopping).await;
     disk.release();
     stopping.await.unwrap();
     for ask in asks {
