@@ -306,10 +306,10 @@ impl Network {
         let kept = data.join("network");
         if kept.join(ROLLUP_FILE).exists() {
             let files = NetworkFiles::read(&kept)?;
-            if let Some(given) = &config.network.genesis {
-                if let Some(file) = files.differs_from(&NetworkFiles::read(given)?) {
-                    return Err(NetworkError::Other { given: given.clone(), kept, file });
-                }
+            if let Some(given) = &config.network.genesis
+                && let Some(file) = files.differs_from(&NetworkFiles::read(given)?)
+            {
+                return Err(NetworkError::Other { given: given.clone(), kept, file });
             }
             return files.load();
         }

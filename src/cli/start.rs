@@ -10,6 +10,9 @@ use crate::config::{Config, Loader};
 use crate::metrics::Metrics;
 use crate::{logging, node};
 
+/// Called when every listener is bound.
+pub(super) type Started = Box<dyn FnOnce(&Endpoints, &Config) + Send>;
+
 /// What a node is given beside its configuration.
 pub struct RunOptions {
     /// Completes when the node shall stop in order.
@@ -17,7 +20,7 @@ pub struct RunOptions {
     /// The metrics of the process.
     pub metrics: Metrics,
     /// Called once when every listener is bound, with the configuration that is in force: an existing network has its own values.
-    pub started: Box<dyn FnOnce(&Endpoints, &Config) + Send>,
+    pub started: Started,
 }
 
 impl std::fmt::Debug for RunOptions {

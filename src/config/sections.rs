@@ -127,7 +127,7 @@ section! {
         /// Milliseconds a block may take pool transactions for; at most the block time, and at most 5000.
         time_budget_ms: u64 = 700,
         /// Pool transactions in one block.
-        max_transactions: u64 = 20_000,
+        max_transactions: u64 = 100_000,
         /// L1 blocks that an L2 origin must be below the L1 tip. `l1.block_time` times this plus 2 must stay below 1800 s, the
         /// distance that L2 may run ahead of its origin.
         l1_confirmations: u64 = 0,

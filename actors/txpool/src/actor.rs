@@ -255,7 +255,7 @@ impl TxPool {
 
     /// Has the authorizations of transactions that lost their block recovered, then takes them back into the pool.
     fn prepare_returning(&mut self, ctx: &mut Context<Self>) {
-        for tx in self.state.to_recover() {
+        for tx in self.state.take_unrecovered() {
             let (hash, recoveries) = (tx.hash(), self.recoveries.clone());
             let recovery = async move {
                 // The semaphore is never closed.

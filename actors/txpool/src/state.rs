@@ -240,7 +240,7 @@ impl State {
 
     /// The returning ones whose authorities have to be recovered before the pool can take them, and are not yet. Each is
     /// to come back with [`Self::recovered`].
-    pub(crate) fn to_recover(&mut self) -> Vec<PoolTx> {
+    pub(crate) fn take_unrecovered(&mut self) -> Vec<PoolTx> {
         let recovering = &mut self.recovering;
         self.returning.iter().filter(|tx| !tx.is_recovered() && recovering.insert(tx.hash())).cloned().collect()
     }
