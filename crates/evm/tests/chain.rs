@@ -180,10 +180,11 @@ impl Chain {
         }
         let header = built.block.header.clone();
         self.all.0.insert(header.hash(), alloy_rlp::encode(header.inner()).into());
+        let receipts = built.decoded_receipts().unwrap();
         self.blocks.push((self.head.clone(), built.block));
         self.trie = trie;
         self.head = header;
-        (built.decoded_receipts().unwrap().iter().skip(1).map(|receipt| receipt.status()).collect(), pool.1)
+        (receipts.iter().skip(1).map(|receipt| receipt.status()).collect(), pool.1)
     }
 }
 
