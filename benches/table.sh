@@ -50,9 +50,8 @@ if [ "$SUPERVISION" = 1 ]; then
 fi
 if [ "$LOAD" = 1 ]; then
   # The same block time and gas limit for both, and both limits so high that they are not what is measured: 2 Ggas hold 95,000
-  # transfers. anvil takes whatever its pool holds into a block; here the sequencer's own bound is lifted. The load may run so far
-  # ahead of the blocks as this node's pool has room for, with both.
-  TARGETS=(--spawn-duskevm "$TARGET/release/duskevm" --duskevm-env DUSKEVM_SEQUENCER__MAX_TRANSACTIONS=100000)
+  # transfers. The load may run so far ahead of the blocks as this node's pool has room for, with both.
+  TARGETS=(--spawn-duskevm "$TARGET/release/duskevm")
   if [ "$ANVIL_TOO" = 1 ]; then
     TARGETS+=(--spawn-anvil "$(benches/load/anvil.sh)")
   fi

@@ -16,6 +16,7 @@ pub mod mempool;
 pub mod merkle;
 pub mod record;
 pub mod rewards;
+pub mod sa;
 pub mod sha3;
 pub mod state;
 pub mod tx;

@@ -1,0 +1,1 @@
+//! The actor that keeps blobs and serves them, with the blob API.

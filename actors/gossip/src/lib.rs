@@ -1,0 +1,1 @@
+//! The actor that talks to peers over libp2p.

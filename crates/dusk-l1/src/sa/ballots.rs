@@ -1,0 +1,1 @@
+//! What this provisioner has signed: never two for one step.

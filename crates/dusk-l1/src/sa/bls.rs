@@ -1,0 +1,1 @@
+//! Signatures: one, aggregated, and a stand-in for simulations.

@@ -1,0 +1,1 @@
+//! Committees of a round's steps, their bits and credits.

@@ -1,0 +1,1 @@
+//! Proof of two different votes by one signer.

@@ -1,0 +1,1 @@
+//! The consensus as a machine: events in, actions out.

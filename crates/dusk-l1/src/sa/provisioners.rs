@@ -1,0 +1,1 @@
+//! Who may vote: stakes at a round.

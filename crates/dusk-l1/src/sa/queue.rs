@@ -1,0 +1,1 @@
+//! Messages that come before their time.

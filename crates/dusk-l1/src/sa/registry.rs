@@ -1,0 +1,1 @@
+//! Attestations of a round's iterations as they form.

@@ -1,0 +1,1 @@
+//! Numbers of the protocol: iterations, credits, quorums, step times.

@@ -1,0 +1,1 @@
+//! Deterministic sortition: who is drawn for a step.

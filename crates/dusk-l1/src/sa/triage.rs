@@ -1,0 +1,1 @@
+//! What may be asked of the processor before a signature is known to be good.

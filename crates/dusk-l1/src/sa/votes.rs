@@ -1,0 +1,1 @@
+//! Votes of one step: counted, aggregated, and caught when they conflict.

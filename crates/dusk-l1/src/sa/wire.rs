@@ -1,0 +1,1 @@
+//! Frames of the network, field by field, without decompressing a point.

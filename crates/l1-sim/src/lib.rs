@@ -1,0 +1,1 @@
+//! Simulation of Dusk L1's consensus on virtual time.

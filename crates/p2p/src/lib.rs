@@ -1,0 +1,1 @@
+//! Rules of the peer-to-peer network without sockets: topics, limits, scores, requests, addresses.
