@@ -85,11 +85,11 @@ pub fn verify(attestation: &Attestation, header: &Header, provisioner: &AccountI
 }
 
 /// The voters of a certificate with their credits: everything to the sole provisioner, nobody for the empty one.
-pub fn voters(attestation: &Attestation, provisioner: AccountId) -> Vec<(AccountId, u64)> {
+pub fn voters(attestation: &Attestation, provisioner: AccountId) -> Vec<(AccountId, u32)> {
     let credits = [attestation.validation.bitset, attestation.ratification.bitset]
         .into_iter()
         .filter(|bitset| *bitset == SOLE_MEMBER)
-        .count() as u64
-        * COMMITTEE_CREDITS;
+        .count() as u32
+        * COMMITTEE_CREDITS as u32;
     if credits == 0 { Vec::new() } else { vec![(provisioner, credits)] }
 }

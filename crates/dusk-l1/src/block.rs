@@ -268,7 +268,7 @@ pub fn build_block<'a, S: StateRoot + ?Sized>(
         }
     }
     let voters = attest::voters(&parent.att, params.producer);
-    let shares = rewards(height, executor.fees(), params.treasury, signer.id(), &voters);
+    let shares = rewards(height, executor.fees(), params.treasury, signer.id(), &voters).map_err(ExecuteError::from)?;
     let executed = executor.finish(&shares)?;
 
     header.txroot = tx_root(&txs);
@@ -323,7 +323,8 @@ pub fn verify_block<S: StateRoot + ?Sized>(
         }
     }
     let voters = attest::voters(&header.prev_block_cert, params.producer);
-    let shares = rewards(height, executor.fees(), params.treasury, params.producer, &voters);
+    let shares =
+        rewards(height, executor.fees(), params.treasury, params.producer, &voters).map_err(ExecuteError::from)?;
     let executed = executor.finish(&shares)?;
     if executed.bloom.into_bytes() != header.event_bloom {
         return Err(wrong("event_bloom", "it does not match the events of the transactions".into()));

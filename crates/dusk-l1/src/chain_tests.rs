@@ -1,9 +1,10 @@
 //! Execution, block making and block checking together.
 
 use dusk_core::stake::STAKE_CONTRACT;
-use dusk_core::transfer::TRANSFER_CONTRACT;
 use dusk_core::transfer::data::{BlobData, ContractCall, ContractDeploy, TransactionData};
+use dusk_core::transfer::{MoonlightTransactionEvent, TRANSFER_CONTRACT};
 use dusk_node_data::ledger::{Attestation, Block, Header, IterationsInfo, LedgerTransaction};
+use rkyv::Deserialize as _;
 
 use crate::block::*;
 use crate::contracts::{CallContext, CallError, CallFailure, NativeContracts, NoContracts};
@@ -168,7 +169,11 @@ fn memo_costs_and_refund_goes_where_it_should() {
     after.apply(&executed.diff).unwrap();
     // The whole limit left alice; what was not spent, and the deposit that nobody took, went to carol.
     assert_eq!(account(&after, &id("alice")).unwrap().balance, 999 * DUSK - 200_000 - 11);
-    assert_eq!(account(&after, &id("carol")).unwrap().balance, (100_000 - spent) * 2 + 11);
+    let refund = (100_000 - spent) * 2 + 11;
+    assert_eq!(account(&after, &id("carol")).unwrap().balance, refund);
+    let event = rkyv::check_archived_root::<MoonlightTransactionEvent>(&executed.events[0].1.data).unwrap();
+    let event: MoonlightTransactionEvent = event.deserialize(&mut rkyv::Infallible).unwrap();
+    assert_eq!(event.refund_info, Some((*Signer::from_seed(b"carol").public_key(), refund)));
 }
 
 #[test]

@@ -2,13 +2,16 @@
 
 use dusk_core::abi::Event;
 use dusk_core::stake::STAKE_CONTRACT;
-use dusk_core::transfer::data::{ContractCall, TransactionData};
+use dusk_core::transfer::data::TransactionData;
 use dusk_core::transfer::{MOONLIGHT_TOPIC, MoonlightTransactionEvent, TRANSFER_CONTRACT};
+use rkyv::Serialize;
+use rkyv::ser::Serializer;
+use rkyv::ser::serializers::AllocSerializer;
 
 use crate::bloom::EventBloom;
 use crate::contracts::{CallContext, CallError, NativeContracts};
 use crate::keys::{AccountId, KeyError};
-use crate::rewards::Reward;
+use crate::rewards::{NoVoters, Reward};
 use crate::state::{Overlay, StateDiff, StateError, StateRead, account, stake};
 use crate::tx::{TxId, VerifiedTx};
 
@@ -142,6 +145,9 @@ pub enum ExecuteError {
     /// An event that does not serialise.
     #[error("an event cannot be encoded: {0}")]
     Event(String),
+    /// Nobody to reward.
+    #[error(transparent)]
+    NoVoters(#[from] NoVoters),
 }
 
 /// Why [`Executor::execute`] did not take a transaction.
@@ -314,8 +320,9 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
         }
 
         let unspent = (inner.gas_limit() - gas_spent) * inner.gas_price();
+        let refund = unspent.checked_add(deposit_left).ok_or(Rejection::Overflow)?;
         let refund_address = AccountId::from_key(inner.refund_address());
-        self.credit(&refund_address, unspent.checked_add(deposit_left).ok_or(Rejection::Overflow)?)?;
+        self.credit(&refund_address, refund)?;
 
         let data = MoonlightTransactionEvent {
             sender: *inner.sender(),
@@ -323,9 +330,10 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
             value: inner.value(),
             memo: inner.memo().unwrap_or_default().to_vec(),
             gas_spent,
-            refund_info: (refund_address != *tx.sender()).then(|| (*inner.refund_address(), unspent)),
+            // As the transfer contract's `refund`: the deposit counts, and nothing is not told.
+            refund_info: (refund > 0 && refund_address != *tx.sender()).then(|| (*inner.refund_address(), refund)),
         };
-        let data = rkyv_bytes(|call| call.with_args(&data))?;
+        let data = rkyv_bytes(&data)?;
         events.push(Event { source: TRANSFER_CONTRACT, topic: MOONLIGHT_TOPIC.into(), data, reverted: false });
         Ok((TxOutcome { id: *tx.id(), gas_spent, error }, events, gas_spent * inner.gas_price()))
     }
@@ -346,15 +354,12 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
     pub fn finish(mut self, rewards: &[Reward]) -> Result<Executed, ExecuteError> {
         for reward in rewards {
             let mut record = stake(&self.state, &reward.account)?;
-            record.reward = record.reward.saturating_add(reward.lux);
-            // Whoever earns a reward has done its duty: earlier faults are forgotten.
-            record.faults = 0;
-            record.hard_faults = 0;
+            record.earn(reward.lux);
             self.state.set_stake(&reward.account, record);
         }
         if !rewards.is_empty() {
             let data = rewards.iter().map(Reward::to_dusk).collect::<Result<Vec<_>, _>>()?;
-            let data = rkyv_bytes(|call| call.with_args(&data))?;
+            let data = rkyv_bytes(&data)?;
             let event = Event { source: STAKE_CONTRACT, topic: "reward".into(), data, reverted: false };
             self.events.push((None, event));
         }
@@ -373,11 +378,34 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
     }
 }
 
-/// Encodes event data as a Dusk contract does (rkyv, 32-bit): `dusk-core` offers exactly that for call arguments.
-fn rkyv_bytes(
-    encode: impl FnOnce(ContractCall) -> Result<ContractCall, dusk_core::Error>,
-) -> Result<Vec<u8>, ExecuteError> {
-    encode(ContractCall::new([0; 32], ""))
-        .map(|call| call.fn_args)
-        .map_err(|error| ExecuteError::Event(error.to_string()))
+/// Encodes event data as a Dusk contract does (rkyv, 32-bit).
+///
+/// `dusk-core` offers the same for call arguments, but only up to 4 KiB, which the rewards of twenty voters exceed.
+pub(crate) fn rkyv_bytes<T: Serialize<AllocSerializer<1024>>>(data: &T) -> Result<Vec<u8>, ExecuteError> {
+    let mut serializer = AllocSerializer::<1024>::default();
+    serializer.serialize_value(data).map_err(|error| ExecuteError::Event(error.to_string()))?;
+    Ok(serializer.into_serializer().into_inner().into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use dusk_core::stake::{Reward, RewardReason};
+    use dusk_core::transfer::data::ContractCall;
+
+    use super::*;
+    use crate::keys::Signer;
+
+    #[test]
+    fn event_bytes_are_those_of_dusk_core_and_have_no_bound() {
+        let reward = |value| Reward {
+            account: *Signer::from_seed(b"x").public_key(),
+            value,
+            reason: RewardReason::GeneratorExtra,
+        };
+        let some: Vec<Reward> = (0..10).map(reward).collect();
+        let theirs = ContractCall::new([0; 32], "").with_args(&some).unwrap().fn_args;
+        assert_eq!(rkyv_bytes(&some).unwrap(), theirs);
+        let many: Vec<Reward> = (0..131).map(reward).collect();
+        assert!(rkyv_bytes(&many).unwrap().len() > 4096);
+    }
 }

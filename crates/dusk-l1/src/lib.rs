@@ -18,6 +18,7 @@ pub mod record;
 pub mod rewards;
 pub mod sa;
 pub mod sha3;
+pub mod stakes;
 pub mod state;
 pub mod tx;
 

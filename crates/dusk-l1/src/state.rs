@@ -8,6 +8,7 @@ use alloy_primitives::{B256, Bytes, keccak256};
 use duskevm_trie::{Changes, EMPTY_ROOT_HASH, Trie, Witness};
 
 use crate::keys::AccountId;
+pub use crate::stakes::{Owner, Stake};
 
 /// A failure to read the state: the disk, or a record that does not decode. Not a property of any transaction.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -68,23 +69,6 @@ pub struct Account {
     pub balance: u64,
 }
 
-/// A provisioner's stake. All amounts in lux.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stake {
-    /// Staked and counting as weight.
-    pub value: u64,
-    /// Staked but locked by penalties or top-ups.
-    pub locked: u64,
-    /// Rewards that have not been withdrawn.
-    pub reward: u64,
-    /// Height from which the stake counts.
-    pub eligibility: u64,
-    /// Soft faults since the last reward.
-    pub faults: u8,
-    /// Hard faults since the last reward.
-    pub hard_faults: u8,
-}
-
 impl Account {
     fn to_bytes(self) -> Option<Vec<u8>> {
         if self == Self::default() {
@@ -97,25 +81,6 @@ impl Account {
         let mut rest = bytes;
         let account = Self { nonce: take_u64(&mut rest)?, balance: take_u64(&mut rest)? };
         rest.is_empty().then_some(account)
-    }
-}
-
-impl Stake {
-    fn to_bytes(self) -> Option<Vec<u8>> {
-        if self == Self::default() {
-            return None;
-        }
-        let mut out = [self.value, self.locked, self.reward, self.eligibility].map(u64::to_le_bytes).concat();
-        out.extend_from_slice(&[self.faults, self.hard_faults]);
-        Some(out)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let (value, locked, reward, eligibility) =
-            (take_u64(&mut rest)?, take_u64(&mut rest)?, take_u64(&mut rest)?, take_u64(&mut rest)?);
-        let [faults, hard_faults] = *rest else { return None };
-        Some(Self { value, locked, reward, eligibility, faults, hard_faults })
     }
 }
 
@@ -153,7 +118,32 @@ pub fn account<S: StateRead + ?Sized>(state: &S, id: &AccountId) -> Result<Accou
 
 /// A stake; an unknown one is empty.
 pub fn stake<S: StateRead + ?Sized>(state: &S, id: &AccountId) -> Result<Stake, StateError> {
-    typed(state, StateKey::Stake(*id), Stake::from_bytes)
+    Ok(stake_record(state, id)?.unwrap_or_default())
+}
+
+/// The record of a stake, if there is one. One that exists, be it empty, binds its owner.
+pub fn stake_record<S: StateRead + ?Sized>(state: &S, id: &AccountId) -> Result<Option<Stake>, StateError> {
+    typed(state, StateKey::Stake(*id), |bytes| Stake::from_bytes(bytes).map(Some))
+}
+
+/// The stakes that a block changed, with what became of them; `None` where one was removed.
+///
+/// # Errors
+/// If a record does not decode, which no execution makes.
+pub fn stake_changes(changes: &StateDiff) -> Result<Vec<(AccountId, Option<Stake>)>, StateError> {
+    let mut out = Vec::new();
+    for (key, value) in changes {
+        if let StateKey::Stake(id) = key {
+            let stake = value.as_deref().map(|bytes| decode_stake(id, bytes)).transpose()?;
+            out.push((*id, stake));
+        }
+    }
+    Ok(out)
+}
+
+fn decode_stake(id: &AccountId, bytes: &[u8]) -> Result<Stake, StateError> {
+    Stake::from_bytes(bytes)
+        .ok_or_else(|| StateError { what: format!("the stake of {id}"), reason: "the record does not decode".into() })
 }
 
 /// A contract's balance in lux.
@@ -200,9 +190,14 @@ impl<'a, S: StateRead + ?Sized> Overlay<'a, S> {
         self.write(StateKey::Account(*id), account.to_bytes());
     }
 
-    /// Writes a stake; an empty one is removed.
+    /// Writes a stake. One that is spent is removed only by [`Self::remove_stake`].
     pub fn set_stake(&mut self, id: &AccountId, stake: Stake) {
-        self.write(StateKey::Stake(*id), stake.to_bytes());
+        self.write(StateKey::Stake(*id), Some(stake.to_bytes()));
+    }
+
+    /// Removes a stake.
+    pub fn remove_stake(&mut self, id: &AccountId) {
+        self.write(StateKey::Stake(*id), None);
     }
 
     /// Writes a contract's balance in lux; zero is removed.
@@ -249,12 +244,14 @@ impl<S: StateRead + ?Sized> StateRead for Overlay<'_, S> {
 #[derive(Debug, Clone)]
 pub struct MemoryState {
     records: HashMap<B256, Vec<u8>>,
+    /// All stakes, which the records alone could not enumerate: their names are hashed.
+    stakes: BTreeMap<AccountId, Stake>,
     tree: Trie,
 }
 
 impl Default for MemoryState {
     fn default() -> Self {
-        Self { records: HashMap::new(), tree: Trie::from_root(EMPTY_ROOT_HASH) }
+        Self { records: HashMap::new(), stakes: BTreeMap::new(), tree: Trie::from_root(EMPTY_ROOT_HASH) }
     }
 }
 
@@ -264,6 +261,9 @@ impl MemoryState {
         let mut state = Self::default();
         let mut changes = Vec::new();
         for (name, value) in records {
+            if let Some(StateKey::Stake(id)) = StateKey::from_bytes(&name) {
+                state.stakes.insert(id, decode_stake(&id, &value)?);
+            }
             let key = keccak256(name);
             changes.push((key, Some(Bytes::copy_from_slice(&value))));
             state.records.insert(key, value);
@@ -272,17 +272,40 @@ impl MemoryState {
         Ok(state)
     }
 
-    /// Applies the changes of a block.
-    pub fn apply(&mut self, changes: &StateDiff) -> Result<(), StateError> {
+    /// Applies the changes of a block and returns what undoes them: applied in turn, the records are as before.
+    ///
+    /// # Errors
+    /// If a stake does not decode; nothing has changed then.
+    pub fn apply(&mut self, changes: &StateDiff) -> Result<StateDiff, StateError> {
+        let stakes = stake_changes(changes)?;
         update(&mut self.tree, hashed(changes))?;
-        for (key, value) in changes {
-            let key = keccak256(key.to_bytes());
-            match value {
+        for (id, stake) in stakes {
+            match stake {
+                Some(stake) => self.stakes.insert(id, stake),
+                None => self.stakes.remove(&id),
+            };
+        }
+        let mut undo = StateDiff::new();
+        for (name, value) in changes {
+            let key = keccak256(name.to_bytes());
+            let before = match value {
                 Some(value) => self.records.insert(key, value.clone()),
                 None => self.records.remove(&key),
             };
+            undo.insert(name.clone(), before);
         }
-        Ok(())
+        Ok(undo)
+    }
+
+    /// What [`Self::apply`] would return for `changes`: the records as they are now, so that they can be stored before
+    /// anything changes.
+    pub fn undo_of(&self, changes: &StateDiff) -> StateDiff {
+        changes.keys().map(|key| (key.clone(), self.records.get(&keccak256(key.to_bytes())).cloned())).collect()
+    }
+
+    /// All stakes, ascending by key.
+    pub fn stakes(&self) -> impl Iterator<Item = (AccountId, Stake)> {
+        self.stakes.iter().map(|(id, stake)| (*id, *stake))
     }
 
     /// The root of what is held.
@@ -362,7 +385,7 @@ mod tests {
         let id = Signer::from_seed(b"x").id();
         let (a, s) = (
             Account { nonce: 3, balance: u64::MAX },
-            Stake { value: 1, locked: 2, reward: 3, eligibility: 4, faults: 5, hard_faults: 6 },
+            Stake { value: 1, locked: 2, reward: 3, eligibility: 4, faults: 5, hard_faults: 6, ..Stake::default() },
         );
         overlay.set_account(&id, a);
         overlay.set_stake(&id, s);
@@ -416,5 +439,62 @@ mod tests {
                 prop_assert_eq!(predicted, root_from_scratch(&state));
             }
         }
+
+        /// Undoing is the inverse of applying: records, root and stakes are as before, however many blocks go back.
+        #[test]
+        fn undo_is_the_inverse(
+            blocks in prop::collection::vec(prop::collection::btree_map(
+                0usize..6, prop::option::of((any::<u64>(), any::<bool>())), 0..6), 1..8),
+        ) {
+            thread_local!(static IDS: Vec<AccountId> =
+                (0u8..6).map(|i| Signer::from_seed(&[i]).id()).collect());
+            let ids = IDS.with(Clone::clone);
+            let mut state = MemoryState::default();
+            let mut history = Vec::new();
+            for changes in blocks {
+                let mut diff = StateDiff::new();
+                for (i, change) in changes {
+                    match change {
+                        Some((value, true)) => {
+                            let stake = Stake { value, ..Stake::default() };
+                            diff.insert(StateKey::Stake(ids[i]), Some(stake.to_bytes()));
+                        }
+                        Some((balance, false)) => {
+                            diff.insert(StateKey::Account(ids[i]), Account { nonce: 1, balance }.to_bytes());
+                        }
+                        None => {
+                            diff.insert(StateKey::Stake(ids[i]), None);
+                            diff.insert(StateKey::Account(ids[i]), None);
+                        }
+                    }
+                }
+                let before = state.clone();
+                let foreseen = state.undo_of(&diff);
+                let undo = state.apply(&diff).unwrap();
+                prop_assert_eq!(&foreseen, &undo);
+                // The index is what the records say.
+                for id in &ids {
+                    let indexed = state.stakes().find(|(other, _)| other == id).map(|(_, stake)| stake);
+                    prop_assert_eq!(indexed, stake_record(&state, id).unwrap());
+                }
+                history.push((before, undo));
+            }
+            for (before, undo) in history.into_iter().rev() {
+                state.apply(&undo).unwrap();
+                prop_assert_eq!(&state.records, &before.records);
+                prop_assert_eq!(&state.stakes, &before.stakes);
+                prop_assert_eq!(state.root(), before.root());
+            }
+        }
+    }
+
+    #[test]
+    fn a_stake_that_does_not_decode_changes_nothing() {
+        let id = Signer::from_seed(b"x").id();
+        let mut state = MemoryState::default();
+        let diff = StateDiff::from([(StateKey::Stake(id), Some(vec![9]))]);
+        assert!(state.apply(&diff).unwrap_err().to_string().contains("does not decode"));
+        assert!(state.is_empty() && state.root() == EMPTY_ROOT_HASH);
+        assert!(MemoryState::from_records([(StateKey::Stake(id).to_bytes(), vec![9])]).is_err());
     }
 }
