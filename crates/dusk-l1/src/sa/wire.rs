@@ -10,7 +10,6 @@
 //! a Validation vote for `NoQuorum`, a candidate that carries its own attestation. Blocks and certificates are not
 //! judged here, so that those of a foreign chain decode.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -492,10 +491,9 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Frame, WireError> {
             let header = reader.consensus_header()?;
             Frame::ValidationQuorum(VqFrame { header, result: reader.validation_result()? })
         }
-        FrameTopic::GetBlocks => Frame::GetBlocks {
-            locator: reader.array("locator")?,
-            nonce: u64::from_le_bytes(reader.array("nonce")?),
-        },
+        FrameTopic::GetBlocks => {
+            Frame::GetBlocks { locator: reader.array("locator")?, nonce: u64::from_le_bytes(reader.array("nonce")?) }
+        }
         FrameTopic::GetMempool => Frame::GetMempool { nonce: u64::from_le_bytes(reader.array("nonce")?) },
         FrameTopic::Inv => Frame::Inv(Inventory::read(&mut reader, limits.items)?),
         FrameTopic::GetResource => Frame::GetResource(ResourceRequest::read(&mut reader, limits.items)?),
@@ -621,11 +619,6 @@ impl<'a> Reader<'a> {
     fn end(&self) -> Result<(), WireError> {
         if self.0.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.0.len())) }
     }
-}
-
-/// Bytes of an address: a tag, an IP address, a port.
-fn write_address(out: &mut Vec<u8>, address: &SocketAddr) {
-    write(out, address);
 }
 
 #[cfg(test)]
