@@ -4,6 +4,7 @@
 
 pub mod consensus;
 pub mod executor;
+pub mod gossip;
 pub mod l1;
 pub mod sequencer;
 pub mod txpool;
