@@ -6,9 +6,11 @@
 //! - [`journal`]: an append-only file of checked records that are on disk when the call returns.
 //! - [`l2`]: blocks, state and tries of the L2 chain, and snapshots of any state that is kept.
 //! - [`l1`]: Dusk blocks and the Ethereum-shaped view of them.
+//! - [`blobs`]: blobs by versioned hash, and which blocks claim them.
 //!
 //! Writes pass a fence (`duskevm-fence`), so that an abandoned instance of an actor cannot write any more.
 
+pub mod blobs;
 mod codec;
 pub mod db;
 pub mod journal;
