@@ -64,7 +64,9 @@ impl ActorError for ConsensusError {
             Self::Build(
                 BuildError::TooEarly { .. }
                 | BuildError::Codec(_)
-                | BuildError::Execute(ExecuteError::State(_) | ExecuteError::Key(_) | ExecuteError::Event(_)),
+                | BuildError::Execute(
+                    ExecuteError::State(_) | ExecuteError::Key(_) | ExecuteError::Event(_) | ExecuteError::NoVoters(_),
+                ),
             ) => Reaction::RestartSelf,
             // One request fails; the chain is not touched by it.
             Self::Worker(_) => Reaction::Retry,
