@@ -3,6 +3,7 @@
 //! Each message says who sends it, what the reply means, and whether it may be delivered twice.
 
 pub mod consensus;
+pub mod da_store;
 pub mod executor;
 pub mod gossip;
 pub mod l1;
