@@ -112,6 +112,11 @@ impl Ballots {
         self.cast.get(key).map(|(_, frame)| frame)
     }
 
+    /// Takes a frame that another [`Ballots`] let pass, by [`Ballot::New`] or [`Ballot::Same`].
+    pub(crate) fn remember(&mut self, key: BallotKey, digest: [u8; 32], frame: Arc<[u8]>) {
+        self.cast.entry(key).or_insert((digest, frame));
+    }
+
     /// Drops rounds below `height`. The caller keeps every height that is not final, whose rounds can come back.
     pub fn forget_below(&mut self, height: u64) {
         self.cast.retain(|key, _| key.round >= height);
@@ -191,7 +196,9 @@ mod tests {
         assert!(record.is_some());
         assert_eq!(ballots.cast(at, [1; 32], frame("a, later")), (Ballot::Same(frame("a")), None));
         assert_eq!(ballots.cast(at, [2; 32], frame("b")), (Ballot::Refused, None));
-        for other in [key(5, 0, StepKind::Ratification), key(5, 1, StepKind::Validation), key(6, 0, StepKind::Validation)] {
+        for other in
+            [key(5, 0, StepKind::Ratification), key(5, 1, StepKind::Validation), key(6, 0, StepKind::Validation)]
+        {
             assert_eq!(ballots.cast(other, [2; 32], frame("b")).0, Ballot::New);
         }
         let elsewhere = BallotKey { prev: [8; 32], ..at };

@@ -1,0 +1,97 @@
+//! Two branches: which one to follow.
+//!
+//! Two honest nodes can accept different blocks at one height: an iteration that succeeded for one may have looked failed
+//! to the other, who went on to the next. At the first height at which branches differ, one whose block there is final
+//! by its own verified headers wins over one whose block is not; else the lower iteration wins; else the own one stays.
+//! What is final here is never given up: a branch that differs there is not followed.
+//!
+//! The published node compares iterations only (`fsm::insync`), and nothing at all when it has stalled.
+
+use std::collections::VecDeque;
+
+use super::attestation::{Expect, verify_attestation};
+use super::bls::Bls;
+use super::committee::Committees;
+use super::machine::{SyncBlock, TipInfo};
+use super::rules::{RELAXED, Rules};
+use super::triage::hash_of;
+use crate::Header;
+use crate::finality::Finality;
+
+/// What to do with a chain of blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// They continue the own chain after the first `skip` of them.
+    Extends { skip: usize },
+    /// They differ from it after the first `skip`, above the block `parent`, and win.
+    Replace { skip: usize, parent: [u8; 32] },
+    /// Nothing to be had from them.
+    Keep,
+}
+
+/// Iterations before `header`'s that failed without an attestation that it lists.
+pub fn unattested(header: &Header) -> Option<u8> {
+    let listed = header.failed_iterations.att_list.iter().flatten().count();
+    if header.failed_iterations.att_list.len() > usize::from(RELAXED) {
+        return None;
+    }
+    header.iteration.checked_sub(u8::try_from(listed).ok()?)
+}
+
+/// Compares `blocks`, ascending and each the parent of the next, with the chain below `tip`.
+pub(super) fn choose<B: Bls>(bls: &B, rules: &Rules, tip: &TipInfo, blocks: &[SyncBlock]) -> Choice {
+    let own: Vec<_> = tip.recent.iter().map(|recent| &recent.header).chain([&tip.header]).collect();
+    let at = |height: u64| own.iter().find(|header| header.height == height);
+    let same = |block: &&SyncBlock| at(block.header.height).is_some_and(|own| own.hash == block.header.hash);
+    let skip = blocks.iter().take_while(same).count();
+    let Some(first) = blocks.get(skip) else { return Choice::Keep };
+    let Some(parent) = first.header.height.checked_sub(1).and_then(at) else { return Choice::Keep };
+    if parent.hash != first.header.prev_block_hash {
+        return Choice::Keep;
+    }
+    if parent.height == tip.header.height {
+        return Choice::Extends { skip };
+    }
+    // Above the last final block, or `recent` would not hold the parent.
+    let Some(mine) = at(first.header.height) else { return Choice::Keep };
+    let provisioners = match tip.recent.iter().find(|recent| recent.header.hash == parent.hash) {
+        Some(recent) => recent.provisioners.clone(),
+        None => return Choice::Keep,
+    };
+    // Whether the own block there is as good as final. Then only a proof of the same for the other could be a conflict,
+    // and that is nothing to choose from.
+    let mut labels = Finality::from_parts(parent.height, VecDeque::new());
+    for header in own.iter().filter(|header| header.height > parent.height) {
+        labels.accept(unattested(header).unwrap_or(u8::MAX));
+    }
+    if labels.last_final() >= mine.height {
+        return Choice::Keep;
+    }
+    // Stakes may change along the branch; what does not verify by the set at the fork is not counted, which can only
+    // delay the choice.
+    let mut labels = Finality::from_parts(parent.height, VecDeque::new());
+    let mut before: &Header = parent;
+    for block in blocks.iter().skip(skip) {
+        let header = &block.header;
+        let committees = Committees::new(*before.seed.inner(), header.height, provisioners.clone(), rules.quorums());
+        let fits = hash_of(header) == Some(header.hash)
+            && verify_attestation(
+                bls,
+                &header.att,
+                &header.to_consensus_header(),
+                &committees,
+                Expect::Success(&header.hash),
+            )
+            .is_ok();
+        let (true, Some(pni)) = (fits, unattested(header)) else { break };
+        if header.hash == first.header.hash && header.iteration < mine.iteration {
+            return Choice::Replace { skip, parent: parent.hash };
+        }
+        labels.accept(pni);
+        before = header;
+    }
+    if labels.last_final() >= first.header.height {
+        return Choice::Replace { skip, parent: parent.hash };
+    }
+    Choice::Keep
+}

@@ -1,0 +1,171 @@
+//! Behind the others: which blocks to ask for, and in which order to take them.
+//!
+//! Every frame of a later round is a hint that its sender is ahead, every frame of this round above another block a hint
+//! that its sender is on another branch. Hints are looked at on a timer, after the own round had the time to end by
+//! itself. Answers are only used if they connect to the own chain; blocks are applied one by one, and applying checks
+//! them. Different from the published node (`fsm`): no phases, since asking for a block does not stop the round.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::bls::Bls;
+use super::fork::{self, Choice};
+use super::machine::{Action, Machine, Note, Now, PeerId, SyncBlock, Want};
+use super::rules::Rules;
+
+/// Heights of one request.
+const WINDOW: u64 = 64;
+/// Blocks that wait here.
+const MAX_BUFFER: usize = 256;
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Somebody who is further, or elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Hint {
+    peer: PeerId,
+    round: u64,
+    noticed: Duration,
+}
+
+/// What is known of others, and blocks that wait to be applied.
+#[derive(Debug)]
+pub(super) struct Sync {
+    heartbeat: Duration,
+    stalled_after: Duration,
+    hint: Option<Hint>,
+    /// Until when an answer is awaited.
+    asked: Option<Duration>,
+    buffer: VecDeque<SyncBlock>,
+    accepted: Duration,
+}
+
+impl Sync {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self {
+            heartbeat: Duration::from_secs(rules.block_time.clamp(1, 3)),
+            stalled_after: Duration::from_secs(rules.block_time.saturating_mul(20).max(60)),
+            hint: None,
+            asked: None,
+            buffer: VecDeque::new(),
+            accepted: Duration::ZERO,
+        }
+    }
+
+    /// How often hints are looked at.
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
+    /// A block was accepted.
+    pub(super) fn accepted(&mut self, now: Now) {
+        self.accepted = now.mono;
+    }
+
+    /// `peer` works on `round`, which is later, or the same above another block. The first hint stays until it was
+    /// followed, so that a flood of them changes nothing.
+    pub(super) fn hint(&mut self, now: Now, peer: PeerId, round: u64) {
+        if self.hint.is_none() {
+            self.hint = Some(Hint { peer, round, noticed: now.mono });
+        }
+    }
+
+    /// Forgets blocks that wait.
+    pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+        self.asked = None;
+    }
+}
+
+impl<B: Bls> Machine<B> {
+    /// The heartbeat: follows a hint that is still one, and asks around when nothing was accepted for long.
+    pub(super) fn look_around(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.sync.asked.is_some_and(|until| until <= now.mono) {
+            self.sync.asked = None;
+        }
+        if self.sync.asked.is_some() || !self.sync.buffer.is_empty() || self.view().applying {
+            return;
+        }
+        let height = self.tip.header.height;
+        if let Some(hint) = self.sync.hint
+            && now.mono.saturating_sub(hint.noticed) >= self.sync.heartbeat
+        {
+            self.sync.hint = None;
+            if hint.round > height {
+                out.push(Action::Note(Note::Syncing { from: height + 1 }));
+                return self.ask(now, Some(hint.peer), out);
+            }
+        }
+        if now.mono.saturating_sub(self.sync.accepted) >= self.sync.stalled_after {
+            // Half of the bound until the next attempt.
+            self.sync.accepted = now.mono.saturating_sub(self.sync.stalled_after / 2);
+            out.push(Action::Note(Note::Stalled { round: height + 1 }));
+            self.repeat(now, out);
+            self.ask(now, None, out);
+        }
+    }
+
+    /// Asks for everything above the last final block: whether the other is only ahead or on another branch shows in
+    /// its answer. That is one block more than needed in the good case.
+    fn ask(&mut self, now: Now, peer: Option<PeerId>, out: &mut Vec<Action>) {
+        let from = self.tip.labels.last_final() + 1;
+        self.sync.asked = Some(now.mono + ANSWER);
+        let to = self.tip.header.height.saturating_add(WINDOW);
+        out.push(Action::Request { peer, want: Want::Range { from, to } });
+    }
+
+    /// An answer to [`Want::Range`] or [`Want::Block`].
+    pub(super) fn blocks(&mut self, now: Now, from: PeerId, blocks: Vec<SyncBlock>, out: &mut Vec<Action>) {
+        if let [block] = blocks.as_slice()
+            && self.found(block, out)
+        {
+            return;
+        }
+        self.sync.asked = None;
+        if self.view().applying || !self.sync.buffer.is_empty() {
+            return;
+        }
+        let chained = blocks.windows(2).all(|pair| match pair {
+            [a, b] => {
+                a.header.height.checked_add(1) == Some(b.header.height) && b.header.prev_block_hash == a.header.hash
+            }
+            _ => true,
+        });
+        if !chained {
+            return;
+        }
+        match fork::choose(self.bls(), self.rules(), &self.tip, &blocks) {
+            Choice::Extends { skip } => {
+                self.sync.buffer = blocks.into_iter().skip(skip).take(MAX_BUFFER).collect();
+                if self.sync.buffer.len() as u64 >= WINDOW / 2 {
+                    // There is probably more.
+                    self.sync.hint = Some(Hint { peer: from, round: u64::MAX, noticed: now.mono });
+                }
+                self.next_block(now, out);
+            }
+            Choice::Replace { skip, parent } => {
+                self.sync.buffer = blocks.into_iter().skip(skip).take(MAX_BUFFER).collect();
+                let height = self.sync.buffer.front().map_or(0, |block| block.header.height);
+                out.push(Action::Note(Note::Fork { height }));
+                self.reverting = true;
+                self.halt();
+                out.push(Action::RevertTo { hash: parent });
+            }
+            Choice::Keep => {}
+        }
+    }
+
+    /// Applies the next block that waits, if it is the next one.
+    pub(super) fn next_block(&mut self, _now: Now, out: &mut Vec<Action>) {
+        if self.applying.is_some() || self.reverting {
+            return;
+        }
+        let Some(block) = self.sync.buffer.pop_front() else { return };
+        let header = &block.header;
+        if header.height != self.tip.header.height + 1 || header.prev_block_hash != self.tip.header.hash {
+            return self.sync.clear();
+        }
+        let (hash, attestation) = (header.hash, header.att);
+        self.apply(block.bytes, hash, attestation, out);
+    }
+}
