@@ -41,9 +41,8 @@ impl Executor {
         start: &StartContext,
     ) -> Result<Self, ExecutorError> {
         metrics::describe();
-        let disk_failed = store.reader().heads().is_err_and(|error| error.needs_reopen());
         let chain = ChainState::open(settings, store, start.fence.clone())?;
-        feeds.suspect.take_over(start.generation, disk_failed);
+        feeds.suspect.take_over(start.generation);
         Ok(Self { chain, feeds, generation: start.generation, pending: None })
     }
 
@@ -59,7 +58,10 @@ impl Executor {
         let started = Instant::now();
         let pool = PoolSource::new(Arc::clone(&request.pool), request.until);
         let mut pool = Watched::new(pool, self.feeds.suspect.clone(), self.generation);
-        let executed = match self.chain.build(&request.attributes, &mut pool)? {
+        let built = self.chain.build(&request.attributes, &mut pool);
+        // It came to an end: a failed read is not the fault of the transaction that asked for it.
+        self.feeds.suspect.acquit(self.generation);
+        let executed = match built? {
             Ok(executed) => executed,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -152,6 +154,8 @@ impl Executor {
         }
         self.pending = None;
         let dropped = self.chain.rewind(to)?;
+        // Whoever asked may build on the answer: a crash must not bring the dropped blocks back.
+        self.chain.flush()?;
         metrics::reorganized();
         tracing::warn!(from = %from, to = %to, dropped = dropped.len(), "L2 chain taken back");
         self.publish(Transition { from, block: None, reorged_out: dropped, touched: None }, ctx)?;
@@ -180,7 +184,13 @@ impl Executor {
         let (number, gas, count) = (executed.block.number(), executed.gas_used, executed.block.transactions.len());
         let block = Arc::clone(&executed.block);
         let touched = executed.touched();
-        self.chain.commit(executed)?;
+        let reorganized = from != block.header.parent_hash;
+        self.chain.commit(executed).map_err(|error| match error {
+            // Half of a reorganization is no state to go on from.
+            ExecutorError::Store(error) if reorganized => ExecutorError::Rewind(error),
+            error => error,
+        })?;
+        ctx.healthy();
         metrics::phase("persist", started.elapsed());
         metrics::inserted(gas, count);
         // After a reorganization the accounts of the dropped blocks changed too.

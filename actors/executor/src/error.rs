@@ -2,7 +2,7 @@
 
 use crate::state::SnapshotError;
 use duskevm_fence::FenceError;
-use duskevm_store::l2::L2Error;
+use duskevm_store::{db::DbError, l2::L2Error};
 use duskevm_supervision::{ActorError, Reaction};
 
 /// A failure of the executor.
@@ -11,6 +11,9 @@ pub enum ExecutorError {
     /// The database.
     #[error(transparent)]
     Store(#[from] L2Error),
+    /// Blocks were being taken out: how many are gone is on the disk.
+    #[error("taking the chain back stopped half-way: {0}")]
+    Rewind(#[source] L2Error),
     /// The state could not be read.
     #[error("reading the state: {0}")]
     State(#[from] SnapshotError),
@@ -38,6 +41,8 @@ impl ActorError for ExecutorError {
                 | L2Error::WrongGenesis { .. }
                 | L2Error::Empty
                 | L2Error::NotEmpty { .. } => Reaction::Abort,
+                // Nothing was written, and the block can be brought again.
+                L2Error::Db(DbError::DiskFull { .. }) => Reaction::Degrade,
                 // The next instance opens the database again.
                 L2Error::Db(_)
                 | L2Error::HeadUnknown
@@ -52,7 +57,9 @@ impl ActorError for ExecutorError {
                 | L2Error::StatePruned { .. }
                 | L2Error::Reorged { .. } => Reaction::RestartSelf,
             },
-            Self::Fenced(_) | Self::State(_) | Self::Execution(_) | Self::Contradiction(_) => Reaction::RestartSelf,
+            Self::Rewind(_) | Self::Fenced(_) | Self::State(_) | Self::Execution(_) | Self::Contradiction(_) => {
+                Reaction::RestartSelf
+            }
             Self::Head(_) => Reaction::Abort,
         }
     }

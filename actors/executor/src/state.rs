@@ -130,14 +130,9 @@ impl ChainState {
     /// If the store cannot be read.
     pub fn open(settings: Settings, store: Arc<L2Store>, fence: Fence) -> Result<Self, ExecutorError> {
         let reader = store.reader();
-        let heads = match reader.heads() {
-            Err(error) if error.needs_reopen() => {
-                tracing::warn!(%error, "the L2 database stopped after a disk error: opening it again");
-                store.reopen(&fence)?;
-                reader.heads()?
-            }
-            heads => heads?,
-        };
+        // Does nothing to a database that works. Asking for the heads would not tell: they are answered from memory.
+        store.reopen(&fence)?;
+        let heads = reader.heads()?;
         let head = load_block(&reader, heads.latest.hash)?;
         let trie = StateTrie::new(head.header.state_root, settings.trie);
         let source = TrieSource(reader.clone());
@@ -268,7 +263,7 @@ impl ChainState {
     /// # Errors
     /// If the store fails.
     pub fn rewind(&mut self, to: B256) -> Result<Vec<Arc<RecoveredTx>>, ExecutorError> {
-        let dropped = self.store.rewind_to(&self.fence, to)?;
+        let dropped = self.store.rewind_to(&self.fence, to).map_err(ExecutorError::Rewind)?;
         self.head = Arc::new(load_block(&self.reader, to)?);
         self.trie.set_root(self.head.header.state_root);
         dropped

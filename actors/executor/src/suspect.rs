@@ -31,12 +31,11 @@ struct Cell {
 }
 
 impl Suspect {
-    /// A new instance takes over. What the last one was executing when it ended is left out from now on, unless `disk_failed`:
-    /// then the transaction had no part in it.
-    pub(crate) fn take_over(&self, owner: Generation, disk_failed: bool) {
+    /// A new instance takes over. What the last one was executing when it panicked or hung is left out from now on.
+    pub(crate) fn take_over(&self, owner: Generation) {
         let mut cell = self.0.lock();
         cell.owner = owner;
-        if let Some(hash) = cell.current.take().filter(|_| !disk_failed) {
+        if let Some(hash) = cell.current.take() {
             tracing::error!(
                 %hash,
                 "the executor died while it executed this transaction: it is left out of the blocks of this process; please report it"
@@ -46,6 +45,11 @@ impl Suspect {
                 cell.left_out.pop_front();
             }
         }
+    }
+
+    /// Execution came to an end, with a block or with an error.
+    pub(crate) fn acquit(&self, owner: Generation) {
+        self.set(owner, None);
     }
 
     fn set(&self, owner: Generation, current: Option<B256>) {
@@ -126,25 +130,28 @@ mod tests {
         let list = [tx(1), tx(2), tx(3)];
         let deadly = list[1].hash();
         let suspect = Suspect::default();
-        suspect.take_over(Generation(1), false);
+        suspect.take_over(Generation(1));
         catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, deadly))).unwrap_err();
-        suspect.take_over(Generation(2), false);
+        suspect.take_over(Generation(2));
         assert_eq!(build(&suspect, 2, &list, deadly), [(deadly, REASON.to_owned())]);
         // Nothing was under way: nobody else is blamed for what ends this one.
-        suspect.take_over(Generation(3), false);
+        suspect.take_over(Generation(3));
         assert_eq!(build(&suspect, 3, &list, B256::ZERO).len(), 1);
     }
 
     #[test]
-    fn a_failed_disk_and_a_zombie_blame_nobody() {
+    fn a_failed_read_and_a_zombie_blame_nobody() {
         let list = [tx(1), tx(2)];
         let suspect = Suspect::default();
-        suspect.take_over(Generation(1), false);
-        catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, list[0].hash()))).unwrap_err();
-        suspect.take_over(Generation(2), true);
+        suspect.take_over(Generation(1));
+        let mut source = Watched::new(PoolSource::new(list.clone().into(), None), suspect.clone(), Generation(1));
+        // Execution of the first one ends with an error.
+        source.next(u64::MAX, 0).unwrap();
+        suspect.acquit(Generation(1));
+        suspect.take_over(Generation(2));
         assert_eq!(build(&suspect, 2, &list, B256::ZERO), []);
         catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, list[0].hash()))).unwrap_err();
-        suspect.take_over(Generation(3), false);
+        suspect.take_over(Generation(3));
         assert_eq!(build(&suspect, 3, &list, B256::ZERO), []);
     }
 }

@@ -31,6 +31,9 @@ use tokio::sync::watch;
 /// How long a neighbour is waited for in one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the executor may take to take the chain back: many blocks may have to go, and giving up in between would bring them back.
+const RESET_PATIENCE: Duration = Duration::from_secs(120);
+
 /// How often it looks at the clock while it waits for the time of a block: the clock may be set back or forward.
 const CLOCK_CHECK: Duration = Duration::from_millis(200);
 
@@ -401,7 +404,7 @@ impl Handle<ResetTo> for Sequencer {
         let (reply, responder) = Reply::deferred();
         ctx.waiting_on("executor", format!("the chain to be taken back to block {number}"));
         self.step(
-            async move { rewind.ask_retry(Rewind { to: hash }, PATIENCE).await },
+            async move { rewind.ask_retry(Rewind { to: hash }, RESET_PATIENCE).await },
             ctx,
             move |me, outcome, ctx| {
                 let outcome =

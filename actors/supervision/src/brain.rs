@@ -315,7 +315,10 @@ impl Brain {
         let mut child = Node::Leaf(culprit);
         let mut through = Vec::new();
         // The first hang beyond the bound is for the parent of the actor's own branch, the next one for the parent of that.
-        let mut too_many = self.leaves[culprit].abandoned.saturating_sub(ABANDONED_MAX);
+        let mut too_many = match cause {
+            DeathCause::Hang(_) => self.leaves[culprit].abandoned.saturating_sub(ABANDONED_MAX),
+            _ => 0,
+        };
         loop {
             let branch = &mut self.branches[at];
             let Intensity { max, within } = branch.plan.intensity;

@@ -10,6 +10,9 @@ use crate::log::{Log, LogError, OpenLog, OpenedLog};
 /// What the journal's files say that they are.
 const NAME: &str = "l2-txpool";
 
+/// Opening writes the last segment anew, so segments are small: a restart must not wait for megabytes.
+const LIMITS: JournalLimits = JournalLimits { record_bytes: 16 << 20, segment_bytes: 4 << 20 };
+
 /// Bytes that a record takes beside its payload, about. Only for deciding when to compact.
 const OVERHEAD: u64 = 24;
 
@@ -28,7 +31,7 @@ pub fn journal_in(directory: impl Into<PathBuf>) -> std::sync::Arc<OpenLog> {
 fn open(directory: &Path, start: &StartContext) -> Result<OpenedLog, LogError> {
     let mut records = Vec::new();
     let visit = |_: u64, payload: &[u8]| records.push(payload.to_vec());
-    let opened = Journal::open(directory, &start.fence, NAME, JournalLimits::default(), visit);
+    let opened = Journal::open(directory, &start.fence, NAME, LIMITS, visit);
     let (journal, recovered) = opened.map_err(explain)?;
     if recovered.torn_bytes > 0 {
         // A write that was never acknowledged.

@@ -139,9 +139,12 @@ impl Inner {
         self.prune(&mut batch, &mut heads)?;
         batch.put(Column::Meta, HEADS, records::encode_heads(&heads)?);
 
+        let oldest_before = self.flat.published().head.map_or(heads.oldest_state, |head| head.heads.oldest_state);
         self.flat.announce(layer.clone());
+        self.flat.set_oldest(heads.oldest_state);
         if let Err(error) = self.commit(batch, heads.latest) {
             self.flat.withdraw();
+            self.flat.set_oldest(oldest_before);
             return Err(error);
         }
         layer.wiped.keys().for_each(|address| self.flat.forget_storage(address));

@@ -263,6 +263,15 @@ impl Flat {
         self.publish(|next| next.coming = Some(layer));
     }
 
+    /// States below this block are being released, or are there after all: nobody must take a released node for a lost one.
+    pub(crate) fn set_oldest(&self, number: u64) {
+        self.publish(|next| {
+            if let Some(head) = &mut next.head {
+                head.heads.oldest_state = number;
+            }
+        });
+    }
+
     /// Step 1 of taking out the block above `number`.
     pub(crate) fn announce_cut(&self, number: u64) {
         self.publish(|next| next.cut = Some(number));

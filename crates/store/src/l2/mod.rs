@@ -208,7 +208,10 @@ impl L2Store {
         fence.write(|| {
             let inner = &self.inner;
             let _writer = inner.lock_writer();
-            if let Some(ended) = inner.db.status().err().and_then(|error| error.ended_epoch()) {
+            if let Err(error) = inner.db.status()
+                && let Some(ended) = error.ended_epoch()
+            {
+                tracing::warn!(%error, "the L2 database is opened again");
                 inner.flat.reset();
                 inner.db.reopen(ended)?;
             }
@@ -296,6 +299,7 @@ impl Inner {
         let _writer = self.lock_writer();
         let head = self.head()?;
         let mut heads = head.heads;
+        let mut oldest_before = heads.oldest_state;
         let order = [("finalized", finalized, "safe", safe), ("safe", safe, "latest", heads.latest)];
         for (low_name, low, high_name, high) in order {
             if low.number > high.number || (low.number == high.number && low.hash != high.hash) {
@@ -331,8 +335,13 @@ impl Inner {
             };
             self.prune(&mut batch, &mut heads)?;
             batch.put(Column::Meta, HEADS, records::encode_heads(&heads)?);
-            self.commit(batch, heads.latest)?;
+            self.flat.set_oldest(heads.oldest_state);
+            if let Err(error) = self.commit(batch, heads.latest) {
+                self.flat.set_oldest(oldest_before);
+                return Err(error);
+            }
             self.flat.set_heads(heads);
+            oldest_before = heads.oldest_state;
         }
         Ok(())
     }
