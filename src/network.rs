@@ -156,6 +156,7 @@ impl NetworkFiles {
             treasury: producer,
             accounts: vec![L1Account { key: producer, balance: LOCAL_BALANCE }],
             stakes: vec![GenesisStake { key: producer, amount: LOCAL_STAKE, eligibility: 0 }],
+            consensus: Default::default(),
         };
         l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use duskevm_dusk_l1::Header;
 use duskevm_dusk_l1::block::{ChainParams, build_block, earliest_timestamp, header_hash};
 use duskevm_dusk_l1::contracts::NativeContracts;
 use duskevm_dusk_l1::execute::Rejection;
@@ -13,10 +12,11 @@ use duskevm_dusk_l1::genesis::Genesis;
 use duskevm_dusk_l1::keys::{AccountId, Signer};
 use duskevm_dusk_l1::mempool::{Limits, Mempool};
 use duskevm_dusk_l1::record::AcceptedBlock;
-use duskevm_dusk_l1::state::{Account, MemoryState, Stake, account, stake};
+use duskevm_dusk_l1::state::{Account, MemoryState, Stake, StateDiff, account, stake};
 use duskevm_dusk_l1::tx::{TxId, VerifiedTx};
+use duskevm_dusk_l1::{Fault, Header};
 use duskevm_messages::consensus::{DuskTip, DuskTransactionStatus};
-use duskevm_store::l1::{BlockCommit, L1Store};
+use duskevm_store::l1::{BlockCommit, L1Store, NamedChange};
 use duskevm_supervision::Fence;
 
 use crate::clock::{Clock, TOLERANCE};
@@ -100,7 +100,7 @@ impl Chain {
         if finality.tip() != height {
             return Err(ConsensusError::Damaged(format!("the labels end at {}, not at {height}", finality.tip())));
         }
-        let mempool = Mempool::new(settings.limits, params.chain_id, params.block_gas_limit);
+        let mempool = Mempool::new(settings.limits, params.ledger.clone(), settings.contracts.clone());
         let header = tip.header.clone();
         Ok(Self { settings, params, store, state, finality, tip: header, mempool, recent: [Arc::new(tip)].into() })
     }
@@ -208,8 +208,11 @@ impl Chain {
                 hash: accepted.header.hash,
                 record: accepted.encode().map_err(ConsensusError::Encode)?,
                 transactions: accepted.outcomes.iter().map(|outcome| outcome.id).collect(),
-                state: block.executed.diff.iter().map(|(key, value)| (key.to_bytes(), value.clone())).collect(),
+                state: named(&block.executed.diff),
                 finality: finality.encode(),
+                final_height: finality.last_final(),
+                undo: named(&self.state.undo_of(&block.executed.diff)),
+                faults: block.block.faults().iter().map(Fault::id).collect(),
             },
         )?;
         let stored = started.elapsed() - made;
@@ -307,6 +310,11 @@ pub(crate) fn read_block(store: &L1Store, height: u64) -> Result<Option<Arc<Acce
     }
 }
 
+/// State changes by the names of their records, as the store takes them.
+fn named(changes: &StateDiff) -> Vec<NamedChange> {
+    changes.iter().map(|(key, value)| (key.to_bytes(), value.clone())).collect()
+}
+
 fn commit_genesis(genesis: &Genesis, store: &L1Store, fence: &Fence) -> Result<(), ConsensusError> {
     let accepted = AcceptedBlock::genesis(&genesis.block()).map_err(ConsensusError::Encode)?;
     store.commit_block(
@@ -316,8 +324,9 @@ fn commit_genesis(genesis: &Genesis, store: &L1Store, fence: &Fence) -> Result<(
             hash: accepted.header.hash,
             record: accepted.encode().map_err(ConsensusError::Encode)?,
             transactions: Vec::new(),
-            state: genesis.state().iter().map(|(key, value)| (key.to_bytes(), value.clone())).collect(),
+            state: named(&genesis.state()),
             finality: Finality::genesis().encode(),
+            ..Default::default()
         },
     )?;
     Ok(())

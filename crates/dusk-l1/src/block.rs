@@ -8,15 +8,16 @@ use dusk_node_data::ledger::{Attestation, Block, Header, LedgerTransaction};
 use dusk_node_data::message::BLOCK_HEADER_VERSION;
 
 use crate::attest::{self, AttestationError};
+use crate::body::{BlobsNeeded, Draft, build_body, verify_body};
 use crate::contracts::NativeContracts;
-use crate::execute::{BlockEnv, ExecuteError, Executed, Executor, NotIncluded, Rejection};
+use crate::execute::{BlockEnv, ExecuteError, Executed, Rejection, TxRules};
 use crate::forks;
 use crate::genesis::{Genesis, GenesisError};
 use crate::keys::{AccountId, KeyError, Signer, verify_multisig};
 use crate::merkle::merkle_root;
-use crate::rewards::rewards;
+use crate::stakes::StakeRules;
 use crate::state::{StateError, StateRoot};
-use crate::tx::{Tx, TxError, TxId, VerifiedTx};
+use crate::tx::{TxError, TxId, VerifiedTx};
 
 /// Most bytes of an encoded block.
 pub const MAX_BLOCK_BYTES: usize = 1024 * 1024;
@@ -27,22 +28,24 @@ pub const MAX_BLOCK_TXS: usize = dusk_node_data::MAX_NUMBER_OF_TRANSACTIONS;
 /// Seconds by which a block may be ahead of the local clock.
 pub const CLOCK_MARGIN: u64 = 3;
 
-/// What all blocks of a network share.
+/// What all blocks of a network share, whoever makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChainParams {
+pub struct LedgerParams {
     /// Dusk chain id.
     pub chain_id: u8,
     /// Least distance of two blocks in seconds.
     pub block_time: u64,
     /// Gas limit that every header carries.
     pub block_gas_limit: u64,
-    /// The sole provisioner.
-    pub producer: AccountId,
+    /// Least gas that a transaction spends for each of its blobs.
+    pub gas_per_blob: u64,
+    /// What the rules on stakes depend on.
+    pub stakes: StakeRules,
     /// Receives the Dusk share of rewards.
     pub treasury: AccountId,
 }
 
-impl ChainParams {
+impl LedgerParams {
     /// The parameters that `genesis` fixes.
     pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
         genesis.validate()?;
@@ -50,13 +53,47 @@ impl ChainParams {
             chain_id: genesis.chain_id,
             block_time: genesis.block_time,
             block_gas_limit: genesis.block_gas_limit,
-            producer: genesis.producer()?,
+            gas_per_blob: genesis.consensus.gas_per_blob,
+            stakes: genesis.consensus.stake_rules(),
             treasury: genesis.treasury,
         })
     }
 
-    fn env(&self, height: u64, timestamp: u64, gas_limit: u64) -> BlockEnv {
-        BlockEnv { chain_id: self.chain_id, height, timestamp, gas_limit }
+    /// What the network asks of every transaction.
+    pub fn tx_rules<'a>(&self, contracts: &'a dyn NativeContracts) -> TxRules<'a> {
+        TxRules {
+            chain_id: self.chain_id,
+            block_gas_limit: self.block_gas_limit,
+            gas_per_blob: self.gas_per_blob,
+            contracts,
+        }
+    }
+
+    pub(crate) fn env(&self, height: u64, timestamp: u64, gas_limit: u64) -> BlockEnv {
+        BlockEnv {
+            chain_id: self.chain_id,
+            height,
+            timestamp,
+            gas_limit,
+            gas_per_blob: self.gas_per_blob,
+            stakes: self.stakes,
+        }
+    }
+}
+
+/// What all blocks of a network with one provisioner share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainParams {
+    /// What does not depend on who makes the blocks.
+    pub ledger: LedgerParams,
+    /// The sole provisioner.
+    pub producer: AccountId,
+}
+
+impl ChainParams {
+    /// The parameters that `genesis` fixes.
+    pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
+        Ok(Self { ledger: LedgerParams::new(genesis)?, producer: genesis.producer()? })
     }
 }
 
@@ -160,6 +197,16 @@ pub enum BlockError {
         /// Why.
         reason: String,
     },
+    /// A blob of a transaction is not at hand, or was not proved to be that of its hash.
+    #[error("block {height}, transaction {index}: the blob {} was not checked", alloy_primitives::B256::from(*hash))]
+    Blob {
+        /// Claimed height.
+        height: u64,
+        /// Index in the block.
+        index: usize,
+        /// Versioned hash of the blob.
+        hash: [u8; 32],
+    },
     /// The local state could not be read. Says nothing about the block.
     #[error(transparent)]
     Execute(#[from] ExecuteError),
@@ -210,7 +257,7 @@ pub fn tx_root(txs: &[LedgerTransaction]) -> [u8; 32] {
 
 /// Earliest timestamp of the block after `parent`.
 pub fn earliest_timestamp(parent: &Header, params: &ChainParams) -> u64 {
-    parent.timestamp.saturating_add(params.block_time)
+    parent.timestamp.saturating_add(params.ledger.block_time)
 }
 
 /// Makes the block after `parent` with as many of `candidates` as fit, in the order given.
@@ -234,51 +281,26 @@ pub fn build_block<'a, S: StateRoot + ?Sized>(
         return Err(BuildError::TooEarly { timestamp, earliest });
     }
     let height = parent.height.checked_add(1).ok_or(BuildError::HeightOverflow)?;
-    let mut header = Header {
+    let header = Header {
         version: BLOCK_HEADER_VERSION,
         height,
         timestamp,
         prev_block_hash: parent.hash,
         seed: signer.sign_multisig(height, parent.seed.inner()),
         generator_bls_pubkey: dusk_node_data::bls::PublicKeyBytes(*signer.id().as_bytes()),
-        gas_limit: params.block_gas_limit,
+        gas_limit: params.ledger.block_gas_limit,
         prev_block_cert: parent.att,
         ..Default::default()
     };
 
-    let mut executor = Executor::new(state, contracts, params.env(height, timestamp, header.gas_limit));
-    let (mut txs, mut rejected) = (Vec::new(), Vec::new());
-    // Room for the certificate of this block and the two list lengths, which the header does not hold yet.
-    let mut room = MAX_BLOCK_BYTES.saturating_sub(header.size() + 64);
-    for tx in candidates {
-        if txs.len() >= MAX_BLOCK_TXS {
-            break;
-        }
-        if tx.size() > room {
-            continue;
-        }
-        match executor.execute(tx) {
-            Ok(_) => {
-                room -= tx.size();
-                txs.push(tx.ledger().clone());
-            }
-            Err(NotIncluded::Rejected(reason)) => rejected.push((*tx.id(), reason)),
-            Err(NotIncluded::BlockFull) => {}
-            Err(NotIncluded::Fault(fault)) => return Err(fault.into()),
-        }
-    }
     let voters = attest::voters(&parent.att, params.producer);
-    let shares = rewards(height, executor.fees(), params.treasury, signer.id(), &voters).map_err(ExecuteError::from)?;
-    let executed = executor.finish(&shares)?;
-
-    header.txroot = tx_root(&txs);
-    header.event_bloom = executed.bloom.into_bytes();
-    header.state_hash = state.root_with(&executed.diff)?.0;
-    let mut block = Block::new(header, txs, Vec::new()).map_err(|error| BuildError::Codec(error.to_string()))?;
+    let draft = Draft { header, faults: Vec::new(), cert_voters: &voters };
+    let mut built = build_body(draft, &params.ledger, state, contracts, candidates)?;
+    let block = &mut built.block.block;
     block.set_signature(signer.sign_multisig(height, &block.header().hash));
     let attestation: Attestation = attest::attest(signer, block.header());
     block.set_attestation(attestation);
-    Ok(Built { block: ExecutedBlock { block, executed }, rejected })
+    Ok(built)
 }
 
 /// Checks that `block` is the block after `parent` and computes its effects.
@@ -296,41 +318,12 @@ pub fn verify_block<S: StateRoot + ?Sized>(
     forks::activate();
     verify_header(parent, block.header(), params, now)?;
     let header = block.header();
-    let height = header.height;
-    let wrong = |field, detail: String| BlockError::Header { height, field, detail };
-
     if !block.faults().is_empty() || header.faultroot != merkle_root(&[]) {
-        return Err(wrong("faultroot", "a sole producer has no faults to prove".into()));
-    }
-    if block.txs().len() > MAX_BLOCK_TXS {
-        return Err(BlockError::Malformed(format!("{} transactions, more than {MAX_BLOCK_TXS}", block.txs().len())));
-    }
-    let size = block.size().map_err(|error| BlockError::Malformed(error.to_string()))?;
-    if size > MAX_BLOCK_BYTES {
-        return Err(BlockError::Malformed(format!("{size} bytes, more than {MAX_BLOCK_BYTES}")));
-    }
-    expect("txroot", height, &tx_root(block.txs()), &header.txroot)?;
-
-    let mut executor = Executor::new(state, contracts, params.env(height, header.timestamp, header.gas_limit));
-    for (index, ledger) in block.txs().iter().enumerate() {
-        let tx = Tx::from_ledger(ledger.clone(), height)
-            .and_then(Tx::verify)
-            .map_err(|error| BlockError::Transaction { height, index, error })?;
-        match executor.execute(&tx) {
-            Ok(_) => {}
-            Err(NotIncluded::Fault(fault)) => return Err(fault.into()),
-            Err(reason) => return Err(BlockError::NotIncludable { height, index, reason: reason.to_string() }),
-        }
+        let detail = "a sole producer has no faults to prove".into();
+        return Err(BlockError::Header { height: header.height, field: "faultroot", detail });
     }
     let voters = attest::voters(&header.prev_block_cert, params.producer);
-    let shares =
-        rewards(height, executor.fees(), params.treasury, params.producer, &voters).map_err(ExecuteError::from)?;
-    let executed = executor.finish(&shares)?;
-    if executed.bloom.into_bytes() != header.event_bloom {
-        return Err(wrong("event_bloom", "it does not match the events of the transactions".into()));
-    }
-    expect("state_hash", height, &state.root_with(&executed.diff)?.0, &header.state_hash)?;
-    Ok(ExecutedBlock { block, executed })
+    verify_body(block, &voters, &params.ledger, state, contracts, BlobsNeeded::None)
 }
 
 /// Checks everything of a header that needs neither transactions nor state.
@@ -359,8 +352,8 @@ pub fn verify_header(
     {
         return Err(wrong("timestamp", format!("{}, but it is {now}", header.timestamp)));
     }
-    if header.gas_limit != params.block_gas_limit {
-        return Err(wrong("gas_limit", format!("{}, expected {}", header.gas_limit, params.block_gas_limit)));
+    if header.gas_limit != params.ledger.block_gas_limit {
+        return Err(wrong("gas_limit", format!("{}, expected {}", header.gas_limit, params.ledger.block_gas_limit)));
     }
     if header.iteration != 0 || !header.failed_iterations.att_list.is_empty() {
         return Err(wrong("iteration", "a sole producer needs no second iteration".into()));
@@ -394,7 +387,7 @@ pub fn verify_header(
     })
 }
 
-fn expect(field: &'static str, height: u64, want: &[u8; 32], got: &[u8; 32]) -> Result<(), BlockError> {
+pub(crate) fn expect(field: &'static str, height: u64, want: &[u8; 32], got: &[u8; 32]) -> Result<(), BlockError> {
     if want == got {
         return Ok(());
     }

@@ -11,6 +11,7 @@ use crate::contracts::{CallContext, CallError, CallFailure, NativeContracts, NoC
 use crate::execute::{BlockEnv, Executor, NotIncluded, Rejection, TxOutcome, gas, intrinsic_gas};
 use crate::keys::{AccountId, Signer};
 use crate::rewards::emission;
+use crate::stakes::StakeRules;
 use crate::state::{Account, MemoryState, account, contract_balance, stake};
 use crate::testing::{self, CHAIN_ID, DUSK, Spend, spend};
 
@@ -25,7 +26,14 @@ fn genesis_state() -> MemoryState {
 }
 
 fn env() -> BlockEnv {
-    BlockEnv { chain_id: CHAIN_ID, height: 1, timestamp: 1_700_000_002, gas_limit: 3_000_000_000 }
+    BlockEnv {
+        chain_id: CHAIN_ID,
+        height: 1,
+        timestamp: 1_700_000_002,
+        gas_limit: 3_000_000_000,
+        gas_per_blob: 1_000_000,
+        stakes: StakeRules::default(),
+    }
 }
 
 const COUNTER: [u8; 32] = [0xc0; 32];
@@ -34,8 +42,8 @@ const COUNTER: [u8; 32] = [0xc0; 32];
 struct Counter;
 
 impl NativeContracts for Counter {
-    fn exists(&self, id: &[u8; 32]) -> bool {
-        *id == COUNTER
+    fn functions(&self, id: &[u8; 32]) -> Option<&[&str]> {
+        (*id == COUNTER).then_some(&["increment", "ignore", "pay", "fail", "burn"])
     }
 
     fn call(&self, context: &mut CallContext<'_>, call: &ContractCall) -> Result<(), CallError> {
@@ -139,10 +147,12 @@ fn unspendable_transactions_change_nothing() {
         rejection(&state, Spend { data: Some(TransactionData::Deploy(deploy)), ..Spend::default() }),
         Rejection::Deploy
     );
-    let blob = BlobData { hash: [1; 32], data: None };
+    let blobs = |n| Some(TransactionData::Blob(vec![BlobData { hash: [1; 32], data: None }; n]));
+    assert_eq!(rejection(&state, Spend { data: blobs(0), ..Spend::default() }), Rejection::BlobCount(0));
+    assert_eq!(rejection(&state, Spend { data: blobs(7), ..Spend::default() }), Rejection::BlobCount(7));
     assert_eq!(
-        rejection(&state, Spend { data: Some(TransactionData::Blob(vec![blob])), ..Spend::default() }),
-        Rejection::Blob
+        rejection(&state, Spend { data: blobs(2), gas_limit: 1_999_999, ..Spend::default() }),
+        Rejection::BlobGas { got: 1_999_999, need: 2_000_000 }
     );
 }
 
@@ -177,17 +187,54 @@ fn memo_costs_and_refund_goes_where_it_should() {
 }
 
 #[test]
-fn calls_without_contracts_fail_but_are_included() {
+fn calls_of_what_is_not_there_are_refused() {
     let state = genesis_state();
-    let mut executor = Executor::new(&state, &NoContracts, env());
-    let outcome = executor.execute(&spend(Spend { deposit: 5, data: call("increment"), ..Spend::default() })).unwrap();
-    assert_eq!(outcome.gas_spent, 100_000, "a failed call spends its whole limit");
-    assert_eq!(outcome.error.as_deref(), Some(format!("no contract {}", "c0".repeat(32)).as_str()));
-    let executed = executor.finish(&[]).unwrap();
-    let mut after = state.clone();
-    after.apply(&executed.diff).unwrap();
-    // Value went over, the deposit came back, the nonce is used.
-    assert_eq!(account(&after, &id("alice")).unwrap(), Account { nonce: 1, balance: 999 * DUSK - 200_000 });
+    let why = "no such contract is on this network";
+    let tx = Spend { deposit: 5, data: call("increment"), ..Spend::default() };
+    assert_eq!(rejection(&state, tx), Rejection::Ambiguous(why));
+    let mut executor = Executor::new(&state, &Counter, env());
+    let tx = spend(Spend { data: call("nothing"), ..Spend::default() });
+    let why = "the contract has no such function";
+    let refused = executor.execute(&tx);
+    assert!(matches!(refused, Err(NotIncluded::Rejected(Rejection::Ambiguous(got))) if got == why), "{refused:?}");
+}
+
+/// A blob transaction runs as the memo of its hashes, and pays for its blobs at least.
+#[test]
+fn blob_transactions_run_as_memos() {
+    let state = genesis_state();
+    let full = testing::blob_spend(b"alice", 1, 2);
+    let run = |tx: &crate::tx::VerifiedTx| {
+        let mut executor = Executor::new(&state, &NoContracts, env());
+        let spent = executor.execute(tx).unwrap().gas_spent;
+        (spent, executor.finish(&[]).unwrap())
+    };
+    let (spent, executed) = run(&full);
+    assert_eq!(spent, 2_000_000);
+    let (_, stripped) = run(&full.clone().strip());
+    assert_eq!((&executed.diff, executed.bloom.into_bytes()), (&stripped.diff, stripped.bloom.into_bytes()));
+    let event = rkyv::check_archived_root::<MoonlightTransactionEvent>(&executed.events[0].1.data).unwrap();
+    let event: MoonlightTransactionEvent = event.deserialize(&mut rkyv::Infallible).unwrap();
+    let hashes: Vec<u8> = full.blobs().unwrap().iter().flat_map(|blob| blob.hash).collect();
+    assert_eq!((event.memo, event.gas_spent), (hashes, spent));
+    // Blobs that cost nothing still cost what their hashes cost.
+    let mut executor = Executor::new(&state, &NoContracts, BlockEnv { gas_per_blob: 0, ..env() });
+    assert_eq!(executor.execute(&full).unwrap().gas_spent, gas::TRANSACTION + 64 * gas::DATA_BYTE);
+}
+
+#[test]
+fn stored_blocks_have_no_sidecars() {
+    let chain = Chain::new();
+    let built = chain.build(&[testing::blob_spend(b"alice", 1, 1), spend(Spend { nonce: 2, ..Spend::default() })]);
+    let block = &built.block.block;
+    assert!(block.txs()[0].protocol().blob().unwrap()[0].data.is_some());
+    let record = crate::record::AcceptedBlock::new(&built.block).unwrap();
+    assert!(record.encoded.len() < 10_000);
+    let stored = record.block().unwrap();
+    assert!(stored.txs()[0].protocol().blob().unwrap()[0].data.is_none());
+    assert_eq!((stored.header(), tx_root(stored.txs())), (block.header(), block.header().txroot));
+    // With and without the data it is the same block.
+    assert!(chain.verify(block.clone()).is_ok() && chain.verify(stored).is_ok());
 }
 
 #[test]
@@ -204,10 +251,8 @@ fn native_contracts_plug_in() {
     assert_eq!((done.gas_spent, done.error.as_deref()), (100_000, Some("it fails")));
     let done = run(&mut executor, 3, "burn", 5_000_000);
     assert_eq!((done.gas_spent, done.error.as_deref()), (5_000_000, Some("out of gas")));
-    let done = run(&mut executor, 4, "nothing", 100_000);
-    assert_eq!(done.error.as_deref(), Some("the contract has no function `nothing`"));
-    assert_eq!(run(&mut executor, 5, "ignore", 100_000).error, None);
-    assert_eq!(run(&mut executor, 6, "pay", 100_000).error, None);
+    assert_eq!(run(&mut executor, 4, "ignore", 100_000).error, None);
+    assert_eq!(run(&mut executor, 5, "pay", 100_000).error, None);
     let fees = executor.fees();
     let executed = executor.finish(&[]).unwrap();
     let mut after = state.clone();

@@ -1,18 +1,23 @@
 //! What a Moonlight transaction does to the state, and what a block of them does.
 
 use dusk_core::abi::Event;
-use dusk_core::stake::STAKE_CONTRACT;
+use dusk_core::stake::{STAKE_CONTRACT, SlashEvent};
 use dusk_core::transfer::data::TransactionData;
 use dusk_core::transfer::{MOONLIGHT_TOPIC, MoonlightTransactionEvent, TRANSFER_CONTRACT};
+use dusk_node_data::ledger::{Slash, SlashType};
 use rkyv::Serialize;
 use rkyv::ser::Serializer;
 use rkyv::ser::serializers::AllocSerializer;
 
 use crate::bloom::EventBloom;
-use crate::contracts::{CallContext, CallError, NativeContracts};
+use crate::contracts::{self, CallContext, CallError, Caller, NativeContracts, stake::BURNT_KEY};
 use crate::keys::{AccountId, KeyError};
+use crate::kind::{self, MAX_BLOBS};
 use crate::rewards::{NoVoters, Reward};
-use crate::state::{Overlay, StateDiff, StateError, StateRead, account, stake};
+use crate::stakes::{Slashing, StakeRules};
+use crate::state::{
+    Overlay, StateDiff, StateError, StateKey, StateRead, account, contract_balance, stake, stake_record,
+};
 use crate::tx::{TxId, VerifiedTx};
 
 /// Gas of everything that is not a contract's own work. A Dusk node counts WASM instructions instead; the schedule is
@@ -35,6 +40,10 @@ pub struct BlockEnv {
     pub timestamp: u64,
     /// Gas that the block may spend.
     pub gas_limit: u64,
+    /// Least gas that a transaction spends for each of its blobs.
+    pub gas_per_blob: u64,
+    /// What the rules on stakes depend on.
+    pub stakes: StakeRules,
 }
 
 /// Why a transaction cannot be part of a block at all. It pays nothing and is dropped.
@@ -97,9 +106,20 @@ pub enum Rejection {
     /// Contract code, which needs a VM.
     #[error("contracts cannot be deployed here: this L1 has native contracts only")]
     Deploy,
-    /// Blobs, which need a store that keeps them.
-    #[error("blob transactions are not accepted: this L1 keeps no blobs")]
-    Blob,
+    /// No blobs, or too many.
+    #[error("the transaction has {0} blobs: 1 to {MAX_BLOBS} are possible")]
+    BlobCount(usize),
+    /// Less gas than its blobs cost.
+    #[error("the gas limit is {got}, the blobs alone need {need}")]
+    BlobGas {
+        /// What the transaction says.
+        got: u64,
+        /// What the blobs need.
+        need: u64,
+    },
+    /// Data that could be read as those of another kind of transaction, with the same id and signature.
+    #[error("the transaction's id has another reading: {0}")]
+    Ambiguous(&'static str),
     /// A shielded transaction.
     #[error("Phoenix transactions are not supported")]
     Phoenix,
@@ -121,7 +141,7 @@ pub struct TxOutcome {
 pub struct Executed {
     /// One entry for each transaction, in order.
     pub outcomes: Vec<TxOutcome>,
-    /// Events with the index of the transaction that caused them; rewards come last and have none.
+    /// Events with the index of the transaction that caused them; penalties come first, rewards last, and have none.
     pub events: Vec<(Option<usize>, Event)>,
     /// Bloom of the events.
     pub bloom: EventBloom,
@@ -170,38 +190,76 @@ impl From<StateError> for NotIncluded {
     }
 }
 
-/// Least gas limit of a transaction with this data: what it costs before any contract runs.
+/// Least gas limit of a transaction with this data: what it costs before any contract runs, without the charge for blobs.
 pub fn intrinsic_gas(data: Option<&TransactionData>) -> u64 {
     let bytes = match data {
         Some(TransactionData::Call(call)) => call.fn_name.len() + call.fn_args.len(),
         Some(TransactionData::Memo(memo)) => memo.len(),
-        Some(TransactionData::Deploy(_) | TransactionData::Blob(_)) | None => 0,
+        // A blob transaction runs as the memo of its hashes.
+        Some(TransactionData::Blob(blobs)) => 32 * blobs.len(),
+        Some(TransactionData::Deploy(_)) | None => 0,
     };
     gas::TRANSACTION.saturating_add(gas::DATA_BYTE.saturating_mul(bytes as u64))
 }
 
-/// The checks that need no state.
-pub fn check_stateless(tx: &VerifiedTx, chain_id: u8, block_gas_limit: u64) -> Result<(), Rejection> {
-    let inner = tx.inner().ok_or(Rejection::Phoenix)?;
-    if inner.chain_id() != chain_id {
-        return Err(Rejection::ChainId { got: inner.chain_id(), want: chain_id });
+/// What a network asks of every transaction.
+#[derive(Clone, Copy)]
+pub struct TxRules<'a> {
+    /// Dusk chain id.
+    pub chain_id: u8,
+    /// Gas limit of a block.
+    pub block_gas_limit: u64,
+    /// Least gas of each blob.
+    pub gas_per_blob: u64,
+    /// Which calls there are.
+    pub contracts: &'a dyn NativeContracts,
+}
+
+impl std::fmt::Debug for TxRules<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TxRules")
+            .field("chain_id", &self.chain_id)
+            .field("block_gas_limit", &self.block_gas_limit)
+            .field("gas_per_blob", &self.gas_per_blob)
+            .finish_non_exhaustive()
     }
-    match inner.data() {
-        Some(TransactionData::Deploy(_)) => return Err(Rejection::Deploy),
-        Some(TransactionData::Blob(_)) => return Err(Rejection::Blob),
-        Some(TransactionData::Call(_) | TransactionData::Memo(_)) | None => {}
+}
+
+/// The checks that need no state.
+pub fn check_stateless(tx: &VerifiedTx, rules: &TxRules<'_>) -> Result<(), Rejection> {
+    let inner = tx.inner().ok_or(Rejection::Phoenix)?;
+    if inner.chain_id() != rules.chain_id {
+        return Err(Rejection::ChainId { got: inner.chain_id(), want: rules.chain_id });
     }
     if inner.gas_price() == 0 {
         return Err(Rejection::GasPriceZero);
     }
+    match inner.data() {
+        Some(TransactionData::Deploy(_)) => return Err(Rejection::Deploy),
+        Some(TransactionData::Blob(blobs)) => {
+            if blobs.is_empty() || blobs.len() > MAX_BLOBS {
+                return Err(Rejection::BlobCount(blobs.len()));
+            }
+            let need = blob_charge(blobs.len(), rules.gas_per_blob);
+            if inner.gas_limit() < need {
+                return Err(Rejection::BlobGas { got: inner.gas_limit(), need });
+            }
+        }
+        Some(TransactionData::Call(_) | TransactionData::Memo(_)) | None => {}
+    }
+    kind::check(inner.data(), rules.contracts).map_err(Rejection::Ambiguous)?;
     let need = intrinsic_gas(inner.data());
     if inner.gas_limit() < need {
         return Err(Rejection::GasLimitTooLow { got: inner.gas_limit(), need });
     }
-    if inner.gas_limit() > block_gas_limit {
-        return Err(Rejection::GasLimitTooHigh { got: inner.gas_limit(), limit: block_gas_limit });
+    if inner.gas_limit() > rules.block_gas_limit {
+        return Err(Rejection::GasLimitTooHigh { got: inner.gas_limit(), limit: rules.block_gas_limit });
     }
     tx.cost().map(|_| ()).ok_or(Rejection::Overflow)
+}
+
+fn blob_charge(blobs: usize, gas_per_blob: u64) -> u64 {
+    gas_per_blob.saturating_mul(blobs as u64)
 }
 
 /// Runs the transactions of one block, one after another.
@@ -244,6 +302,67 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
         self.outcomes.len()
     }
 
+    /// Deals out the penalties of the block. They come before the transactions, so that nobody escapes by unstaking in the same
+    /// block; a missing stake is skipped (`slash` and `execute_state_transition` of the published `rusk.rs`).
+    ///
+    /// # Errors
+    /// If the state cannot be read, or the stake contract owns less than is burnt.
+    pub fn slash(&mut self, slashes: &[Slash]) -> Result<(), ExecuteError> {
+        let (rules, height) = (self.env.stakes, self.env.height);
+        for slash in slashes {
+            let id = AccountId::from_key(slash.provisioner.inner());
+            let Some(mut record) = stake_record(&self.state, &id)? else { continue };
+            let severity = match (rules.slashing, &slash.r#type) {
+                (Slashing::Relaxed, _) | (Slashing::Full, SlashType::Soft) => None,
+                (Slashing::Full, SlashType::Hard) => Some(1),
+                (Slashing::Full, SlashType::HardWithSeverity(severity)) => Some(*severity),
+            };
+            let (topic, penalty) = match severity {
+                None => ("slash", record.slash(&rules, height)),
+                Some(severity) => ("hard_slash", record.hard_slash(&rules, height, severity)),
+            };
+            // A warning is noted without being told.
+            if record.is_staked() {
+                self.state.set_stake(&id, record);
+            }
+            let Some(penalty) = penalty else { continue };
+            if severity.is_some() {
+                self.burn(penalty.lux)?;
+            }
+            let data = rkyv_bytes(&SlashEvent {
+                account: *slash.provisioner.inner(),
+                value: penalty.lux,
+                next_eligibility: penalty.next_eligibility,
+            })?;
+            let event = Event { source: STAKE_CONTRACT, topic: topic.into(), data, reverted: false };
+            self.events.push((None, event));
+        }
+        Ok(())
+    }
+
+    /// Takes burnt lux from the stake contract and counts them.
+    fn burn(&mut self, lux: u64) -> Result<(), ExecuteError> {
+        if lux == 0 {
+            return Ok(());
+        }
+        let contract = STAKE_CONTRACT.to_bytes();
+        let damaged = |reason: &str| StateError { what: "the stake contract".into(), reason: reason.into() };
+        let left = contract_balance(&self.state, &contract)?
+            .checked_sub(lux)
+            .ok_or_else(|| damaged("it owns less than is staked"))?;
+        self.state.set_contract_balance(&contract, left);
+        let key = StateKey::ContractStorage(contract, BURNT_KEY.to_vec());
+        let before = match self.state.read(&key)? {
+            None => 0,
+            Some(bytes) => bytes
+                .try_into()
+                .map(u64::from_le_bytes)
+                .map_err(|_| damaged("the count of burnt lux does not decode"))?,
+        };
+        self.state.write(key, Some(before.saturating_add(lux).to_le_bytes().to_vec()));
+        Ok(())
+    }
+
     /// Runs one transaction; on any error the state is as before.
     pub fn execute(&mut self, tx: &VerifiedTx) -> Result<&TxOutcome, NotIncluded> {
         let checkpoint = self.state.checkpoint();
@@ -264,7 +383,13 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
     }
 
     fn apply(&mut self, tx: &VerifiedTx) -> Result<(TxOutcome, Vec<Event>, u64), NotIncluded> {
-        check_stateless(tx, self.env.chain_id, self.env.gas_limit)?;
+        let rules = TxRules {
+            chain_id: self.env.chain_id,
+            block_gas_limit: self.env.gas_limit,
+            gas_per_blob: self.env.gas_per_blob,
+            contracts: self.contracts,
+        };
+        check_stateless(tx, &rules)?;
         let inner = tx.inner().ok_or(Rejection::Phoenix)?;
         let cost = tx.cost().ok_or(Rejection::Overflow)?;
 
@@ -295,12 +420,11 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
                 &mut self.state,
                 &self.env,
                 call.contract.to_bytes(),
-                *tx.sender(),
-                *tx.id(),
+                Caller { sender: *tx.sender(), key: *inner.sender(), nonce: inner.nonce(), tx_id: *tx.id() },
                 inner.deposit(),
                 inner.gas_limit() - intrinsic,
             );
-            match self.contracts.call(&mut context, call) {
+            match contracts::call(self.contracts, &mut context, call) {
                 Ok(()) => {
                     let end = context.finish();
                     gas_spent = inner.gas_limit() - end.gas_left;
@@ -315,6 +439,11 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
                 Err(CallError::State(fault)) => return Err(fault.into()),
             }
         }
+        let mut memo = inner.memo().unwrap_or_default().to_vec();
+        if let Some(blobs) = inner.blob() {
+            gas_spent = gas_spent.max(blob_charge(blobs.len(), self.env.gas_per_blob));
+            memo = blobs.iter().flat_map(|blob| blob.hash).collect();
+        }
         if self.gas_spent.checked_add(gas_spent).is_none_or(|sum| sum > self.env.gas_limit) {
             return Err(NotIncluded::BlockFull);
         }
@@ -328,7 +457,7 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
             sender: *inner.sender(),
             receiver: inner.receiver().copied(),
             value: inner.value(),
-            memo: inner.memo().unwrap_or_default().to_vec(),
+            memo,
             gas_spent,
             // As the transfer contract's `refund`: the deposit counts, and nothing is not told.
             refund_info: (refund > 0 && refund_address != *tx.sender()).then(|| (*inner.refund_address(), refund)),

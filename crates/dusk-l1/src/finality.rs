@@ -39,6 +39,17 @@ impl Finality {
         Self { last_final: 0, labels: VecDeque::new() }
     }
 
+    /// The labels of a chain whose blocks up to `last_final` are final and whose blocks above were reached with these numbers of
+    /// unattested iterations. After blocks were taken back, the labels below are those that the remaining blocks alone
+    /// give: the published node keeps what the others had confirmed.
+    pub fn replay(last_final: u64, unattested: impl IntoIterator<Item = u8>) -> Self {
+        let mut finality = Self { last_final, labels: VecDeque::new() };
+        for count in unattested {
+            finality.accept(count);
+        }
+        finality
+    }
+
     pub(crate) fn from_parts(last_final: u64, labels: VecDeque<Label>) -> Self {
         Self { last_final, labels }
     }
@@ -145,6 +156,34 @@ mod tests {
                 prop_assert_eq!(finality.tip(), i as u64 + 1);
                 prop_assert!(finality.last_final() >= before);
                 prop_assert!(finality.last_final() < finality.tip());
+            }
+        }
+
+        /// Taking blocks back and growing others is as if the first ones had never been.
+        #[test]
+        fn replaying_gives_the_labels_of_the_remaining_blocks(
+            pnis in prop::collection::vec(0u8..4, 1..60),
+            back in 0usize..10,
+        ) {
+            let history: Vec<Finality> = pnis
+                .iter()
+                .scan(Finality::genesis(), |finality, pni| {
+                    finality.accept(*pni);
+                    Some(finality.clone())
+                })
+                .collect();
+            let now = history.last().cloned().unwrap_or_default();
+            let last_final = usize::try_from(now.last_final()).unwrap();
+            prop_assert_eq!(&Finality::replay(now.last_final(), pnis[last_final..].iter().copied()), &now);
+
+            // Only what is not final can go.
+            let kept = pnis.len() - back.min(pnis.len() - last_final);
+            let replayed = Finality::replay(now.last_final(), pnis[last_final..kept].iter().copied());
+            prop_assert_eq!(replayed.tip(), kept as u64);
+            prop_assert_eq!(replayed.last_final(), now.last_final());
+            for height in last_final + 1..=kept {
+                let then = &history[kept - 1];
+                prop_assert_eq!(replayed.label(height as u64), then.label(height as u64));
             }
         }
     }

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::B256;
+use dusk_core::stake::STAKE_CONTRACT;
 use dusk_node_data::ledger::{Block, Header};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::AccountId;
 use crate::sha3::sha3_256;
-use crate::state::{Account, MemoryState, Overlay, Stake, StateDiff, StateRoot};
+use crate::stakes::{Slashing, Stake, StakeRules};
+use crate::state::{Account, MemoryState, Overlay, StateDiff, StateRoot};
 
 /// Block gas limit of the published node's default configuration.
 pub const DEFAULT_BLOCK_GAS_LIMIT: u64 = 3_000_000_000;
 
-/// Smallest stake that counts: 1000 DUSK in lux.
-pub const MINIMUM_STAKE: u64 = dusk_core::stake::DEFAULT_MINIMUM_STAKE;
+pub use crate::stakes::MINIMUM_STAKE;
 
 /// The last second of the year 9999: what lies beyond is no time, and sums with it could overflow.
 pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
@@ -30,15 +31,25 @@ pub enum GenesisError {
         /// Whose.
         account: AccountId,
     },
-    /// More lux than a 64-bit integer counts.
-    #[error("the L1 genesis hands out more than 2^64 lux: lower the balances")]
+    /// So many lux that sums of them could overflow.
+    #[error("the L1 genesis hands out 2^63 lux or more: lower the balances")]
     SupplyOverflow,
     /// Nobody may produce blocks.
-    #[error("the L1 genesis needs a stake of at least {MINIMUM_STAKE} lux, so that there is a block producer")]
+    #[error(
+        "the L1 genesis needs a stake of at least {MINIMUM_STAKE} lux that counts from block 1, so that there is a provisioner"
+    )]
     NoProvisioner,
-    /// The single-producer chain serves exactly one.
-    #[error("the embedded L1 runs with one block producer, but the genesis lists {0} stakes of sufficient size")]
+    /// Asked for the sole producer of a network that has several.
+    #[error("one block producer was expected, but the genesis lists {0} stakes of sufficient size")]
     ManyProvisioners(usize),
+    /// A consensus parameter that cannot work.
+    #[error("the L1 genesis sets consensus.{name}, which {problem}")]
+    Consensus {
+        /// Name of the parameter.
+        name: &'static str,
+        /// What it must be.
+        problem: &'static str,
+    },
     /// Blocks need a distance in whole seconds.
     #[error("the L1 block time must be at least 1 second")]
     ZeroBlockTime,
@@ -73,6 +84,86 @@ pub struct GenesisStake {
     pub eligibility: u64,
 }
 
+/// How the provisioners of a network agree, and what misbehaviour costs. The defaults suit blocks of ten seconds, as Dusk's.
+///
+/// The times of the steps are no part of the network's identity: nodes whose values differ vote less well together, but about the
+/// same blocks. All others are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusParams {
+    /// How long a step lasts before any was measured, in milliseconds.
+    pub step_initial_ms: u64,
+    /// Shortest step, in milliseconds.
+    pub step_min_ms: u64,
+    /// Longest step, in milliseconds.
+    pub step_max_ms: u64,
+    /// By how much a step that timed out lasts longer in the next iteration, in milliseconds.
+    pub step_increase_ms: u64,
+    /// Blocks of an epoch: the unit of maturity and suspension of stakes.
+    pub epoch: u64,
+    /// Soft faults since the last reward that have no consequence.
+    pub warnings: u8,
+    /// Whether hard faults burn stake.
+    pub slashing: Slashing,
+    /// Least gas that a transaction spends for each of its blobs.
+    pub gas_per_blob: u64,
+}
+
+impl Default for ConsensusParams {
+    /// The published node's values (`dusk-consensus` `config`, `dusk-core` `stake`, the VM configuration of `rusk`), with full
+    /// slashing.
+    fn default() -> Self {
+        let stakes = StakeRules::default();
+        Self {
+            step_initial_ms: 40_000,
+            step_min_ms: 7_000,
+            step_max_ms: 40_000,
+            step_increase_ms: 2_000,
+            epoch: stakes.epoch,
+            warnings: stakes.warnings,
+            slashing: stakes.slashing,
+            gas_per_blob: 1_000_000,
+        }
+    }
+}
+
+impl ConsensusParams {
+    /// What the rules on stakes depend on.
+    pub fn stake_rules(&self) -> StakeRules {
+        StakeRules { epoch: self.epoch, warnings: self.warnings, slashing: self.slashing }
+    }
+
+    fn validate(&self) -> Result<(), GenesisError> {
+        let wrong = |name, problem| Err(GenesisError::Consensus { name, problem });
+        if self.step_min_ms == 0 {
+            return wrong("step_min_ms", "must be at least 1");
+        }
+        if self.step_max_ms < self.step_min_ms || self.step_max_ms > MAX_STEP_MS {
+            return wrong("step_max_ms", "must be at least step_min_ms and at most 3600000");
+        }
+        if !(self.step_min_ms..=self.step_max_ms).contains(&self.step_initial_ms) {
+            return wrong("step_initial_ms", "must be between step_min_ms and step_max_ms");
+        }
+        if self.step_increase_ms > self.step_max_ms {
+            return wrong("step_increase_ms", "must be at most step_max_ms");
+        }
+        if self.epoch == 0 || self.epoch > MAX_EPOCH {
+            return wrong("epoch", "must be between 1 and 1000000000 blocks");
+        }
+        if self.gas_per_blob > MAX_GAS_PER_BLOB {
+            return wrong("gas_per_blob", "must be at most 1000000000");
+        }
+        Ok(())
+    }
+}
+
+/// An hour: a step that lasts longer is none.
+const MAX_STEP_MS: u64 = 3_600_000;
+
+/// Bounds beyond which sums could overflow or nothing would ever happen.
+const MAX_EPOCH: u64 = 1_000_000_000;
+const MAX_GAS_PER_BLOB: u64 = 1_000_000_000;
+
 /// Everything that defines an embedded Dusk network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,9 +182,12 @@ pub struct Genesis {
     /// Funded accounts.
     #[serde(default)]
     pub accounts: Vec<GenesisAccount>,
-    /// Stakes.
+    /// Stakes: every key here can be a provisioner.
     #[serde(default)]
     pub stakes: Vec<GenesisStake>,
+    /// How the provisioners agree.
+    #[serde(default)]
+    pub consensus: ConsensusParams,
 }
 
 fn default_gas_limit() -> u64 {
@@ -127,14 +221,29 @@ impl Genesis {
             }
             supply = supply.checked_add(stake.amount).ok_or(GenesisError::SupplyOverflow)?;
         }
-        self.producer().map(|_| ())
+        if supply >= 1 << 63 {
+            return Err(GenesisError::SupplyOverflow);
+        }
+        self.consensus.validate()?;
+        match self.provisioners().next() {
+            Some(_) => Ok(()),
+            None => Err(GenesisError::NoProvisioner),
+        }
     }
 
-    /// The one provisioner that produces every block.
+    /// Who can make and vote for block 1.
+    pub fn provisioners(&self) -> impl Iterator<Item = AccountId> {
+        self.stakes.iter().filter(|s| s.amount >= MINIMUM_STAKE && s.eligibility <= 1).map(|s| s.key)
+    }
+
+    /// The one provisioner that produces every block, if there is but one.
+    ///
+    /// # Errors
+    /// [`GenesisError::NoProvisioner`] or [`GenesisError::ManyProvisioners`].
     pub fn producer(&self) -> Result<AccountId, GenesisError> {
-        let able: Vec<_> = self.stakes.iter().filter(|s| s.amount >= MINIMUM_STAKE && s.eligibility <= 1).collect();
+        let able: Vec<_> = self.provisioners().collect();
         match able[..] {
-            [only] => Ok(only.key),
+            [only] => Ok(only),
             [] => Err(GenesisError::NoProvisioner),
             _ => Err(GenesisError::ManyProvisioners(able.len())),
         }
@@ -147,10 +256,14 @@ impl Genesis {
         for account in &self.accounts {
             overlay.set_account(&account.key, Account { nonce: 0, balance: account.balance });
         }
+        let mut staked = 0u64;
         for stake in &self.stakes {
             let record = Stake { value: stake.amount, eligibility: stake.eligibility, ..Default::default() };
             overlay.set_stake(&stake.key, record);
+            staked = staked.saturating_add(stake.amount);
         }
+        // Whoever unstakes is paid by the contract.
+        overlay.set_contract_balance(&STAKE_CONTRACT.to_bytes(), staked);
         overlay.into_diff()
     }
 
@@ -169,14 +282,22 @@ impl Genesis {
         }
     }
 
-    /// Identifies the network: binds what the genesis block does not (chain id, block time, gas limit, treasury).
+    /// Identifies the network: binds what the genesis block does not (chain id, block time, gas limit, treasury, and those
+    /// consensus parameters that decide which blocks are valid).
     pub fn identity(&self) -> B256 {
+        let slashing = match self.consensus.slashing {
+            Slashing::Full => 0,
+            Slashing::Relaxed => 1,
+        };
         sha3_256(&[
-            b"duskevm-l1/1",
+            b"duskevm-l1/2",
             &[self.chain_id],
             &self.block_time.to_le_bytes(),
             &self.block_gas_limit.to_le_bytes(),
             self.treasury.as_bytes(),
+            &self.consensus.epoch.to_le_bytes(),
+            &[self.consensus.warnings, slashing],
+            &self.consensus.gas_per_blob.to_le_bytes(),
             &self.block().header().hash,
         ])
         .into()
@@ -187,6 +308,7 @@ impl Genesis {
 mod tests {
     use super::*;
     use crate::keys::Signer;
+    use crate::state::contract_balance;
     use crate::testing;
 
     #[test]
@@ -234,13 +356,63 @@ mod tests {
             change(|g| g.accounts.push(g.accounts[0].clone())),
             GenesisError::Duplicate { what: "account", .. }
         ));
-        assert_eq!(
-            change(|g| g.stakes.push(GenesisStake {
-                key: Signer::from_seed(b"second").id(),
-                amount: MINIMUM_STAKE,
-                eligibility: 0
-            })),
-            GenesisError::ManyProvisioners(2)
-        );
+        assert_eq!(change(|g| g.accounts[0].balance = 1 << 63), GenesisError::SupplyOverflow);
+        let parameter = |f: fn(&mut Genesis)| match change(f) {
+            GenesisError::Consensus { name, .. } => name,
+            other => panic!("{other}"),
+        };
+        assert_eq!(parameter(|g| g.consensus.step_min_ms = 0), "step_min_ms");
+        assert_eq!(parameter(|g| g.consensus.step_max_ms = 6_999), "step_max_ms");
+        assert_eq!(parameter(|g| g.consensus.step_max_ms = 3_600_001), "step_max_ms");
+        assert_eq!(parameter(|g| g.consensus.step_initial_ms = 6_999), "step_initial_ms");
+        assert_eq!(parameter(|g| g.consensus.step_increase_ms = 40_001), "step_increase_ms");
+        assert_eq!(parameter(|g| g.consensus.epoch = 0), "epoch");
+        assert_eq!(parameter(|g| g.consensus.gas_per_blob = u64::MAX), "gas_per_blob");
+    }
+
+    #[test]
+    fn many_provisioners_are_a_network_but_no_sole_producer() {
+        let mut genesis = testing::genesis();
+        let second = Signer::from_seed(b"second").id();
+        genesis.stakes.push(GenesisStake { key: second, amount: MINIMUM_STAKE, eligibility: 0 });
+        // Too little, and too late.
+        let key = |seed: &[u8]| Signer::from_seed(seed).id();
+        genesis.stakes.push(GenesisStake { key: key(b"small"), amount: MINIMUM_STAKE - 1, eligibility: 0 });
+        genesis.stakes.push(GenesisStake { key: key(b"late"), amount: MINIMUM_STAKE, eligibility: 2 });
+        assert_eq!(genesis.validate(), Ok(()));
+        assert_eq!(genesis.provisioners().collect::<Vec<_>>(), [key(b"producer"), second]);
+        assert_eq!(genesis.producer(), Err(GenesisError::ManyProvisioners(2)));
+        let mut state = MemoryState::default();
+        state.apply(&genesis.state()).unwrap();
+        assert_eq!(state.stakes().count(), 4);
+        let staked: u64 = genesis.stakes.iter().map(|stake| stake.amount).sum();
+        assert_eq!(contract_balance(&state, &STAKE_CONTRACT.to_bytes()).unwrap(), staked);
+    }
+
+    #[test]
+    fn consensus_parameters_default_and_bind() {
+        let genesis = testing::genesis();
+        // A description without them, as earlier versions wrote it, reads as the defaults.
+        let mut json: serde_json::Value = serde_json::to_value(&genesis).unwrap();
+        json.as_object_mut().unwrap().remove("consensus").unwrap();
+        assert_eq!(serde_json::from_value::<Genesis>(json.clone()).unwrap(), genesis);
+        json["consensus"] = serde_json::json!({ "slashing": "relaxed", "epoch": 10 });
+        let other: Genesis = serde_json::from_value(json.clone()).unwrap();
+        let expected = ConsensusParams { slashing: Slashing::Relaxed, epoch: 10, ..ConsensusParams::default() };
+        assert_eq!(other.consensus, expected);
+        json["consensus"] = serde_json::json!({ "colour": 1 });
+        assert!(serde_json::from_value::<Genesis>(json).is_err());
+
+        let with = |f: fn(&mut ConsensusParams)| {
+            let mut other = genesis.clone();
+            f(&mut other.consensus);
+            other.identity()
+        };
+        let rules: [fn(&mut ConsensusParams); 4] =
+            [|c| c.epoch = 10, |c| c.warnings = 2, |c| c.slashing = Slashing::Relaxed, |c| c.gas_per_blob = 5];
+        for change in rules {
+            assert_ne!(with(change), genesis.identity());
+        }
+        assert_eq!(with(|c| c.step_min_ms = 500), genesis.identity(), "times cost votes, not agreement");
     }
 }

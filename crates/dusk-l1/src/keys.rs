@@ -124,6 +124,12 @@ impl Signer {
         Self::from_scalar(scalar)
     }
 
+    /// The 32 bytes of the secret scalar (little-endian): what [`Self::from_bytes`] takes.
+    pub(crate) fn to_bytes(&self) -> [u8; 32] {
+        let scalar: &BlsScalar = self.secret.as_ref();
+        scalar.to_bytes()
+    }
+
     /// The key that `seed` hashes to. For networks whose keys are public knowledge, and for tests.
     pub fn from_seed(seed: &[u8]) -> Self {
         let mut input = b"duskevm-l1-key/1/".to_vec();

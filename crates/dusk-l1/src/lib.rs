@@ -6,12 +6,16 @@
 pub mod attest;
 pub mod block;
 pub mod bloom;
+pub mod body;
 pub mod contracts;
 pub mod execute;
 pub mod finality;
 pub mod forks;
 pub mod genesis;
+pub mod header;
+pub mod keyfile;
 pub mod keys;
+pub mod kind;
 pub mod mempool;
 pub mod merkle;
 pub mod record;
@@ -31,4 +35,4 @@ mod testing;
 pub use dusk_core::abi::Event;
 pub use dusk_core::transfer;
 /// Ledger types of the published node.
-pub use dusk_node_data::ledger::{Block, Header, LedgerTransaction};
+pub use dusk_node_data::ledger::{Block, Fault, Header, LedgerTransaction};

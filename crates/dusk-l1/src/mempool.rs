@@ -3,7 +3,11 @@
 //! A pure structure: the caller passes account states and the time. Signatures have been checked before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
 
+use crate::block::LedgerParams;
+use crate::contracts::NativeContracts;
 use crate::execute::{Rejection, check_stateless};
 use crate::keys::AccountId;
 use crate::state::Account;
@@ -46,6 +50,9 @@ pub enum MempoolError {
     /// The same transaction waits already.
     #[error("the transaction is in the mempool already")]
     Known,
+    /// Blobs whose data are missing, or were not proved to be those of their hashes.
+    #[error("the transaction's blobs were not checked: submit it with its blobs to a node that keeps them")]
+    UncheckedBlobs,
     /// Another one with this nonce waits and pays at least as much.
     #[error("a transaction with nonce {nonce} waits at a gas price of {price} lux: offer more to replace it")]
     Underpriced {
@@ -88,20 +95,26 @@ struct Waiting {
 }
 
 /// The pool.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Mempool {
     limits: Limits,
-    chain_id: u8,
-    block_gas_limit: u64,
+    params: LedgerParams,
+    contracts: Arc<dyn NativeContracts + Send + Sync>,
     queues: BTreeMap<AccountId, BTreeMap<u64, Waiting>>,
     ids: HashMap<TxId, (AccountId, u64)>,
     bytes: usize,
 }
 
+impl fmt::Debug for Mempool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mempool").field("len", &self.len()).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
 impl Mempool {
     /// An empty pool of one network.
-    pub fn new(limits: Limits, chain_id: u8, block_gas_limit: u64) -> Self {
-        Self { limits, chain_id, block_gas_limit, queues: BTreeMap::new(), ids: HashMap::new(), bytes: 0 }
+    pub fn new(limits: Limits, params: LedgerParams, contracts: Arc<dyn NativeContracts + Send + Sync>) -> Self {
+        Self { limits, params, contracts, queues: BTreeMap::new(), ids: HashMap::new(), bytes: 0 }
     }
 
     /// Number of waiting transactions.
@@ -135,14 +148,18 @@ impl Mempool {
         next
     }
 
-    /// Takes a transaction. `account` is the sender's state at the tip, `now` the time in seconds.
+    /// Takes a transaction. `account` is the sender's state at the tip, `now` the time in seconds. Blobs must have been
+    /// [checked](VerifiedTx::with_checked_blobs); they wait here with the transaction and count in its bytes.
     pub fn insert(&mut self, tx: VerifiedTx, account: Account, now: u64) -> Result<Inserted, MempoolError> {
-        check_stateless(&tx, self.chain_id, self.block_gas_limit)?;
+        check_stateless(&tx, &self.params.tx_rules(&*self.contracts))?;
         if tx.gas_limit() < self.limits.min_gas_limit {
             return Err(Rejection::GasLimitTooLow { got: tx.gas_limit(), need: self.limits.min_gas_limit }.into());
         }
         if self.contains(tx.id()) {
             return Err(MempoolError::Known);
+        }
+        if !tx.blobs_checked() {
+            return Err(MempoolError::UncheckedBlobs);
         }
         let (nonce, sender) = (tx.nonce(), *tx.sender());
         if nonce <= account.nonce {
@@ -272,6 +289,27 @@ impl Mempool {
             self.remove(id);
         }
         dropped
+    }
+
+    /// After a block was taken back: takes its transactions again, in their order, as if they had just come. `account_of` gives
+    /// the senders' state at the new tip. Returns those that do not wait here now, with the reason; [`MempoolError::Known`] and
+    /// [`MempoolError::Underpriced`] mean that something at least as good does.
+    ///
+    /// Blobs of a block that was kept without them must be found and checked again before.
+    pub fn revive(
+        &mut self,
+        txs: impl IntoIterator<Item = VerifiedTx>,
+        mut account_of: impl FnMut(&AccountId) -> Account,
+        now: u64,
+    ) -> Vec<(TxId, MempoolError)> {
+        let mut refused = Vec::new();
+        for tx in txs {
+            let (id, account) = (*tx.id(), account_of(tx.sender()));
+            if let Err(error) = self.insert(tx, account, now) {
+                refused.push((id, error));
+            }
+        }
+        refused
     }
 
     /// Drops what has waited too long and returns it.

@@ -2,13 +2,16 @@
 
 use proptest::prelude::*;
 
+use dusk_core::transfer::data::TransactionData;
+
 use super::*;
-use crate::testing::{CHAIN_ID, DUSK, Spend, spend};
+use crate::contracts::NoContracts;
+use crate::testing::{self, DUSK, Spend, spend};
 
 const RICH: Account = Account { nonce: 0, balance: 1_000_000 * DUSK };
 
 fn pool(limits: Limits) -> Mempool {
-    Mempool::new(limits, CHAIN_ID, 3_000_000_000)
+    Mempool::new(limits, LedgerParams::new(&testing::genesis()).unwrap(), Arc::new(NoContracts))
 }
 
 fn tx(seed: &'static [u8], nonce: u64, gas_price: u64) -> VerifiedTx {
@@ -114,6 +117,50 @@ fn blocks_and_time_drop() {
     assert!(pool.expire(12).is_empty());
     assert_eq!(pool.expire(13), [*a[2].id()]);
     assert!(pool.is_empty() && pool.bytes() == 0);
+}
+
+#[test]
+fn blobs_wait_with_their_transaction_once_they_are_checked() {
+    let mut pool = pool(Limits::default());
+    let blob = testing::blob_spend(b"a", 1, 1);
+    let size = blob.size();
+    assert!(size > 131_168);
+    assert_eq!(pool.insert(blob.clone(), RICH, 0), Err(MempoolError::UncheckedBlobs));
+    let checked = blob.with_checked_blobs(|_, _| Ok::<(), ()>(())).unwrap();
+    let stripped = checked.clone().strip();
+    pool.insert(checked, RICH, 0).unwrap();
+    assert_eq!(pool.bytes(), size);
+    assert_eq!(pool.insert(stripped, RICH, 0), Err(MempoolError::Known));
+    assert!(pool.ready(|_| 0)[0].blobs().unwrap()[0].data.is_some());
+}
+
+#[test]
+fn ambiguous_transactions_are_refused() {
+    let mut pool = pool(Limits::default());
+    let memo = TransactionData::Memo(vec![1; 32]);
+    let tx = spend(Spend { seed: b"a", data: Some(memo), ..Spend::default() });
+    assert!(matches!(pool.insert(tx, RICH, 0), Err(MempoolError::Rejected(Rejection::Ambiguous(_)))));
+}
+
+#[test]
+fn transactions_of_a_block_that_was_taken_back_wait_again() {
+    let mut pool = pool(Limits::default());
+    let [a1, a2, b1] = [tx(b"a", 1, 1), tx(b"a", 2, 1), tx(b"b", 1, 1)];
+    let better = tx(b"b", 1, 2);
+    pool.insert(better.clone(), RICH, 0).unwrap();
+    let poor = tx(b"c", 1, 1);
+    let account_of = |id: &AccountId| if id == poor.sender() { Account::default() } else { RICH };
+    let refused = pool.revive([a1.clone(), b1.clone(), a2.clone(), poor.clone()], account_of, 0);
+    let need = 100_001;
+    assert_eq!(
+        refused,
+        [
+            (*b1.id(), MempoolError::Underpriced { nonce: 1, price: 2 }),
+            (*poor.id(), Rejection::InsufficientBalance { have: 0, need }.into()),
+        ]
+    );
+    assert!([&a1, &a2, &better].into_iter().all(|tx| pool.contains(tx.id())));
+    assert_eq!(pool.len(), 3);
 }
 
 #[derive(Debug, Clone)]

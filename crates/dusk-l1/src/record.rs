@@ -12,6 +12,7 @@ use dusk_node_data::ledger::{Block, Header};
 use crate::block::{BlockError, ExecutedBlock, decode_block, encode_block};
 use crate::execute::TxOutcome;
 use crate::finality::{Finality, Label};
+use crate::tx::strip;
 
 /// Bytes that are not what this module writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,11 +58,11 @@ struct EventRecord {
 }
 
 impl AcceptedBlock {
-    /// From a block that was made or checked here.
+    /// From a block that was made or checked here. Sidecars of blobs are left out: they are kept elsewhere, for a time.
     pub fn new(block: &ExecutedBlock) -> std::io::Result<Self> {
         Ok(Self {
             header: block.block.header().clone(),
-            encoded: encode_block(&block.block)?.into(),
+            encoded: encode_block(&stripped(&block.block)?)?.into(),
             outcomes: block.executed.outcomes.clone(),
             events: block.executed.events.iter().filter(|(_, event)| !event.reverted).cloned().collect(),
         })
@@ -135,6 +136,12 @@ impl AcceptedBlock {
         });
         Ok(Self { header, encoded: record.block, outcomes: outcomes.collect(), events: events.collect() })
     }
+}
+
+/// The block without the sidecars of its blobs. Neither hash nor roots change.
+fn stripped(block: &Block) -> std::io::Result<Block> {
+    let txs = block.txs().iter().map(|tx| strip(tx).0.unwrap_or_else(|| tx.clone())).collect();
+    Block::new(block.header().clone(), txs, block.faults().clone())
 }
 
 #[derive(RlpEncodable, RlpDecodable)]

@@ -1,9 +1,9 @@
 //! What the tests of this crate share.
 
-use dusk_core::transfer::data::TransactionData;
+use dusk_core::transfer::data::{BlobData, BlobSidecar, TransactionData};
 use dusk_core::transfer::{Transaction, TransactionFormat, moonlight};
 
-use crate::genesis::{Genesis, GenesisAccount, GenesisStake};
+use crate::genesis::{ConsensusParams, Genesis, GenesisAccount, GenesisStake};
 use crate::keys::Signer;
 use crate::tx::{Tx, VerifiedTx};
 
@@ -24,6 +24,7 @@ pub(crate) fn genesis() -> Genesis {
             GenesisAccount { key: key("bob"), balance: DUSK },
         ],
         stakes: vec![GenesisStake { key: key("producer"), amount: 1_000_000 * DUSK, eligibility: 0 }],
+        consensus: ConsensusParams::default(),
     }
 }
 
@@ -76,4 +77,15 @@ pub(crate) fn spend(spend: Spend) -> VerifiedTx {
     .unwrap();
     let bytes = Transaction::from(inner).encode_for_format(TransactionFormat::Boreas);
     Tx::decode(&bytes, 1).unwrap().verify().unwrap()
+}
+
+/// A transaction with `blobs` blobs; their commitments and proofs are none of KZG's.
+pub(crate) fn blob_spend(seed: &'static [u8], nonce: u64, blobs: u8) -> VerifiedTx {
+    let blobs = (0..blobs).map(|i| {
+        let commitment = [i + 1; 48];
+        let sidecar = BlobSidecar { commitment, proof: [i; 48], data: [i; 131_072] };
+        BlobData { hash: BlobData::hash_from_commitment(&commitment), data: Some(sidecar) }
+    });
+    let data = Some(TransactionData::Blob(blobs.collect()));
+    spend(Spend { seed, nonce, value: 1, gas_limit: 10_000_000, gas_price: 1, data, ..Spend::default() })
 }

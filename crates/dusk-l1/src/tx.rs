@@ -1,7 +1,7 @@
 //! Moonlight transactions: decoding bytes from outside, and the signature check.
 
 use dusk_core::signatures::bls::{self, BlsVersion};
-use dusk_core::transfer::data::TransactionData;
+use dusk_core::transfer::data::{BlobData, BlobSidecar, TransactionData};
 use dusk_core::transfer::{Transaction, TransactionFormat, moonlight};
 use dusk_node_data::ledger::LedgerTransaction;
 
@@ -96,7 +96,21 @@ impl Tx {
         let inner = self.inner().ok_or(TxError::Phoenix)?;
         bls::verify(inner.sender(), inner.signature(), &inner.signature_message(), BlsVersion::V2)
             .map_err(|_| TxError::Signature)?;
-        Ok(VerifiedTx(self))
+        Ok(VerifiedTx { tx: self, blobs_checked: false })
+    }
+
+    /// The blobs, if it is a blob transaction: hashes, and sidecars unless they were stripped.
+    pub fn blobs(&self) -> Option<&[BlobData]> {
+        self.inner()?.blob().map(Vec::as_slice)
+    }
+
+    /// The same transaction without the sidecars of its blobs: same id, same signature, same place in a block's root.
+    pub fn strip(self) -> Self {
+        let (ledger, _) = strip(&self.ledger);
+        match ledger {
+            Some(ledger) => Self { size: ledger.size(), ledger, ..self },
+            None => self,
+        }
     }
 
     /// The id, which the envelope format does not change.
@@ -154,21 +168,83 @@ impl Tx {
     }
 }
 
+/// A sidecar with the versioned hash that names it.
+pub type NamedSidecar = ([u8; 32], BlobSidecar);
+
+/// A ledger transaction without sidecars, and the sidecars. `None` if it carries none: it stays as it is.
+pub fn strip(ledger: &LedgerTransaction) -> (Option<LedgerTransaction>, Vec<NamedSidecar>) {
+    if !ledger.protocol().blob().is_some_and(|blobs| blobs.iter().any(|blob| blob.data.is_some())) {
+        return (None, Vec::new());
+    }
+    let mut protocol = ledger.protocol().clone();
+    let sidecars = protocol.strip_blobs().unwrap_or_default();
+    let mut stripped = LedgerTransaction::from_protocol_with_format(protocol, ledger.format());
+    (stripped.version, stripped.r#type) = (ledger.version, ledger.r#type);
+    (Some(stripped), sidecars)
+}
+
+/// Why blobs are not those of their transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobCheckError<E> {
+    /// The data are not there.
+    #[error("blob {0} has no data: submit the transaction with its blobs")]
+    Missing(usize),
+    /// The data are not what the hash names.
+    #[error("blob {index}: {error}")]
+    Wrong {
+        /// Index in the transaction.
+        index: usize,
+        /// What is wrong.
+        error: E,
+    },
+}
+
 /// A transaction whose signature has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedTx(Tx);
+pub struct VerifiedTx {
+    tx: Tx,
+    blobs_checked: bool,
+}
+
+impl VerifiedTx {
+    /// Has `check` look at every blob (versioned hash and sidecar), and notes that it found them all there and right. The check is
+    /// the caller's: here is no KZG.
+    ///
+    /// # Errors
+    /// The first blob that is missing or wrong.
+    pub fn with_checked_blobs<E>(
+        self,
+        mut check: impl FnMut(&[u8; 32], &BlobSidecar) -> Result<(), E>,
+    ) -> Result<Self, BlobCheckError<E>> {
+        for (index, blob) in self.tx.blobs().unwrap_or_default().iter().enumerate() {
+            let sidecar = blob.data.as_ref().ok_or(BlobCheckError::Missing(index))?;
+            check(&blob.hash, sidecar).map_err(|error| BlobCheckError::Wrong { index, error })?;
+        }
+        Ok(Self { blobs_checked: true, ..self })
+    }
+
+    /// Whether all its blobs are here and were checked, which is so if it has none.
+    pub fn blobs_checked(&self) -> bool {
+        self.blobs_checked || self.tx.blobs().is_none()
+    }
+
+    /// The same transaction without sidecars; they count as unchecked again.
+    pub fn strip(self) -> Self {
+        Self { tx: self.tx.strip(), blobs_checked: false }
+    }
+}
 
 impl std::ops::Deref for VerifiedTx {
     type Target = Tx;
 
     fn deref(&self) -> &Tx {
-        &self.0
+        &self.tx
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use dusk_core::transfer::data::{BlobData, ContractCall};
+    use dusk_core::transfer::data::ContractCall;
     use proptest::prelude::*;
 
     use super::*;
@@ -263,6 +339,46 @@ mod tests {
         let payload = u64::from_le_bytes(short[2..10].try_into().unwrap()) + 96;
         long[2..10].copy_from_slice(&payload.to_le_bytes());
         assert_eq!(Tx::decode(&long, 1), Err(TxError::NotCanonical));
+    }
+
+    #[test]
+    fn stripping_leaves_id_digest_and_signature() {
+        let full = testing::blob_spend(b"alice", 1, 2);
+        let (stripped, sidecars) = strip(full.ledger());
+        let stripped = stripped.unwrap();
+        assert_eq!(sidecars.len(), 2);
+        let hashes: Vec<[u8; 32]> = full.blobs().unwrap().iter().map(|blob| blob.hash).collect();
+        assert_eq!(sidecars.iter().map(|(hash, _)| *hash).collect::<Vec<_>>(), hashes);
+        let tx = Tx::from_ledger(stripped.clone(), 1).unwrap();
+        assert_eq!((tx.id(), tx.ledger().digest()), (full.id(), full.ledger().digest()));
+        assert_eq!(full.size() - tx.size(), 2 * (48 + 48 + 131_072));
+        assert_eq!(full.clone().strip().ledger(), &stripped);
+        assert!(tx.verify().is_ok());
+        assert_eq!(strip(&stripped), (None, vec![]));
+        // What goes through bytes is the same again, with and without data.
+        for ledger in [full.ledger(), &stripped] {
+            assert_eq!(Tx::decode(&ledger.protocol_bytes(), 1).unwrap().ledger(), ledger);
+        }
+    }
+
+    #[test]
+    fn blobs_are_checked_one_by_one() {
+        let full = testing::blob_spend(b"alice", 1, 3);
+        assert!(!full.blobs_checked());
+        let mut seen = 0;
+        let checked = full.clone().with_checked_blobs(|hash, sidecar| {
+            seen += 1;
+            if *hash == BlobData::hash_from_commitment(&sidecar.commitment) { Ok(()) } else { Err("hash") }
+        });
+        let checked = checked.unwrap();
+        assert!(seen == 3 && checked.blobs_checked());
+        let wrong =
+            full.clone().with_checked_blobs(|_, sidecar| if sidecar.proof[0] == 1 { Err("bad") } else { Ok(()) });
+        assert_eq!(wrong, Err(BlobCheckError::Wrong { index: 1, error: "bad" }));
+        let stripped = checked.strip();
+        assert!(!stripped.blobs_checked());
+        assert_eq!(stripped.with_checked_blobs(|_, _| Ok::<(), ()>(())), Err(BlobCheckError::Missing(0)));
+        assert!(testing::spend(Spend::default()).blobs_checked(), "no blobs, nothing to check");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::{B256, Bytes};
 use duskevm_consensus::{Clock, Consensus, Settings, Wiring, spec};
 use duskevm_dusk_l1::contracts::NoContracts;
-use duskevm_dusk_l1::genesis::{Genesis, GenesisAccount, GenesisStake};
+use duskevm_dusk_l1::genesis::{ConsensusParams, Genesis, GenesisAccount, GenesisStake};
 use duskevm_dusk_l1::keys::Signer;
 use duskevm_dusk_l1::mempool::Limits;
 use duskevm_dusk_l1::transfer::Transaction;
@@ -44,6 +44,7 @@ pub fn genesis(block_time: u64, overdue: Duration) -> Genesis {
         treasury: signer("treasury").id(),
         accounts: vec![GenesisAccount { key: signer("alice").id(), balance: 1000 * DUSK }],
         stakes: vec![GenesisStake { key: signer("producer").id(), amount: 1_000_000 * DUSK, eligibility: 0 }],
+        consensus: ConsensusParams::default(),
     }
 }
 

@@ -1,14 +1,23 @@
 //! Where native contracts plug into execution.
 //!
-//! This L1 runs no WASM. Its contracts are Rust functions behind [`NativeContracts`]; they read and write their own
-//! storage, own lux, pick up deposits, pay accounts and emit events through a [`CallContext`] that meters their gas.
+//! This L1 runs no WASM. Its contracts are Rust functions: the stake contract, which every network has, and those behind
+//! [`NativeContracts`]. They read and write their own storage, own lux, pick up deposits, pay accounts and emit events through
+//! a [`CallContext`] that meters their gas.
 
-use dusk_core::abi::Event;
+pub mod stake;
+
+use dusk_core::abi::{ContractId, Event};
+use dusk_core::signatures::bls::PublicKey;
+use dusk_core::stake::STAKE_CONTRACT;
 use dusk_core::transfer::data::ContractCall;
+use dusk_core::transfer::{DEPOSIT_TOPIC, DepositEvent, TRANSFER_CONTRACT};
+use rkyv::Serialize;
+use rkyv::ser::serializers::AllocSerializer;
 
-use crate::execute::BlockEnv;
+use crate::execute::{BlockEnv, rkyv_bytes};
 use crate::keys::AccountId;
-use crate::state::{Overlay, StateError, StateKey, StateRead, account, contract_balance};
+use crate::stakes::Stake;
+use crate::state::{Overlay, StateError, StateKey, StateRead, account, contract_balance, stake_record};
 
 /// Why a call failed. The transaction stays in its block, with all of its gas spent and this as its error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,20 +53,38 @@ pub enum CallError {
 
 /// The contracts of a network.
 pub trait NativeContracts {
-    /// Whether a contract is registered under `id`.
-    fn exists(&self, id: &[u8; 32]) -> bool;
+    /// Names of the functions of the contract that is registered under `id`, `None` if there is no such contract.
+    ///
+    /// No name may be the beginning of another one of the same contract: a transaction id does not tell where the name ends
+    /// and the arguments begin.
+    fn functions(&self, id: &[u8; 32]) -> Option<&[&str]>;
 
-    /// Runs one call. Everything it does goes through `context`, and is undone if it returns an error.
+    /// Runs one call of a function that [`Self::functions`] names. Everything it does goes through `context`, and is undone if
+    /// it returns an error.
     fn call(&self, context: &mut CallContext<'_>, call: &ContractCall) -> Result<(), CallError>;
 }
 
-/// A network without contracts: every call fails.
+/// The functions of a contract that can be called: those of the stake contract, and those that `contracts` has.
+pub fn functions<'a>(contracts: &'a dyn NativeContracts, id: &[u8; 32]) -> Option<&'a [&'a str]> {
+    if *id == STAKE_CONTRACT.to_bytes() { Some(stake::FUNCTIONS) } else { contracts.functions(id) }
+}
+
+/// Runs one call, by the stake contract or by `contracts`.
+pub(crate) fn call(
+    contracts: &dyn NativeContracts,
+    context: &mut CallContext<'_>,
+    call: &ContractCall,
+) -> Result<(), CallError> {
+    if call.contract == STAKE_CONTRACT { stake::call(context, call) } else { contracts.call(context, call) }
+}
+
+/// A network without contracts but the stake contract.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoContracts;
 
 impl NativeContracts for NoContracts {
-    fn exists(&self, _id: &[u8; 32]) -> bool {
-        false
+    fn functions(&self, _id: &[u8; 32]) -> Option<&[&str]> {
+        None
     }
 
     fn call(&self, _context: &mut CallContext<'_>, call: &ContractCall) -> Result<(), CallError> {
@@ -72,6 +99,8 @@ trait Access {
     fn contract_balance(&self, contract: &[u8; 32]) -> Result<u64, StateError>;
     fn set_contract_balance(&mut self, contract: &[u8; 32], lux: u64);
     fn credit(&mut self, id: &AccountId, lux: u64) -> Result<bool, StateError>;
+    fn stake(&self, id: &AccountId) -> Result<Option<Stake>, StateError>;
+    fn set_stake(&mut self, id: &AccountId, stake: Option<Stake>);
 }
 
 impl<S: StateRead + ?Sized> Access for Overlay<'_, S> {
@@ -98,6 +127,26 @@ impl<S: StateRead + ?Sized> Access for Overlay<'_, S> {
         self.set_account(id, record);
         Ok(true)
     }
+
+    fn stake(&self, id: &AccountId) -> Result<Option<Stake>, StateError> {
+        stake_record(self, id)
+    }
+
+    fn set_stake(&mut self, id: &AccountId, stake: Option<Stake>) {
+        match stake {
+            Some(stake) => Overlay::set_stake(self, id, stake),
+            None => self.remove_stake(id),
+        }
+    }
+}
+
+/// The transaction that a call is part of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) sender: AccountId,
+    pub(crate) key: PublicKey,
+    pub(crate) nonce: u64,
+    pub(crate) tx_id: [u8; 32],
 }
 
 /// What one call may see and do.
@@ -105,8 +154,7 @@ pub struct CallContext<'a> {
     state: &'a mut dyn Access,
     env: &'a BlockEnv,
     contract: [u8; 32],
-    sender: AccountId,
-    tx_id: [u8; 32],
+    caller: Caller,
     deposit: u64,
     gas_left: u64,
     events: Vec<Event>,
@@ -135,12 +183,11 @@ impl<'a> CallContext<'a> {
         state: &'a mut Overlay<'_, S>,
         env: &'a BlockEnv,
         contract: [u8; 32],
-        sender: AccountId,
-        tx_id: [u8; 32],
+        caller: Caller,
         deposit: u64,
         gas_left: u64,
     ) -> Self {
-        Self { state, env, contract, sender, tx_id, deposit, gas_left, events: Vec::new() }
+        Self { state, env, contract, caller, deposit, gas_left, events: Vec::new() }
     }
 
     pub(crate) fn finish(self) -> CallEnd {
@@ -154,12 +201,12 @@ impl<'a> CallContext<'a> {
 
     /// The account that signed the transaction.
     pub fn sender(&self) -> &AccountId {
-        &self.sender
+        &self.caller.sender
     }
 
     /// Id of the transaction. It does not bind the transaction's kind: do not use it as a secret or as the only key.
     pub fn tx_id(&self) -> &[u8; 32] {
-        &self.tx_id
+        &self.caller.tx_id
     }
 
     /// Gas that is left.
@@ -186,16 +233,21 @@ impl<'a> CallContext<'a> {
         self.deposit
     }
 
-    /// Moves the attached lux into the contract's balance and returns the amount. What is not picked up returns to the
-    /// refund address.
+    /// Moves the attached lux into the contract's balance, emits the transfer contract's `deposit` event, and returns the
+    /// amount. What is not picked up returns to the refund address.
     pub fn take_deposit(&mut self) -> Result<u64, CallError> {
         let taken = self.deposit;
         let balance = self.balance()?;
         let Some(sum) = balance.checked_add(taken) else {
             return Err(CallFailure::Refused("the contract's balance would overflow".into()).into());
         };
-        self.state.set_contract_balance(&self.contract, sum);
-        self.deposit = 0;
+        if taken != 0 {
+            self.state.set_contract_balance(&self.contract, sum);
+            self.deposit = 0;
+            let receiver = ContractId::from_bytes(self.contract);
+            let event = DepositEvent { sender: Some(self.caller.key), receiver, value: taken };
+            self.emit_as(TRANSFER_CONTRACT, DEPOSIT_TOPIC, &event)?;
+        }
         Ok(taken)
     }
 
@@ -229,5 +281,16 @@ impl<'a> CallContext<'a> {
     /// Emits an event of the contract.
     pub fn emit(&mut self, topic: impl Into<String>, data: Vec<u8>) {
         self.events.push(Event { source: self.contract.into(), topic: topic.into(), data, reverted: false });
+    }
+
+    /// Emits an event of any contract, with its data encoded as Dusk does.
+    fn emit_as<T>(&mut self, source: ContractId, topic: &str, data: &T) -> Result<(), CallError>
+    where
+        T: Serialize<AllocSerializer<1024>>,
+    {
+        let data = rkyv_bytes(data)
+            .map_err(|error| StateError { what: format!("a `{topic}` event"), reason: error.to_string() })?;
+        self.events.push(Event { source, topic: topic.into(), data, reverted: false });
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 
 use duskevm_fence::{Fence, FenceError};
 
+use self::undo::Undo;
 use crate::db::{Batch, ColumnKind, Db, DbError, DbLimits, Identity, OpenError, Schema};
 
 /// Layout of this database. Raised by every change that an older program would misread.
-pub const L1_SCHEMA_VERSION: u32 = 1;
+pub const L1_SCHEMA_VERSION: u32 = 2;
 
 /// The columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,10 @@ enum Column {
     ViewHeights = 6,
     /// Projected transaction hash or Dusk transaction id → height, index in the view block.
     ViewTransactions = 7,
+    /// Height of a block that is not final → what takes it back.
+    Undo = 8,
+    /// Fault id → height of the block that proved it.
+    Faults = 9,
 }
 
 const SCHEMA: Schema = Schema {
@@ -51,6 +57,8 @@ const SCHEMA: Schema = Schema {
         ColumnKind::Compressed,
         ColumnKind::Plain,
         ColumnKind::Plain,
+        ColumnKind::Compressed,
+        ColumnKind::Plain,
     ],
 };
 
@@ -61,6 +69,10 @@ enum Meta {
     Tip,
     /// Labels of the blocks that are not final, as the consensus rules encode them.
     Finality,
+    /// Height of the newest final block.
+    Final,
+    /// How long the steps of the consensus last, as its rules encode it.
+    Timeouts,
     /// Height of the newest view block: the cursor of the `l1` actor.
     ViewTip,
     /// What the stored view depends on besides the blocks, as its maker encodes it.
@@ -72,6 +84,8 @@ impl Meta {
         match self {
             Self::Tip => b"tip",
             Self::Finality => b"finality",
+            Self::Final => b"final",
+            Self::Timeouts => b"timeouts",
             Self::ViewTip => b"view-tip",
             Self::ViewConfig => b"view-config",
         }
@@ -95,6 +109,28 @@ pub enum L1StoreError {
         /// Height that fits.
         next: u64,
     },
+    /// Only the newest block can be taken back.
+    #[error("block {height} cannot be taken back: {}", tip.map_or("there is none".into(), |tip| format!("the newest is {tip}")))]
+    NotTip {
+        /// Height that was given.
+        height: u64,
+        /// Height of the newest block.
+        tip: Option<u64>,
+    },
+    /// Another block is stored at the height.
+    #[error("block {height} cannot be taken back: another one is stored there")]
+    OtherBlock {
+        /// Height that was given.
+        height: u64,
+    },
+    /// What is final stays.
+    #[error("block {height} cannot be taken back: all blocks up to {last_final} are final")]
+    Final {
+        /// Height that was given.
+        height: u64,
+        /// Height of the newest final block.
+        last_final: u64,
+    },
     /// The writer was replaced.
     #[error(transparent)]
     Fence(#[from] FenceError),
@@ -112,9 +148,15 @@ pub struct BlockCommit {
     /// Ids of its transactions, in order.
     pub transactions: Vec<[u8; 32]>,
     /// State records by name: new bytes, or `None` where removed.
-    pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub state: Vec<NamedChange>,
     /// Labels of the blocks that are not final after this one, as the caller encodes them.
     pub finality: Vec<u8>,
+    /// Height of the newest block that is final after this one.
+    pub final_height: u64,
+    /// The records of `state` as they were before, so that the block can be taken back until it is final.
+    pub undo: Vec<NamedChange>,
+    /// Ids of the faults that the block proves.
+    pub faults: Vec<[u8; 32]>,
 }
 
 /// One view block to store.
@@ -132,6 +174,9 @@ pub struct ViewCommit {
 
 /// A state record: its name and its bytes.
 pub type NamedRecord = (Vec<u8>, Vec<u8>);
+
+/// A change of a state record: its name, and its bytes or `None` for no record.
+pub type NamedChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// The L1 database. Clones share it.
 #[derive(Debug, Clone)]
@@ -240,8 +285,50 @@ impl L1Store {
         }
     }
 
-    /// Stores the block after the tip (or the genesis block, height 0, in an empty database), and what it changed. On
-    /// return it is durable. A block that is stored is never replaced.
+    /// Height of the newest final block; `None` before the genesis block was stored.
+    ///
+    /// # Errors
+    /// As [`tip`](Self::tip).
+    pub fn final_height(&self) -> Result<Option<u64>, L1StoreError> {
+        self.height(Column::Meta, Meta::Final.key())
+    }
+
+    /// The state records that a block changed as they were before it; `None` for a final or unknown block.
+    ///
+    /// # Errors
+    /// As [`tip`](Self::tip).
+    pub fn undo(&self, height: u64) -> Result<Option<Vec<NamedChange>>, L1StoreError> {
+        Ok(self.undo_record(height)?.map(|undo| undo.changes))
+    }
+
+    /// Height of the block that proved a fault.
+    ///
+    /// # Errors
+    /// As [`tip`](Self::tip).
+    pub fn fault(&self, id: &[u8; 32]) -> Result<Option<u64>, L1StoreError> {
+        self.height(Column::Faults, id)
+    }
+
+    /// How long the steps of the consensus last, as it was given to [`set_timeouts`](Self::set_timeouts).
+    ///
+    /// # Errors
+    /// As [`tip`](Self::tip).
+    pub fn timeouts(&self) -> Result<Option<Vec<u8>>, L1StoreError> {
+        self.get(Column::Meta, Meta::Timeouts.key())
+    }
+
+    /// Stores how long the steps of the consensus last.
+    ///
+    /// # Errors
+    /// As [`commit_block`](Self::commit_block), without [`L1StoreError::NotNext`].
+    pub fn set_timeouts(&self, fence: &Fence, timeouts: &[u8]) -> Result<(), L1StoreError> {
+        let mut batch = Batch::new();
+        put(&mut batch, Column::Meta, Meta::Timeouts.key(), timeouts);
+        fence.write(|| self.commit(batch))?
+    }
+
+    /// Stores the block after the tip (or the genesis block, height 0, in an empty database), and what it changed; what takes
+    /// blocks back goes for those that became final. On return it is durable.
     ///
     /// # Errors
     /// [`L1StoreError::NotNext`] for any other height, [`L1StoreError::Fence`] if the writer was replaced: nothing was
@@ -256,14 +343,71 @@ impl L1Store {
         for (index, id) in block.transactions.iter().enumerate() {
             put(&mut batch, Column::Transactions, id, place(block.height, index));
         }
-        for (name, value) in &block.state {
-            match value {
-                Some(value) => put(&mut batch, Column::State, name, encode_named(name, value)),
-                None => batch.delete(Column::State as u8, name.as_slice()),
-            }
+        for id in &block.faults {
+            put(&mut batch, Column::Faults, id, height);
+        }
+        put_state(&mut batch, &block.state);
+        if block.height > block.final_height {
+            let undo = Undo {
+                transactions: block.transactions.clone(),
+                faults: block.faults.clone(),
+                changes: block.undo.clone(),
+            };
+            put(&mut batch, Column::Undo, height, undo.encode());
         }
         fence.write(|| {
             expect_next(block.height, self.tip()?)?;
+            // What is final stays so, and lies within the chain.
+            let before = self.final_height()?.unwrap_or(0);
+            let last_final = block.final_height.clamp(before, block.height.max(before));
+            put(&mut batch, Column::Meta, Meta::Final.key(), last_final.to_be_bytes());
+            for height in before.saturating_add(1)..=last_final {
+                batch.delete(Column::Undo as u8, height.to_be_bytes());
+            }
+            self.commit(batch)
+        })?
+    }
+
+    /// Takes the newest block back: block, hash, places of its transactions, faults and state are as before it, in one commit.
+    /// `finality` are the labels of the blocks below. On return it is durable. Several blocks go one by one from the top, so that a
+    /// crash leaves a shorter chain. View blocks stay until their own writer [truncates](Self::truncate_views) them.
+    ///
+    /// # Errors
+    /// [`L1StoreError::NotTip`], [`L1StoreError::OtherBlock`], [`L1StoreError::Final`], [`L1StoreError::Fence`]: nothing was
+    /// written. After any other error as [`commit_block`](Self::commit_block).
+    pub fn revert_block(
+        &self,
+        fence: &Fence,
+        height: u64,
+        hash: &[u8; 32],
+        finality: &[u8],
+    ) -> Result<(), L1StoreError> {
+        fence.write(|| {
+            let tip = self.tip()?;
+            if tip != Some(height) {
+                return Err(L1StoreError::NotTip { height, tip });
+            }
+            if self.block_height(hash)? != Some(height) {
+                return Err(L1StoreError::OtherBlock { height });
+            }
+            let last_final = self.final_height()?.unwrap_or(0);
+            let Some(below) = height.checked_sub(1).filter(|_| height > last_final) else {
+                return Err(L1StoreError::Final { height, last_final });
+            };
+            let undo = self.undo_record(height)?.ok_or_else(|| self.missing_undo(height))?;
+            let mut batch = Batch::new();
+            batch.delete(Column::Blocks as u8, height.to_be_bytes());
+            batch.delete(Column::BlockHeights as u8, *hash);
+            batch.delete(Column::Undo as u8, height.to_be_bytes());
+            for id in &undo.transactions {
+                batch.delete(Column::Transactions as u8, *id);
+            }
+            for id in &undo.faults {
+                batch.delete(Column::Faults as u8, *id);
+            }
+            put_state(&mut batch, &undo.changes);
+            put(&mut batch, Column::Meta, Meta::Tip.key(), below.to_be_bytes());
+            put(&mut batch, Column::Meta, Meta::Finality.key(), finality);
             self.commit(batch)
         })?
     }
@@ -417,6 +561,16 @@ impl L1Store {
         place.map(Some).ok_or_else(|| self.damaged(column, bytes.len()))
     }
 
+    fn undo_record(&self, height: u64) -> Result<Option<Undo>, L1StoreError> {
+        let Some(bytes) = self.get(Column::Undo, &height.to_be_bytes())? else { return Ok(None) };
+        Undo::decode(&bytes).map(Some).ok_or_else(|| self.damaged(Column::Undo, bytes.len()))
+    }
+
+    fn missing_undo(&self, height: u64) -> L1StoreError {
+        let what = format!("no record of what takes block {height} back, though it is not final");
+        DbError::Damaged { path: self.path().into(), what }.into()
+    }
+
     fn damaged(&self, column: Column, length: usize) -> L1StoreError {
         let what = format!("a value of {length} bytes in column {column:?}");
         DbError::Damaged { path: self.path().into(), what }.into()
@@ -430,6 +584,15 @@ fn expect_next(height: u64, tip: Option<u64>) -> Result<(), L1StoreError> {
 
 fn put(batch: &mut Batch, column: Column, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) {
     batch.set(column as u8, key.as_ref(), value);
+}
+
+fn put_state(batch: &mut Batch, changes: &[NamedChange]) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => put(batch, Column::State, name, encode_named(name, value)),
+            None => batch.delete(Column::State as u8, name.as_slice()),
+        }
+    }
 }
 
 fn place(height: u64, index: usize) -> Vec<u8> {

@@ -31,7 +31,19 @@ fn block(height: u64) -> BlockCommit {
             (format!("made {}", height.wrapping_sub(1)).into_bytes(), None),
         ],
         finality: vec![tag],
+        final_height: height.saturating_sub(1),
+        undo: vec![
+            (b"counter".to_vec(), height.checked_sub(1).map(|_| vec![tag.wrapping_sub(1)])),
+            (format!("made {height}").into_bytes(), None),
+            (format!("made {}", height.wrapping_sub(1)).into_bytes(), height.checked_sub(1).map(|_| vec![1])),
+        ],
+        faults: vec![id(height, 3)],
     }
+}
+
+/// The same while nothing becomes final.
+fn open_block(height: u64) -> BlockCommit {
+    BlockCommit { final_height: 0, ..block(height) }
 }
 
 fn view(height: u64) -> ViewCommit {
@@ -89,7 +101,7 @@ fn stores_blocks_in_order_and_finds_them() {
 }
 
 #[test]
-fn a_stored_block_is_never_replaced() {
+fn a_stored_block_is_not_overwritten() {
     let _calm = FailScenario::setup();
     let dir = TempDir::new().unwrap();
     let fence = Fence::unfenced();
@@ -244,4 +256,178 @@ fn view_config_goes_with_the_views() {
     store.commit_views(&fence, &[view(0), view(1)]).unwrap();
     store.reset_views(&fence, b"two", view_of).unwrap();
     assert_eq!((store.view_tip().unwrap(), store.view_config().unwrap()), (None, Some(b"two".to_vec())));
+}
+
+/// Everything that is stored, so that it can be compared.
+fn whole(store: &L1Store) -> impl PartialEq + std::fmt::Debug + use<> {
+    let mut state = store.state().unwrap();
+    state.sort();
+    let heights: Vec<_> = (0..20)
+        .map(|height| {
+            let block = block(height);
+            let transactions = block.transactions.map_to(|id| store.transaction(id).unwrap());
+            let faults = block.faults.map_to(|id| store.fault(id).unwrap());
+            (
+                store.block(height).unwrap(),
+                store.undo(height).unwrap(),
+                store.block_height(&block.hash).unwrap(),
+                transactions,
+                faults,
+            )
+        })
+        .collect();
+    (store.tip().unwrap(), store.final_height().unwrap(), store.finality().unwrap(), state, heights)
+}
+
+trait MapTo<T> {
+    fn map_to<U>(&self, f: impl Fn(&T) -> U) -> Vec<U>;
+}
+
+impl<T> MapTo<T> for Vec<T> {
+    fn map_to<U>(&self, f: impl Fn(&T) -> U) -> Vec<U> {
+        self.iter().map(f).collect()
+    }
+}
+
+#[test]
+fn taking_blocks_back_restores_what_was() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    store.commit_block(&fence, &block(0)).unwrap();
+    let mut history = Vec::new();
+    for height in 1..10 {
+        history.push(whole(&store));
+        store.commit_block(&fence, &open_block(height)).unwrap();
+    }
+    assert_eq!(store.fault(&id(9, 3)).unwrap(), Some(9));
+    for height in (1..10).rev() {
+        store.revert_block(&fence, height, &block(height).hash, &block(height - 1).finality).unwrap();
+        assert_eq!(whole(&store), history.pop().unwrap());
+    }
+    assert_eq!(store.transaction(&block(5).transactions[0]).unwrap(), None);
+    // Another branch grows where the first one stood.
+    let other = BlockCommit { hash: [0xee; 32], record: b"other".to_vec(), ..open_block(1) };
+    store.commit_block(&fence, &other).unwrap();
+    drop(store);
+    let store = open(&dir);
+    assert_eq!((store.block(1).unwrap(), store.block_height(&[0xee; 32]).unwrap()), (Some(b"other".to_vec()), Some(1)));
+}
+
+#[test]
+fn only_the_newest_block_that_is_not_final_can_go() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    assert!(matches!(store.revert_block(&fence, 0, &[0; 32], &[]), Err(L1StoreError::NotTip { tip: None, .. })));
+    for height in 0..4 {
+        store.commit_block(&fence, &open_block(height)).unwrap();
+    }
+    let before = whole(&store);
+    let revert = |height: u64, hash: [u8; 32]| store.revert_block(&fence, height, &hash, &[]);
+    assert!(matches!(revert(2, [2; 32]), Err(L1StoreError::NotTip { height: 2, tip: Some(3) })));
+    assert!(matches!(revert(4, [4; 32]), Err(L1StoreError::NotTip { .. })));
+    assert!(matches!(revert(3, [9; 32]), Err(L1StoreError::OtherBlock { height: 3 })));
+    assert!(matches!(revert(3, [2; 32]), Err(L1StoreError::OtherBlock { height: 3 })));
+    let gate = Gate::new("consensus");
+    let old = gate.advance(std::time::Duration::from_secs(1)).unwrap();
+    gate.advance(std::time::Duration::from_secs(1)).unwrap();
+    assert!(matches!(store.revert_block(&old, 3, &[3; 32], &[]), Err(L1StoreError::Fence(_))));
+    assert_eq!(whole(&store), before);
+
+    // Block 4 makes everything up to 3 final: what would take that back is gone, block 4 itself can go.
+    store.commit_block(&fence, &block(4)).unwrap();
+    assert_eq!(store.final_height().unwrap(), Some(3));
+    assert!((0..4).all(|height| store.undo(height).unwrap().is_none()) && store.undo(4).unwrap().is_some());
+    revert(4, [4; 32]).unwrap();
+    assert!(matches!(revert(3, [3; 32]), Err(L1StoreError::Final { height: 3, last_final: 3 })));
+    assert_eq!(store.tip().unwrap(), Some(3));
+}
+
+#[test]
+fn genesis_stays() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    store.commit_block(&fence, &block(0)).unwrap();
+    assert!(matches!(
+        store.revert_block(&fence, 0, &[0; 32], &[]),
+        Err(L1StoreError::Final { height: 0, last_final: 0 })
+    ));
+}
+
+/// A killed process leaves the block or its absence, never a part.
+#[test]
+fn taking_back_survives_a_crash() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    store.commit_block(&fence, &block(0)).unwrap();
+    for height in 1..15 {
+        store.commit_block(&fence, &open_block(height)).unwrap();
+    }
+    for height in (1..15).rev() {
+        store.revert_block(&fence, height, &block(height).hash, &block(height - 1).finality).unwrap();
+        let expected = whole(&store);
+        let crashed = TempDir::new().unwrap();
+        let target = crashed.path().join("l1");
+        fs::create_dir(&target).unwrap();
+        for (name, bytes) in content(store.path()) {
+            fs::write(target.join(name), bytes).unwrap();
+        }
+        assert_eq!(whole(&L1Store::open(&target, &NETWORK).unwrap()), expected);
+    }
+}
+
+/// Lets every step of the disk fail while blocks come and go.
+#[test]
+fn failed_reverts_are_all_or_nothing_and_heal() {
+    let _scenario = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = open(&dir);
+    store.commit_block(&fence, &block(0)).unwrap();
+    let (mut failures, mut undone) = (0, 0);
+    let steps = ["store-db-commit", "store-db-process", "store-db-flush", "store-db-enact", "store-db-clean"];
+    for point in steps.into_iter().cycle().take(25) {
+        store.commit_block(&fence, &open_block(1)).unwrap();
+        store.commit_block(&fence, &open_block(2)).unwrap();
+        let with = whole(&store);
+        fail::cfg(point, "return(disk full)").unwrap();
+        let result = store.revert_block(&fence, 2, &[2; 32], &[1]);
+        failures += usize::from(result.is_err());
+        // A step after the fsync fails behind the back of the call that returned: wait for it.
+        let _ = store.state();
+        fail::remove(point);
+        store.heal().unwrap();
+        if store.tip().unwrap() == Some(2) {
+            assert!(result.is_err(), "a revert that returned is lost");
+            assert_eq!(whole(&store), with);
+            store.revert_block(&fence, 2, &[2; 32], &[1]).unwrap();
+        } else {
+            undone += 1;
+        }
+        assert_eq!((store.tip().unwrap(), store.block(2).unwrap()), (Some(1), None));
+        assert_eq!((store.undo(2).unwrap(), store.fault(&id(2, 3)).unwrap()), (None, None));
+        let mut state = store.state().unwrap();
+        state.sort();
+        assert_eq!(state, [(b"counter".to_vec(), vec![1]), (b"made 1".to_vec(), vec![1])]);
+        store.revert_block(&fence, 1, &[1; 32], &[0]).unwrap();
+    }
+    assert!(failures > 10 && undone > 0, "{failures} failures, {undone} undone");
+}
+
+#[test]
+fn timeouts_are_kept() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    assert_eq!(store.timeouts().unwrap(), None);
+    store.set_timeouts(&Fence::unfenced(), b"seven").unwrap();
+    drop(store);
+    assert_eq!(open(&dir).timeouts().unwrap(), Some(b"seven".to_vec()));
 }
