@@ -64,7 +64,8 @@ pub struct Limits {
     pub max_request_bytes: u32,
     /// Bytes of one response, and of all responses of a batch together.
     pub max_response_bytes: u32,
-    /// Bytes of all answers that clients have not taken yet; further calls are refused.
+    /// Bytes of all answers that clients have not taken yet; further ones are refused. The last quarter is for short answers, one
+    /// connection gets an eighth (or one answer of the greatest length), and 64 KiB of each connection are admitted in any case.
     pub max_unsent_bytes: usize,
     /// Milliseconds that a body may stand still.
     pub body_idle_ms: u64,

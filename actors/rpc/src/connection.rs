@@ -23,6 +23,8 @@ pub(crate) struct Connection {
     /// Held while a subscription is being made. A client learns its id before the layer below can end it: to unsubscribe then would
     /// be without effect, and the place of the subscription would be taken until the connection closes.
     pub(crate) subscribing: tokio::sync::Mutex<()>,
+    /// All that is counted for it, which the methods and HTTP bodies hold themselves.
+    unsent: Unsent,
     most_calls: usize,
     most_bytes: usize,
 }
@@ -32,19 +34,24 @@ struct Hand {
     calls: usize,
     /// Answers and notifications that are on their way to the socket. HTTP bodies are counted apart, by themselves.
     owed: Share,
+    /// Nothing reaches the client any more.
+    broken: bool,
     /// The task that wants to read the next question.
     reader: Option<Waker>,
 }
 
 impl Connection {
-    /// It starts no call while `most_calls` run or while the client has `most_bytes` to read.
+    /// It starts no call while `most_calls` run or while the client has `most_bytes` to read. One answer of that length must be
+    /// possible.
     pub(crate) fn new(unsent: &Unsent, most_calls: usize, most_bytes: usize) -> Arc<Self> {
-        let hand = Hand { calls: 0, owed: unsent.share(), reader: None };
+        let unsent = unsent.connection(most_bytes);
+        let hand = Hand { calls: 0, owed: unsent.share(), broken: false, reader: None };
         Arc::new(Self {
             websocket: AtomicBool::new(false),
             hand: Mutex::new(hand),
             room: Notify::new(),
             subscribing: tokio::sync::Mutex::new(()),
+            unsent,
             most_calls: most_calls.max(1),
             most_bytes: most_bytes.max(1),
         })
@@ -57,6 +64,11 @@ impl Connection {
 
     pub(crate) fn is_websocket(&self) -> bool {
         self.websocket.load(Ordering::Relaxed)
+    }
+
+    /// The count of what its client has not taken, of which calls that run take shares.
+    pub(crate) const fn unsent(&self) -> &Unsent {
+        &self.unsent
     }
 
     fn is_full(&self, hand: &Hand) -> bool {
@@ -90,14 +102,13 @@ impl Connection {
         }
     }
 
-    /// A message of `length` bytes goes to the WebSocket. `share` counts it already, or some of it.
-    ///
-    /// # Errors
-    /// If too much waits to be sent on all connections together.
-    pub(crate) fn owe(&self, length: usize, mut share: Share) -> Result<(), crate::RpcError> {
-        share.fit(length + frame_head(length))?;
-        self.hand.lock().owed.absorb(share);
-        Ok(())
+    /// A message of `length` bytes goes to the WebSocket. `share` counts it already, but for what stands around it.
+    pub(crate) fn owe(&self, length: usize, mut share: Share) {
+        let mut hand = self.hand.lock();
+        if !hand.broken {
+            share.set(length + frame_head(length));
+            hand.owed.absorb(share);
+        }
     }
 
     /// Bytes went to the socket, or will never go.
@@ -108,6 +119,20 @@ impl Connection {
     /// As [`Self::settle`], for a message that was owed.
     pub(crate) fn forget(&self, length: usize) {
         self.settle(length + frame_head(length));
+    }
+
+    /// The socket is broken: nothing is owed from now on, and nobody waits for the client to read.
+    pub(crate) fn break_off(&self) {
+        let mut hand = self.hand.lock();
+        hand.broken = true;
+        let owed = hand.owed.bytes();
+        hand.owed.shrink(owed);
+        let reader = hand.reader.take();
+        drop(hand);
+        self.room.notify_waiters();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Hand)) {
@@ -152,6 +177,11 @@ mod tests {
     async fn calls_wait_for_turns_and_for_the_client_to_read() {
         let unsent = Unsent::new(10_000);
         let connection = Connection::new(&unsent, 2, 1000);
+        let share = |bytes| {
+            let mut share = connection.unsent().share();
+            share.grow(bytes).unwrap();
+            share
+        };
         let reads = || connection.may_read(&Context::from_waker(Waker::noop()));
         let (first, second) = (connection.enter().await, connection.enter().await);
         assert!(!reads());
@@ -162,7 +192,7 @@ mod tests {
         drop((second, third));
         assert!(reads());
 
-        connection.owe(1000, unsent.share()).unwrap();
+        connection.owe(1000, share(1000));
         assert_eq!(unsent.bytes(), 1004);
         assert!(!reads());
         let mut next = Box::pin(connection.enter());
@@ -173,7 +203,7 @@ mod tests {
         // More than is owed: replies of the WebSocket layer itself are not counted.
         connection.settle(100_000);
         assert_eq!(unsent.bytes(), 0);
-        connection.owe(100, unsent.share()).unwrap();
+        connection.owe(100, share(100));
         connection.forget(100);
         assert_eq!(unsent.bytes(), 0);
     }
@@ -182,9 +212,25 @@ mod tests {
     fn a_connection_that_ends_owes_nothing() {
         let unsent = Unsent::new(10_000);
         let connection = Connection::new(&unsent, 2, 1000);
-        connection.owe(5000, unsent.share()).unwrap();
-        assert!(connection.owe(5000, unsent.share()).is_err());
+        connection.owe(5000, connection.unsent().share());
+        assert_eq!(unsent.bytes(), 5004);
         drop(connection);
+        assert_eq!(unsent.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_owes_nothing_and_keeps_nobody_waiting() {
+        let unsent = Unsent::new(10_000);
+        let connection = Connection::new(&unsent, 2, 1000);
+        connection.owe(5000, connection.unsent().share());
+        let mut next = Box::pin(connection.enter());
+        assert!(futures::poll!(&mut next).is_pending());
+        connection.break_off();
+        assert_eq!(unsent.bytes(), 0);
+        assert!(futures::poll!(&mut next).is_ready());
+        assert!(connection.may_read(&Context::from_waker(Waker::noop())));
+        // A call that ran meanwhile.
+        connection.owe(5000, connection.unsent().share());
         assert_eq!(unsent.bytes(), 0);
     }
 }

@@ -71,7 +71,7 @@ impl Listening {
         let acceptor = Acceptor {
             slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
             builder: builder(limits, &exposure),
-            observer: Observer::new(methods.method_names(), heavy, unsent.clone(), limits),
+            observer: Observer::new(methods.method_names(), heavy, limits),
             door: Arc::new(Door { exposure, bodies: Bodies::new(limits) }),
             unsent,
             max_inflight: limits.max_inflight,
@@ -295,7 +295,8 @@ async fn answer(
         return Ok(hyper::Response::new(Body::new(Full::new(Bytes::new()))));
     }
     let (parts, body) = request.into_parts();
-    let (body, _turn) = if parts.method == hyper::Method::POST {
+    // The room is held until the call is answered, since there is a copy of the body until then.
+    let (body, _room) = if parts.method == hyper::Method::POST {
         match door.bodies.read(&parts.headers, body, &door.exposure).await {
             Ok(read) => read,
             Err(refusal) => return Ok(*refusal),

@@ -1,13 +1,7 @@
 //! What happens to every call: it waits for its turn, is measured, its parameters must not nest too deep, the calls of a batch run
 //! side by side, and the answer is counted until it is sent.
 
-use crate::{
-    connection::Connection,
-    error::RpcError,
-    metrics,
-    params::depth,
-    unsent::{Share, Unsent},
-};
+use crate::{connection::Connection, error::RpcError, metrics, params::depth, unsent::Share};
 use ::metrics::{Counter, Histogram};
 use alloy_primitives::map::{HashMap, HashSet};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -69,7 +63,6 @@ struct Shared {
     meters: HashMap<&'static str, Meters>,
     unknown: Meters,
     heavy: HashSet<&'static str>,
-    unsent: Unsent,
     max_depth: usize,
     batch_concurrency: usize,
     batch_heavy: usize,
@@ -87,14 +80,12 @@ impl Observer {
     pub(crate) fn new(
         methods: impl Iterator<Item = &'static str>,
         heavy: HashSet<&'static str>,
-        unsent: Unsent,
         limits: &crate::Limits,
     ) -> Self {
         let shared = Shared {
             meters: methods.map(|name| (name, Meters::new(name))).collect(),
             unknown: Meters::new(UNKNOWN),
             heavy,
-            unsent,
             max_depth: limits.max_depth,
             batch_concurrency: limits.batch_concurrency.max(1),
             batch_heavy: limits.batch_heavy.max(1),
@@ -167,7 +158,8 @@ impl<S: Answers> Observe<S> {
                 if request.method == "eth_unsubscribe" {
                     drop(self.connection.subscribing.lock().await);
                 }
-                self.service.call(request).await
+                let unsent = self.connection.unsent();
+                unsent.answering(async { self.service.call(request).await }).await
             }
             Err(error) => MethodResponse::error(request.id, ErrorObjectOwned::from(error)),
         };
@@ -176,12 +168,16 @@ impl<S: Answers> Observe<S> {
         (response, share)
     }
 
-    /// Counts an answer. The JSON that it was made of has just been given back, so this fails only if another thread was quicker.
+    /// Counts an answer. The JSON that it was made of has just been given back, so long ones are rarely refused here.
     fn count(&self, response: MethodResponse) -> (MethodResponse, Share) {
-        let mut share = self.shared.unsent.share();
+        let mut share = self.connection.unsent().share();
         match share.grow(response.as_json().get().len()) {
             Ok(()) => (response, share),
-            Err(error) => (MethodResponse::error(id_of(&response), ErrorObjectOwned::from(error)), share),
+            Err(error) => {
+                let refusal = MethodResponse::error(id_of(&response), ErrorObjectOwned::from(error));
+                share.set(refusal.as_json().get().len());
+                (refusal, share)
+            }
         }
     }
 
@@ -210,17 +206,16 @@ impl<S: Answers> Observe<S> {
     }
 
     /// Hands over an answer with its count: to the connection if it is a WebSocket, else to the one who makes the body.
-    fn send(&self, mut response: MethodResponse, share: Share) -> MethodResponse {
+    fn send(&self, mut response: MethodResponse, mut share: Share) -> MethodResponse {
         if response.is_subscription() {
             // The subscription has sent it already.
             return response;
         }
+        let length = response.as_json().get().len();
         if self.connection.is_websocket() {
-            let length = response.as_json().get().len();
-            if let Err(error) = self.connection.owe(length, share) {
-                return MethodResponse::error(id_of(&response), ErrorObjectOwned::from(error));
-            }
+            self.connection.owe(length, share);
         } else {
+            share.set(length);
             response.extensions_mut().insert(Counted::new(share));
         }
         response
@@ -270,7 +265,7 @@ impl<S: Answers> RpcServiceT for Observe<S> {
         async move {
             let _turn = this.connection.enter().await;
             let mut response = BatchResponseBuilder::new_with_limit(this.shared.max_response);
-            let mut whole = this.shared.unsent.share();
+            let mut whole = this.connection.unsent().share();
             let heavy = Arc::new(Semaphore::new(this.shared.batch_heavy));
             let mut entries: Vec<BoxFuture<'a, (MethodResponse, Share)>> = Vec::with_capacity(batch.len());
             for entry in batch {

@@ -15,10 +15,12 @@ use tokio::{
     time::timeout,
 };
 
-/// A body that may be longer than this waits for its turn, so that many long ones at once do not fill the memory.
-const LARGE_BODY: u64 = 256 * 1024;
-/// Large bodies that are read and answered at the same time.
+/// A body of which more than this has arrived needs room, so that many long ones at once do not fill the memory.
+const LARGE_BODY: usize = 256 * 1024;
+/// There is room for this many large bodies of the greatest length that are read or answered at the same time.
 pub(crate) const LARGE_BODIES: usize = 32;
+/// Room is given out in pieces of this many bytes, as they arrive: who announces much and sends little takes it from nobody.
+const PIECE: usize = 64 * 1024;
 
 /// JSON-RPC's code for what is no request that this server takes.
 const INVALID_REQUEST: i32 = -32600;
@@ -83,14 +85,15 @@ fn names_this_machine(headers: &HeaderMap, names: &[String]) -> bool {
 /// Reads the bodies of all connections of a server.
 #[derive(Debug)]
 pub(crate) struct Bodies {
-    turns: Arc<Semaphore>,
+    /// Pieces that are left for large bodies.
+    room: Arc<Semaphore>,
     most: usize,
     max_batch: usize,
     idle: Duration,
     total: Duration,
 }
 
-/// A body that is read, with its turn if it is a large one.
+/// A body that is read, with its room if it is a large one.
 pub(crate) type Read = (Full<Bytes>, Option<OwnedSemaphorePermit>);
 
 /// Why a body is not taken.
@@ -145,9 +148,10 @@ impl Refusal {
 
 impl Bodies {
     pub(crate) fn new(limits: &Limits) -> Self {
+        let most = limits.max_request_bytes as usize;
         Self {
-            turns: Arc::new(Semaphore::new(LARGE_BODIES)),
-            most: limits.max_request_bytes as usize,
+            room: Arc::new(Semaphore::new(LARGE_BODIES * most.div_ceil(PIECE))),
+            most,
             max_batch: limits.max_batch as usize,
             idle: Duration::from_millis(limits.body_idle_ms),
             total: Duration::from_millis(limits.body_total_ms),
@@ -157,7 +161,7 @@ impl Bodies {
     /// The body of a request.
     ///
     /// # Errors
-    /// The answer, if it is too long, too slow, or has to wait too long for its turn.
+    /// The answer, if it is too long, too slow, or large while there is no room for it.
     pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
@@ -168,35 +172,48 @@ impl Bodies {
     }
 
     async fn try_read(&self, body: Incoming) -> Result<Read, Refusal> {
-        let length = body.size_hint();
-        if length.lower() > self.most as u64 {
+        if body.size_hint().lower() > self.most as u64 {
             return Err(Refusal::TooLarge(self.most));
         }
-        // A body of unknown length counts as large.
-        let turn = match length.upper() {
-            Some(length) if length <= LARGE_BODY => None,
-            _ => {
-                let turn = timeout(self.idle, self.turns.clone().acquire_owned()).await;
-                Some(turn.ok().and_then(Result::ok).ok_or(Refusal::Busy)?)
-            }
-        };
-        let bytes = timeout(self.total, self.collect(body)).await.map_err(|_| Refusal::Slow)??;
+        let (bytes, room) = timeout(self.total, self.collect(body)).await.map_err(|_| Refusal::Slow)??;
         if is_longer_than(&bytes, self.max_batch) {
             return Err(Refusal::BatchTooLarge(self.max_batch));
         }
-        Ok((Full::new(bytes), turn))
+        Ok((Full::new(bytes), room))
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
+    async fn collect(&self, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
         let mut whole = Vec::new();
+        let mut room = None;
         while let Some(frame) = timeout(self.idle, body.frame()).await.map_err(|_| Refusal::Slow)? {
             let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
-            if whole.len() + data.len() > self.most {
+            let length = whole.len() + data.len();
+            if length > self.most {
                 return Err(Refusal::TooLarge(self.most));
+            }
+            if length > LARGE_BODY {
+                self.make_room(&mut room, length)?;
             }
             whole.extend_from_slice(&data);
         }
-        Ok(whole.into())
+        Ok((whole.into(), room))
+    }
+
+    /// Takes the room that a body of this length needs. It does not wait for it: if bodies that are half read waited for each other,
+    /// none would end.
+    fn make_room(&self, room: &mut Option<OwnedSemaphorePermit>, length: usize) -> Result<(), Refusal> {
+        let has = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = length.div_ceil(PIECE).saturating_sub(has);
+        if more == 0 {
+            return Ok(());
+        }
+        let more = u32::try_from(more).map_err(|_| Refusal::Busy)?;
+        let more = self.room.clone().try_acquire_many_owned(more).map_err(|_| Refusal::Busy)?;
+        match room {
+            Some(room) => room.merge(more),
+            None => *room = Some(more),
+        }
+        Ok(())
     }
 }
 

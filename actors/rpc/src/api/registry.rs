@@ -165,6 +165,7 @@ impl Api {
     {
         let api = self.clone();
         let max = self.limits.max_response_bytes as usize;
-        workers.run(move |cancel| to_json(&job(&api, cancel)?, max, &api.unsent)).await
+        let unsent = self.unsent.of_caller();
+        workers.run(move |cancel| to_json(&job(&api, cancel)?, max, &unsent)).await
     }
 }

@@ -34,7 +34,7 @@ async fn big(seen: &Seen) -> Result<Json, RpcError> {
     seen.most_running.fetch_max(running, Ordering::SeqCst);
     // Others get the chance to start.
     tokio::task::yield_now().await;
-    let made = to_json(&"x".repeat(ANSWER - 2), ANSWER, &seen.unsent);
+    let made = to_json(&"x".repeat(ANSWER - 2), ANSWER, &seen.unsent.of_caller());
     seen.most_bytes.fetch_max(seen.unsent.bytes(), Ordering::SeqCst);
     seen.running.fetch_sub(1, Ordering::SeqCst);
     made
@@ -138,6 +138,12 @@ async fn message(stream: &mut TcpStream) -> usize {
 }
 
 const BIG: &str = r#"{"jsonrpc":"2.0","id":1,"method":"big"}"#;
+const SMALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"small"}"#;
+
+/// A request of a bit more than that length.
+fn long(length: usize) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"small","params":["{}"]}}"#, "x".repeat(length))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_websocket_that_does_not_read_has_little_in_hand() {
@@ -195,8 +201,75 @@ async fn a_full_server_says_that_it_is_busy() {
     let (status, body) = server.post(BIG).await;
     let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status.as_str(), &answer["error"]["code"], &answer["id"]), ("200", &(-32005).into(), &1.into()));
-    let (_, body) = server.post(r#"{"jsonrpc":"2.0","id":1,"method":"small"}"#).await;
+    let (_, body) = server.post(SMALL).await;
     assert!(body.contains(r#""result":7"#), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_run_do_not_take_more_than_the_part_of_their_connection() {
+    let limits = Limits { max_response_bytes: 2 * ANSWER as u32, max_unsent_bytes: 32 * ANSWER, ..Limits::default() };
+    let server = server(limits).await;
+    let mut stream = server.websocket().await;
+    stream.write_all(&frame(BIG).repeat(100)).await.unwrap();
+    // All are answered, some of them that too much waits.
+    for _ in 0..100 {
+        message(&mut stream).await;
+    }
+    let most = server.seen.most_bytes.load(Ordering::SeqCst);
+    assert!(most <= 4 * ANSWER + 100 * 1024, "{most} bytes were in hand");
+    server.until("all is sent", |seen| seen.unsent.bytes() == 0).await;
+}
+
+#[tokio::test]
+async fn short_answers_come_through_whatever_others_owe() {
+    let server = server(Limits { max_unsent_bytes: 8 * ANSWER, ..Limits::default() }).await;
+    let mut owed = server.seen.unsent.share();
+    owed.grow(6 * ANSWER).unwrap();
+    let (_, body) = server.post(BIG).await;
+    assert!(body.contains("-32005"), "{body}");
+    // Even once the rest is gone as well.
+    owed.set(8 * ANSWER);
+    let batch = format!("[{}]", vec![SMALL; 100].join(","));
+    for (ask, answers) in [(SMALL, 1), (&batch, 100)] {
+        let (_, body) = server.post(ask).await;
+        assert_eq!(body.matches(r#""result":7"#).count(), answers, "{body}");
+    }
+    let mut stream = server.websocket().await;
+    stream.write_all(&frame(SMALL)).await.unwrap();
+    assert_eq!(message(&mut stream).await, r#"{"jsonrpc":"2.0","id":1,"result":7}"#.len());
+    server.until("they are sent", |seen| seen.unsent.bytes() == 8 * ANSWER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_owed_to_a_client_that_closes_is_given_back_at_once() {
+    let limits = Limits {
+        max_connections: 1,
+        max_response_bytes: 2 * ANSWER as u32,
+        max_unsent_bytes: 64 * ANSWER,
+        ..Limits::default()
+    };
+    let server = server(limits).await;
+    let mut stream = server.websocket().await;
+    stream.write_all(&frame(BIG).repeat(100)).await.unwrap();
+    server.until("it owes more than a connection may", |seen| seen.unsent.bytes() >= 2 * ANSWER).await;
+    drop(stream);
+    let freed = async {
+        server.until("all is given back", |seen| seen.unsent.bytes() == 0).await;
+        // So is the slot of the connection.
+        loop {
+            let mut stream = server.connect().await;
+            let head = format!("{POST}content-length: {}\r\nconnection: close\r\n\r\n{SMALL}", SMALL.len());
+            let mut answer = Vec::new();
+            if stream.write_all(head.as_bytes()).await.is_ok()
+                && stream.read_to_end(&mut answer).await.is_ok()
+                && !answer.is_empty()
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), freed).await.expect("it is kept");
 }
 
 #[tokio::test]
@@ -209,18 +282,17 @@ async fn bodies_that_never_end_keep_nobody_waiting() {
         stream.write_all(format!("{POST}transfer-encoding: chunked\r\n\r\n1\r\n \r\n").as_bytes()).await.unwrap();
         open.push(stream);
     }
-    // A short body needs no turn.
-    let (_, body) = server.post(r#"{"jsonrpc":"2.0","id":1,"method":"small"}"#).await;
-    assert!(body.contains(r#""result":7"#), "{body}");
+    // They keep nobody from anything.
+    for body in [SMALL.to_owned(), long(300 * 1024)] {
+        let (_, body) = server.post(&body).await;
+        assert!(body.contains(r#""result":7"#), "{body}");
+    }
     // Each is told, and closed.
     for stream in open {
         let (status, body) = rest(stream).await;
         let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status.as_str(), &answer["error"]["code"]), ("408", &(-32600).into()), "{body}");
     }
-    let long = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"small","params":["{}"]}}"#, "x".repeat(300 * 1024));
-    let (status, body) = server.post(&long).await;
-    assert_eq!((status.as_str(), body.contains(r#""result":7"#)), ("200", true), "{body}");
 }
 
 #[tokio::test]
@@ -242,34 +314,60 @@ async fn a_body_that_comes_byte_by_byte_is_too_slow() {
 }
 
 #[tokio::test]
-async fn a_large_body_waits_for_its_turn_only_so_long() {
-    let server = server(Limits { body_idle_ms: 300, body_total_ms: 20_000, ..Limits::default() }).await;
-    let mut open = Vec::new();
-    for _ in 0..crate::request::LARGE_BODIES {
+async fn large_bodies_have_room_as_they_arrive() {
+    const MOST: usize = 512 * 1024;
+    let limits =
+        Limits { max_request_bytes: MOST as u32, body_idle_ms: 20_000, body_total_ms: 20_000, ..Limits::default() };
+    let server = server(limits).await;
+    let head = format!("{POST}content-length: {MOST}\r\n\r\n");
+    let announce = async |arrives: usize| {
         let mut stream = server.connect().await;
-        stream.write_all(format!("{POST}transfer-encoding: chunked\r\n\r\n").as_bytes()).await.unwrap();
-        open.push(stream);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Fails if it is refused meanwhile.
+        let _ = stream.write_all(&vec![b' '; arrives]).await;
+        stream
+    };
+    // What is announced takes no room: there are more of them than there is room for.
+    let mut open = Vec::new();
+    for _ in 0..2 * crate::request::LARGE_BODIES {
+        open.push(announce(1000).await);
     }
-    let drip = tokio::spawn(async move {
-        loop {
-            for stream in &mut open {
-                let _ = stream.write_all(b"1\r\n \r\n").await;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
+    let (status, body) = server.post(&long(300 * 1024)).await;
+    assert_eq!((status.as_str(), body.contains(r#""result":7"#)), ("200", true), "{body}");
+    // What arrives does.
+    for _ in 0..crate::request::LARGE_BODIES {
+        open.push(announce(MOST - 1).await);
+    }
     let refused = async {
-        loop {
-            let mut stream = server.connect().await;
-            stream.write_all(format!("{POST}transfer-encoding: chunked\r\n\r\n0\r\n\r\n").as_bytes()).await.unwrap();
-            let mut head = [0; 12];
-            stream.read_exact(&mut head).await.unwrap();
-            // The first tries may come before all the others.
-            if &head == b"HTTP/1.1 503" {
-                return;
+        // The first may take the room of others that the server has not read yet.
+        while {
+            let mut stream = announce(MOST - 1).await;
+            let mut status = [0; 12];
+            let answer = tokio::time::timeout(Duration::from_millis(200), stream.read_exact(&mut status)).await;
+            // Where it is refused before all was read, the system may reset the connection before the answer is seen.
+            match answer {
+                Ok(Ok(_)) => {
+                    assert_eq!(&status, b"HTTP/1.1 503");
+                    false
+                }
+                Ok(Err(_)) => false,
+                Err(_) => {
+                    open.push(stream);
+                    true
+                }
             }
+        } {}
+    };
+    tokio::time::timeout(Duration::from_secs(15), refused).await.expect("there is room without end");
+    // Short ones need none.
+    let (_, body) = server.post(SMALL).await;
+    assert!(body.contains(r#""result":7"#), "{body}");
+    // Given back with the bodies.
+    drop(open);
+    let served = async {
+        while server.post(&long(300 * 1024)).await.0 != "200" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(15), refused).await.expect("it waits for ever");
-    drip.abort();
+    tokio::time::timeout(Duration::from_secs(15), served).await.expect("the room is not given back");
 }

@@ -143,10 +143,10 @@ async fn send<T: Serialize>(api: &Api, to: &Subscriber, message: &T) -> Result<(
     let Ok(json) = serde_json::value::to_raw_value(message) else { return Err(End::Closed) };
     // As answers are: what the client has not read is counted.
     let length = json.get().len() + ENVELOPE;
-    if let Some(connection) = &to.connection
-        && connection.owe(length, api.unsent.share()).is_err()
-    {
-        return Err(End::Slow);
+    if let Some(connection) = &to.connection {
+        let mut share = connection.unsent().share();
+        share.grow(length).map_err(|_| End::Slow)?;
+        connection.owe(length, share);
     }
     to.sink.send_timeout(json, api.limits.slow_subscriber()).await.map_err(|error| {
         if let Some(connection) = &to.connection {

@@ -23,7 +23,7 @@ pub(super) fn register(registry: &mut Registry) {
             return Ok(found);
         }
         let pooled = api.pool.transaction(hash).await?;
-        to_json(&pooled.map(|tx| pending(&tx)), api.limits.max_response_bytes as usize, &api.unsent)
+        to_json(&pooled.map(|tx| pending(&tx)), api.limits.max_response_bytes as usize, &api.unsent.of_caller())
     });
     registry.future("eth_getRawTransactionByHash", |api, mut args| async move {
         let hash: B256 = args.required()?;
