@@ -34,18 +34,18 @@ pub enum Deed {
 }
 
 impl Deed {
-    /// Points it gives.
+    /// Points it gives. With the usual rules two oversize messages, three pieces of garbage or five invalid messages ban,
+    /// even if the first ones have faded a little.
     pub const fn points(self) -> f64 {
         match self {
             Self::ValidFirst => 0.5,
             Self::GoodAnswer => 1.0,
             Self::Ignored => 0.0,
             Self::Flood => -2.0,
-            Self::SlowReader => -4.0,
-            Self::NoAnswer => -10.0,
-            Self::Invalid => -20.0,
+            Self::SlowReader | Self::NoAnswer => -10.0,
+            Self::Invalid => -21.0,
             Self::Garbage | Self::BadAnswer => -34.0,
-            Self::Oversize => -50.0,
+            Self::Oversize => -51.0,
         }
     }
 
@@ -286,9 +286,9 @@ mod tests {
     fn time_heals() {
         let mut scores = Scores::new(ScoreRules::default());
         scores.deed(secs(0), &PEER, None, Deed::Oversize);
-        assert!((scores.score(secs(300), &PEER) + 25.0).abs() < 1e-9);
+        assert!((scores.score(secs(300), &PEER) + 25.5).abs() < 1e-9);
         scores.decay(secs(300));
-        assert!((scores.score(secs(600), &PEER) + 12.5).abs() < 1e-9, "decaying early changes nothing");
+        assert!((scores.score(secs(600), &PEER) + 12.75).abs() < 1e-9, "decaying early changes nothing");
         scores.decay(secs(6_000));
         assert_eq!(scores.remembered(), 0);
     }
