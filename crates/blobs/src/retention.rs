@@ -137,6 +137,11 @@ impl Claims {
         self.claims.get(&(height, *block)).map(Vec::as_slice)
     }
 
+    /// Height of the newest block that has the blob. Looks through all claims: for what is seldom asked.
+    pub fn newest_block_with(&self, hash: &Hash) -> Option<u64> {
+        self.claims.iter().rev().find(|(_, blobs)| blobs.contains(hash)).map(|((height, _), _)| *height)
+    }
+
     /// A block claims its blobs; `at_hand` says which of them can be written now. Claiming again changes nothing but brings in
     /// what was missing; with another list (the same block hash covers a blob transaction and its stripped form alike) the
     /// later one counts. A block without blobs needs no claim.

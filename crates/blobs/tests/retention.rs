@@ -154,6 +154,8 @@ proptest! {
             for number in 0..10 {
                 prop_assert_eq!(claims.has(&hash(number)), model.present.contains(&hash(number)));
                 prop_assert_eq!(claims.claimed(&hash(number)), wanted.contains(&hash(number)));
+                let having = model.claims.iter().filter(|(_, blobs)| blobs.contains(&hash(number)));
+                prop_assert_eq!(claims.newest_block_with(&hash(number)), having.map(|(key, _)| key.0).max());
             }
         }
     }
