@@ -54,16 +54,21 @@ impl Committee {
         self.members.iter().filter_map(|(index, credits)| Some((self.provisioners.get(*index)?.id, *credits)))
     }
 
-    /// The bit of a member.
-    pub fn position(&self, id: &[u8; 96]) -> Option<u8> {
+    /// The bit and the credits of a member.
+    pub fn member(&self, id: &[u8; 96]) -> Option<(u8, u32)> {
         let index = self.provisioners.position(id)?;
         let position = self.members.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        u8::try_from(position).ok()
+        Some((u8::try_from(position).ok()?, self.members.get(position)?.1))
+    }
+
+    /// The bit of a member.
+    pub fn position(&self, id: &[u8; 96]) -> Option<u8> {
+        self.member(id).map(|(position, _)| position)
     }
 
     /// Credits of a member. Source: `Committee::votes_for`.
     pub fn credits_of(&self, id: &[u8; 96]) -> Option<u32> {
-        self.position(id).and_then(|position| self.members.get(usize::from(position))).map(|(_, credits)| *credits)
+        self.member(id).map(|(_, credits)| credits)
     }
 
     /// Whether `id` is a member.

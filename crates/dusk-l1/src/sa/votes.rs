@@ -78,10 +78,7 @@ impl<B: Bls> Tally<B> {
         if emergency && !vote.vote.is_valid() {
             return Ok(Cast::Ignored);
         }
-        let (Some(position), Some(weight)) = (committee.position(&vote.signer), committee.credits_of(&vote.signer))
-        else {
-            return Ok(Cast::NotMember);
-        };
+        let Some((position, weight)) = committee.member(&vote.signer) else { return Ok(Cast::NotMember) };
         let bit = 1u64 << (position & 63);
         if self.sums.get(&(step, vote.vote)).is_some_and(|sum| sum.bits & bit != 0) {
             return Ok(Cast::Known);
