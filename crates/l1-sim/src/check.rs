@@ -51,12 +51,15 @@ pub enum Violation {
     },
 }
 
+/// What a message is for: node, round, parent, step.
+type Signed = (usize, u64, [u8; 32], Step);
+
 /// Everything that was final or signed.
 #[derive(Debug, Default)]
 pub struct Checks {
     finals: BTreeMap<u64, ([u8; 32], usize)>,
     own: HashMap<usize, BTreeMap<u64, [u8; 32]>>,
-    ballots: HashMap<(usize, u64, [u8; 32], Step), Arc<[u8]>>,
+    ballots: HashMap<Signed, Arc<[u8]>>,
 }
 
 impl Checks {
@@ -85,23 +88,27 @@ impl Checks {
     }
 
     /// Looks at a frame that an honest node sends. The whole frame is compared: what is sent again are the same bytes.
+    /// True if it is an own message that was sent before.
     pub fn published(
         &mut self,
         node: usize,
         signer: &[u8; 96],
         frame: &Frame,
         bytes: &Arc<[u8]>,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         let own = match frame {
             Frame::Candidate(candidate) => candidate.header().generator_bls_pubkey.inner() == signer,
             Frame::Validation(vote) => vote.signer == *signer,
             Frame::Ratification(frame) => frame.vote.signer == *signer,
             _ => false,
         };
-        let (true, Some(header), Some(step)) = (own, frame.consensus_header(), frame.step()) else { return Ok(()) };
+        let (true, Some(header), Some(step)) = (own, frame.consensus_header(), frame.step()) else { return Ok(false) };
         let key = (node, header.round, header.prev_block_hash, step);
-        let first = self.ballots.entry(key).or_insert_with(|| bytes.clone());
-        if first == bytes { Ok(()) } else { Err(Violation::DoubleBallot { node, round: header.round, step }) }
+        match self.ballots.insert(key, bytes.clone()) {
+            None => Ok(false),
+            Some(first) if first == *bytes => Ok(true),
+            Some(_) => Err(Violation::DoubleBallot { node, round: header.round, step }),
+        }
     }
 
     /// Height up to which somebody has final blocks.

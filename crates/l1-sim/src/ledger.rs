@@ -89,6 +89,7 @@ impl Ledger {
         let recent = &self.entries[from.min(self.entries.len() - 1)..self.entries.len() - 1];
         Arc::new(TipInfo {
             header: tip.header.clone(),
+            faults: Vec::new(),
             provisioners: self.provisioners.clone(),
             labels: tip.labels.clone(),
             recent: recent

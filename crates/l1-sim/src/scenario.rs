@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use duskevm_dusk_l1::sa::bls::StandIn;
+use duskevm_dusk_l1::sa::bls::{Bls, StandIn};
 use duskevm_dusk_l1::sa::rules::{Quorums, Rules, StepTimes};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -28,6 +28,37 @@ pub fn rules() -> Rules {
 /// Quorums with which two halves of a network can decide without each other.
 pub fn broken_rules() -> Rules {
     rules().with_quorums(Quorums::broken_for_tests(22, 22))
+}
+
+/// Kinds of scenarios that a seed chooses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// See [`Scenario::crashes`].
+    Crashes,
+    /// See [`Scenario::partitions`].
+    Partitions,
+    /// See [`Scenario::lies`].
+    Lies,
+    /// See [`Scenario::forks`].
+    Forks,
+    /// See [`Scenario::emergency`].
+    Emergency,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Crashes, Self::Partitions, Self::Lies, Self::Forks, Self::Emergency];
+
+    /// The scenario of this kind that follows from `seed`.
+    pub fn scenario(self, seed: u64) -> Scenario {
+        match self {
+            Self::Crashes => Scenario::crashes(seed),
+            Self::Partitions => Scenario::partitions(seed),
+            Self::Lies => Scenario::lies(seed),
+            Self::Forks => Scenario::forks(seed),
+            Self::Emergency => Scenario::emergency(seed),
+        }
+    }
 }
 
 /// What a run is made of.
@@ -122,6 +153,37 @@ impl Scenario {
         new
     }
 
+    /// For some seconds a single node hears the outcome of iterations: it goes on alone with a block of which the others
+    /// know nothing, who agree on a later one.
+    pub fn forks(seed: u64) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let mut new = Self::calm(seed, dice.random_range(5..=12));
+        let hears = dice.random_range(0..new.nodes);
+        let deaf = (0..new.nodes).filter(|node| *node != hears).collect();
+        let from = Duration::from_millis(dice.random_range(2_500..9_000));
+        let until = from + Duration::from_millis(dice.random_range(1_500..6_000));
+        new.faults = vec![
+            (from, Fault::Network(Network { deaf, ..new.network.clone() })),
+            (until, Fault::Network(new.network.clone())),
+        ];
+        new.healed = until;
+        new
+    }
+
+    /// A partition in which nobody has a quorum, for so long that rounds go into emergency mode or to their end.
+    pub fn emergency(seed: u64) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let mut new = Self::calm(seed, dice.random_range(4..=10));
+        let sides = (0..new.nodes as u8).map(|node| node % 3).collect();
+        let until = Duration::from_secs(dice.random_range(200..3_000));
+        new.faults = vec![
+            (Duration::from_secs(3), Fault::Network(Network { sides, ..new.network.clone() })),
+            (until, Fault::Network(new.network.clone())),
+        ];
+        new.healed = until;
+        new
+    }
+
     /// Halves that cannot reach each other for long.
     pub fn halves(seed: u64) -> Self {
         let mut new = Self::calm(seed, 8);
@@ -137,8 +199,12 @@ impl Scenario {
 
     /// Runs it by `rules`.
     pub fn run(&self, rules: Rules) -> Result<Outcome, Violation> {
-        let secrets = (0..self.nodes as u64).map(StandIn::id).collect();
-        let mut world = World::new(StandIn, rules, self.seed, secrets, &self.liars);
+        self.run_with(StandIn, (0..self.nodes as u64).map(StandIn::id).collect(), rules)
+    }
+
+    /// Runs it with signatures of another kind, one secret for each node.
+    pub fn run_with<B: Bls>(&self, bls: B, secrets: Vec<B::Secret>, rules: Rules) -> Result<Outcome, Violation> {
+        let mut world = World::new(bls, rules, self.seed, secrets, &self.liars);
         world.schedule(Duration::ZERO, Fault::Network(self.network.clone()));
         for (at, fault) in &self.faults {
             world.schedule(*at, fault.clone());

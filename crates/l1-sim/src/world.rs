@@ -38,11 +38,13 @@ pub struct Network {
     pub repeated: f64,
     /// Side of each node; only nodes of one side reach each other. Empty: all do.
     pub sides: Vec<u8>,
+    /// Nodes that hear no Ratification votes and no quorums.
+    pub deaf: Vec<usize>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { delay: (5, 60), loss: 0.0, repeated: 0.0, sides: Vec::new() }
+        Self { delay: (5, 60), loss: 0.0, repeated: 0.0, sides: Vec::new(), deaf: Vec::new() }
     }
 }
 
@@ -61,7 +63,7 @@ enum What {
     Deliver { to: usize, from: usize, message: Arc<Message>, direct: bool },
     Timer { node: usize, life: u64, id: TimerId, setting: u64 },
     Local { node: usize, life: u64, event: Box<Event> },
-    Retry { node: usize, life: u64, from: Source, frame: Frame },
+    Retry { node: usize, life: u64, from: Source, frame: Box<Frame> },
     Ask { to: usize, from: usize, want: Want },
     Blocks { to: usize, from: usize, blocks: Vec<SyncBlock> },
     Fault(Fault),
@@ -102,7 +104,7 @@ pub struct Tally {
     pub rejected: u64,
     /// Own messages that a journal refused.
     pub refused: u64,
-    /// Own messages that a journal gave back.
+    /// Own messages that were sent before, in this life or an earlier one.
     pub sent_again: u64,
     /// Iterations that failed by quorum.
     pub failed_iterations: u64,
@@ -305,8 +307,9 @@ impl<B: Bls> World<B> {
     }
 
     fn broadcast(&mut self, from: usize, message: &Arc<Message>, to: impl Fn(usize) -> bool) {
+        let outcome = matches!(message.frame, Some(Frame::Ratification(_) | Frame::Quorum(_)));
         for node in 0..self.nodes.len() {
-            if to(node) {
+            if to(node) && !(outcome && self.network.deaf.contains(&node)) {
                 self.send(from, node, || What::Deliver { to: node, from, message: message.clone(), direct: false });
             }
         }
@@ -395,7 +398,7 @@ impl<B: Bls> World<B> {
             Action::Again(frames) => {
                 let life = self.nodes[node].life;
                 for (from, frame) in frames {
-                    self.push(self.now, What::Retry { node, life, from, frame });
+                    self.push(self.now, What::Retry { node, life, from, frame: Box::new(frame) });
                 }
             }
             Action::SetTimer { id, at } => {
@@ -456,8 +459,11 @@ impl<B: Bls> World<B> {
         match (self.nodes[node].strategy, &message.frame) {
             (None, Some(frame)) => {
                 let signer = self.bls.id(&self.nodes[node].secret);
-                if let Err(violation) = self.checks.published(node, signer.as_bytes(), frame, &message.bytes) {
-                    self.violation.get_or_insert(violation);
+                match self.checks.published(node, signer.as_bytes(), frame, &message.bytes) {
+                    Ok(again) => self.tally.sent_again += u64::from(again),
+                    Err(violation) => {
+                        self.violation.get_or_insert(violation);
+                    }
                 }
                 self.broadcast(node, &message, |_| true);
             }
@@ -497,10 +503,7 @@ impl<B: Bls> World<B> {
                 own.disk.journal.extend(record);
                 Event::Signed { key, frame }
             }
-            (Ballot::Same(frame), _) => {
-                self.tally.sent_again += 1;
-                Event::Signed { key, frame }
-            }
+            (Ballot::Same(frame), _) => Event::Signed { key, frame },
             (Ballot::Refused, _) => {
                 self.tally.refused += 1;
                 Event::Refused { key }

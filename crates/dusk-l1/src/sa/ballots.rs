@@ -155,7 +155,10 @@ fn encode(key: &BallotKey, digest: &[u8; 32], frame: &[u8]) -> Record {
     record
 }
 
-fn decode(record: &[u8]) -> Result<(BallotKey, [u8; 32], Arc<[u8]>), RecordError> {
+/// What a record holds: key, digest, frame.
+type Decoded = (BallotKey, [u8; 32], Arc<[u8]>);
+
+fn decode(record: &[u8]) -> Result<Decoded, RecordError> {
     let short = || RecordError::Short(record.len());
     let (version, rest) = record.split_first().ok_or_else(short)?;
     if *version != VERSION {

@@ -2,8 +2,8 @@
 //!
 //! Two honest nodes can accept different blocks at one height: an iteration that succeeded for one may have looked failed
 //! to the other, who went on to the next. At the first height at which branches differ, one whose block there is final
-//! by its own verified headers wins over one whose block is not; else the lower iteration wins; else the own one stays.
-//! What is final here is never given up: a branch that differs there is not followed.
+//! by its own verified headers wins over one whose block is not; else the lower iteration wins; else the own one stays,
+//! unless it has not grown for long and the other is longer. What is final here is never given up: a branch that differs there is not followed.
 //!
 //! The published node compares iterations only (`fsm::insync`), and nothing at all when it has stalled.
 
@@ -39,7 +39,8 @@ pub fn unattested(header: &Header) -> Option<u8> {
 }
 
 /// Compares `blocks`, ascending and each the parent of the next, with the chain below `tip`.
-pub(super) fn choose<B: Bls>(bls: &B, rules: &Rules, tip: &TipInfo, blocks: &[SyncBlock]) -> Choice {
+/// `stalled`: the own branch has not grown for long.
+pub(super) fn choose<B: Bls>(bls: &B, rules: &Rules, tip: &TipInfo, blocks: &[SyncBlock], stalled: bool) -> Choice {
     let own: Vec<_> = tip.recent.iter().map(|recent| &recent.header).chain([&tip.header]).collect();
     let at = |height: u64| own.iter().find(|header| header.height == height);
     let same = |block: &&SyncBlock| at(block.header.height).is_some_and(|own| own.hash == block.header.hash);
@@ -90,7 +91,9 @@ pub(super) fn choose<B: Bls>(bls: &B, rules: &Rules, tip: &TipInfo, blocks: &[Sy
         labels.accept(pni);
         before = header;
     }
-    if labels.last_final() >= first.header.height {
+    // After many failed iterations a block needs up to a hundred successors to be final, more than one answer holds. A
+    // branch that grows wins over one that does not.
+    if labels.last_final() >= first.header.height || (stalled && labels.tip() > tip.header.height) {
         return Choice::Replace { skip, parent: parent.hash };
     }
     Choice::Keep

@@ -16,6 +16,7 @@ use dusk_node_data::message::payload::{RatificationResult, Vote};
 use super::ballots::{BallotKey, Ballots};
 use super::bls::Bls;
 use super::committee::Committees;
+use super::evidence::Evidence;
 use super::machine::{Action, Channel, Note, Now, Persist, TimerId, TipInfo, Unsigned, Verdict, Want};
 use super::registry::Registry;
 use super::rules::{EMERGENCY, MAX_ITERATION, RELAXED, Rules, Step, StepKind};
@@ -36,6 +37,7 @@ pub(super) struct Cx<'a, B: Bls> {
     pub(super) me: Option<AccountId>,
     pub(super) ballots: &'a mut Ballots,
     pub(super) timeouts: &'a mut Timeouts,
+    pub(super) evidence: &'a mut Evidence,
     pub(super) now: Now,
     pub(super) out: &'a mut Vec<Action>,
 }
@@ -178,6 +180,7 @@ impl<B: Bls> Round<B> {
             parent: self.prev,
             cert: self.parent_cert,
             failed: self.registry.failed(self.iteration.min(RELAXED)),
+            faults: cx.evidence.take(self.number),
         });
     }
 
@@ -403,6 +406,7 @@ impl<B: Bls> Round<B> {
         match cast {
             Cast::Counted { quorum, .. } => quorum,
             Cast::Conflict(earlier) => {
+                cx.evidence.note(step.kind, &earlier, &checked);
                 let second = Box::new(checked.into_inner());
                 cx.out.push(Action::Note(Note::TwoVotes { step, first: earlier, second }));
                 None

@@ -38,6 +38,8 @@ pub(super) struct Sync {
     asked: Option<Duration>,
     buffer: VecDeque<SyncBlock>,
     accepted: Duration,
+    /// When it was last asked around, or a block accepted.
+    asked_around: Duration,
 }
 
 impl Sync {
@@ -49,6 +51,7 @@ impl Sync {
             asked: None,
             buffer: VecDeque::new(),
             accepted: Duration::ZERO,
+            asked_around: Duration::ZERO,
         }
     }
 
@@ -60,6 +63,12 @@ impl Sync {
     /// A block was accepted.
     pub(super) fn accepted(&mut self, now: Now) {
         self.accepted = now.mono;
+        self.asked_around = now.mono;
+    }
+
+    /// Nothing was accepted for long.
+    fn is_stalled(&self, now: Now) -> bool {
+        now.mono.saturating_sub(self.accepted) >= self.stalled_after
     }
 
     /// `peer` works on `round`, which is later, or the same above another block. The first hint stays until it was
@@ -96,9 +105,8 @@ impl<B: Bls> Machine<B> {
                 return self.ask(now, Some(hint.peer), out);
             }
         }
-        if now.mono.saturating_sub(self.sync.accepted) >= self.sync.stalled_after {
-            // Half of the bound until the next attempt.
-            self.sync.accepted = now.mono.saturating_sub(self.sync.stalled_after / 2);
+        if self.sync.is_stalled(now) && now.mono.saturating_sub(self.sync.asked_around) >= self.sync.stalled_after / 2 {
+            self.sync.asked_around = now.mono;
             out.push(Action::Note(Note::Stalled { round: height + 1 }));
             self.repeat(now, out);
             self.ask(now, None, out);
@@ -134,7 +142,7 @@ impl<B: Bls> Machine<B> {
         if !chained {
             return;
         }
-        match fork::choose(self.bls(), self.rules(), &self.tip, &blocks) {
+        match fork::choose(self.bls(), self.rules(), &self.tip, &blocks, self.sync.is_stalled(now)) {
             Choice::Extends { skip } => {
                 self.sync.buffer = blocks.into_iter().skip(skip).take(MAX_BUFFER).collect();
                 if self.sync.buffer.len() as u64 >= WINDOW / 2 {

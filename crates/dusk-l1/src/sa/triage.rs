@@ -15,15 +15,13 @@ use super::bls::Bls;
 use super::committee::Committees;
 use super::provisioners::Provisioners;
 use super::round::MAX_CANDIDATES;
-use super::rules::{EMERGENCY, MAX_ROUND_DISTANCE, Step, StepKind};
+use super::rules::{MAX_ROUND_DISTANCE, Step, StepKind};
 use super::wire::{Frame, VoteFrame, encode};
 use crate::Block;
 use crate::keys::AccountId;
 
 /// Distinct votes of one signer for one step that are passed on: a second one is evidence.
 const MAX_VOTES: usize = 2;
-/// Iterations ahead of the own one whose messages are checked.
-const AHEAD: u8 = 8;
 
 /// Something whose signatures were checked: made by the checks of this module, or of what this node signed itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +83,7 @@ pub enum Triage {
     /// Cannot be judged yet.
     Later,
     /// Worth checking.
-    Check(Check),
+    Check(Box<Check>),
 }
 
 /// What the machine knows when a frame comes.
@@ -93,7 +91,6 @@ pub enum Triage {
 pub(super) struct Scene<'a> {
     pub(super) height: u64,
     pub(super) tip: &'a [u8; 32],
-    pub(super) iteration: u8,
     pub(super) committees: &'a Arc<Committees>,
     pub(super) provisioners: &'a Provisioners,
     pub(super) seen: &'a Seen,
@@ -207,24 +204,18 @@ pub(super) fn triage(scene: &Scene<'_>, frame: &Frame) -> Triage {
     if scene.seen.knows(frame) {
         return Triage::Ignore(Why::Known);
     }
-    let proven = signer.is_none();
-    if !proven && step.iteration > scene.iteration.saturating_add(AHEAD) {
-        // Committees that far ahead are not drawn for the asking, except where all may be: in emergency mode others can
-        // be that far ahead after a partition.
-        if step.iteration < EMERGENCY {
-            return Triage::Ignore(Why::Far);
+    // A round has 150 committees, drawn once each, so asking for those of far iterations costs nobody much.
+    let entitled = match (signer, step.kind) {
+        (None, _) => true,
+        (Some(signer), StepKind::Proposal) => {
+            scene.committees.generator(step.iteration).is_some_and(|id| *id.as_bytes() == signer)
         }
+        (Some(signer), _) => scene.committees.get(step).contains(&signer),
+    };
+    if !entitled {
+        return Triage::Reject(Why::NotMember);
     }
-    match signer {
-        Some(signer) if step.kind == StepKind::Proposal => {
-            if scene.committees.generator(step.iteration).is_none_or(|id| *id.as_bytes() != signer) {
-                return Triage::Reject(Why::NotMember);
-            }
-        }
-        Some(signer) if !scene.committees.get(step).contains(&signer) => return Triage::Reject(Why::NotMember),
-        _ => {}
-    }
-    Triage::Check(Check { frame: frame.clone(), step, committees: scene.committees.clone() })
+    Triage::Check(Box::new(Check { frame: frame.clone(), step, committees: scene.committees.clone() }))
 }
 
 /// The costly part: signatures and hashes of one frame.
