@@ -101,10 +101,12 @@ pub(crate) fn run(args: DevArgs) -> Result<u8, CliError> {
             }
         }
     });
-    if let Some(folder) = temporary
-        && let Err(error) = folder.close()
-    {
-        tracing::warn!(%error, "the temporary data folder could not be removed");
+    if let Some(folder) = temporary {
+        // Some file systems take seconds for it.
+        tracing::info!(folder = %folder.path().display(), "removing the temporary data folder; --data-dir would keep it");
+        if let Err(error) = folder.close() {
+            tracing::warn!(%error, "the temporary data folder could not be removed");
+        }
     }
     outcome
 }

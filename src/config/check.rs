@@ -14,8 +14,8 @@ use duskevm_rollup::FJORD_MAX_SEQUENCER_DRIFT;
 
 /// One DUSK is 10^9 lux, and L1 counts lux in 64 bits: no network can hold more DUSK than this.
 const MAX_DUSK: u64 = u64::MAX / 1_000_000_000;
-/// The L1-attributes deposit of every block may use 1,000,000 gas; less than twice that leaves no room for users.
-const MIN_GAS_LIMIT: u64 = 2_000_000;
+/// Deposits of one L1 block may use 20,000,000 gas, and the L1-attributes deposit 1,000,000: they must fit a block.
+const MIN_GAS_LIMIT: u64 = 21_000_000;
 /// Block gas limits are stored as `uint64` in Solidity but as `i64` by some clients; 2^53 also survives JavaScript.
 const MAX_GAS_LIMIT: u64 = 1 << 53;
 /// Chain ids above this are refused by wallets: `v = 35 + 2 * id` must stay exact in JavaScript.
@@ -299,9 +299,10 @@ impl Checker<'_> {
             "is less than `supervision.backoff_min_ms`: raise it",
         );
         self.require(
-            config.rpc.max_unsent_bytes >= config.rpc.max_response_bytes.into(),
+            // A quarter is kept for short answers.
+            config.rpc.max_unsent_bytes / 4 * 3 >= config.rpc.max_response_bytes.into(),
             "rpc.max_unsent_bytes",
-            "is less than `rpc.max_response_bytes`: raise it",
+            "is less than 4/3 of `rpc.max_response_bytes`: raise it",
         );
         for name in &config.rpc.namespaces {
             self.require(

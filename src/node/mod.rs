@@ -12,7 +12,6 @@ use crate::{
     config::Config,
     network::{Network, NetworkError, NetworkFiles},
 };
-use duskevm_supervision::ExitReason;
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -129,9 +128,13 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         },
         () = options.stop.requested() => running.supervisor.shutdown(bound).await,
     };
-    match &reason {
-        ExitReason::Shutdown { .. } => tracing::info!("{reason}"),
-        _ => tracing::error!("{reason}"),
+    if reason.exit_code() == 0 {
+        tracing::info!("{reason}");
+    } else if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{reason}");
+    } else {
+        // Whoever silenced the log still learns why the node ended.
+        eprintln!("duskevm: {reason}");
     }
     // Closed here and not when the last handle goes: whoever called may want to remove the folder.
     let closed = within(bound, move || {

@@ -95,10 +95,17 @@ impl NodeStatus {
             }
         }
         if !seen.is_empty() {
-            seen.extend(supervisor.why().iter().map(ToString::to_string));
+            seen.extend(links(&supervisor.why()).map(ToString::to_string));
         }
         seen
     }
+}
+
+/// The causes that explain something. An actor that waits for work explains nothing, unless another one waits for it.
+fn links(why: &[Cause]) -> impl Iterator<Item = &Cause> {
+    why.iter().filter(|cause| {
+        cause.is_trouble() || cause.on().is_some() || why.iter().any(|other| other.on() == Some(&cause.actor))
+    })
 }
 
 const fn is_at_work(state: &ActorState) -> bool {

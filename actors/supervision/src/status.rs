@@ -146,6 +146,11 @@ pub enum CauseKind {
         /// What.
         message: &'static str,
     },
+    /// Another one waits for it, and it has said nothing of itself: it is at work, or hangs.
+    Silent {
+        /// Messages in its mailbox.
+        messages: usize,
+    },
     /// It waits for something: no fault in itself.
     Waiting {
         /// In its own words.
@@ -158,11 +163,11 @@ pub enum CauseKind {
 impl Cause {
     /// Whether this is a fault, as opposed to legitimate waiting.
     pub const fn is_trouble(&self) -> bool {
-        !matches!(self.kind, CauseKind::Waiting { .. } | CauseKind::Asking { .. })
+        !matches!(self.kind, CauseKind::Waiting { .. } | CauseKind::Asking { .. } | CauseKind::Silent { .. })
     }
 
     /// The actor that this one waits for, if known.
-    pub(crate) const fn on(&self) -> Option<&Arc<str>> {
+    pub const fn on(&self) -> Option<&Arc<str>> {
         match &self.kind {
             CauseKind::Waiting { on, .. } => on.as_ref(),
             CauseKind::Asking { actor, .. } => Some(actor),
@@ -194,6 +199,13 @@ impl Cause {
         };
         Some(Self { actor: name, kind, since, done: lease.done })
     }
+
+    /// What there is to say of an actor that others wait for and that has no cause of its own.
+    fn silent(status: ActorStatus) -> Self {
+        let since = status.lease.done.as_ref().map_or(status.since, |(_, age)| *age);
+        let kind = CauseKind::Silent { messages: status.mailbox_depth };
+        Self { actor: status.name, kind, since, done: status.lease.done }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -213,6 +225,9 @@ impl fmt::Display for Cause {
             CauseKind::Ended { last } => write!(f, " ended {since} ago by {last}"),
             CauseKind::Stopping => write!(f, " stopping for {since}"),
             CauseKind::Asking { actor, message } => write!(f, " waiting for {actor} to answer {message} for {since}"),
+            CauseKind::Silent { messages } => {
+                write!(f, " has said nothing for {since}, with {messages} messages in its mailbox")
+            }
             CauseKind::Waiting { for_what, .. } => write!(f, " waiting for {for_what} for {since}"),
         }
     }
@@ -231,14 +246,20 @@ pub(crate) fn causes(slots: &[(Arc<SlotCore>, Vec<Arc<str>>)]) -> Vec<Cause> {
             Cause::of(ActorStatus::of(slot, path), ask)
         })
         .collect();
-    let mut chain = Vec::new();
+    let mut chain: Vec<Cause> = Vec::new();
     for at in 0..found.len() {
         let mut next = found[at].take();
         while let Some(cause) = next {
             let on = cause.on().cloned();
             chain.push(cause);
             next = on.and_then(|on| {
-                found.iter_mut().find(|c| c.as_ref().is_some_and(|c| c.actor == on)).and_then(Option::take)
+                let own = found.iter_mut().find(|c| c.as_ref().is_some_and(|c| c.actor == on)).and_then(Option::take);
+                if own.is_some() || chain.iter().any(|cause| cause.actor == on) {
+                    return own;
+                }
+                let (slot, path) = slots.iter().find(|(slot, _)| slot.name == on)?;
+                let status = ActorStatus::of(slot, path);
+                matches!(status.state, ActorState::Running).then(|| Cause::silent(status))
             });
         }
     }

@@ -91,6 +91,33 @@ async fn an_unanswered_request_links_two_actors() {
 }
 
 #[tokio::test]
+async fn one_that_hangs_is_named_by_who_waits_for_it() {
+    let [executor, sequencer] = ["executor", "sequencer"].map(Ref::<Worker>::declare);
+    let supervisor = tree(Strategy::OneForOne).actor(spec(&executor)).actor(spec(&sequencer)).start();
+    supervisor.ready().await.unwrap();
+    executor
+        .ask(run(|_, ctx| {
+            ctx.progress("block 4");
+            Ok(())
+        }))
+        .await
+        .unwrap();
+    sequencer
+        .ask(run(|_, ctx| {
+            ctx.waiting_on("executor", "block 5 to be built");
+            Ok(())
+        }))
+        .await
+        .unwrap();
+    let why = supervisor.why();
+    assert_eq!(why.iter().map(|cause| &*cause.actor).collect::<Vec<_>>(), ["sequencer", "executor"]);
+    assert!(matches!(why[1].kind, CauseKind::Silent { .. }), "{why:?}");
+    let text = why[1].to_string();
+    assert!(text.starts_with("executor (block 4) has said nothing for "), "{text}");
+    supervisor.shutdown(LONG).await;
+}
+
+#[tokio::test]
 async fn an_actor_that_is_down_says_why() {
     let actor = Ref::declare("executor");
     let pause = duskevm_supervision::Backoff { base: LONG * 10, cap: LONG * 10 };
