@@ -1,0 +1,260 @@
+//! Rules of one machine, each by a name of its own.
+
+#![allow(clippy::unwrap_used)] // Helpers of tests, not test functions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dusk_node_data::ledger::{Attestation, Block, Signature, StepVotes};
+use dusk_node_data::message::ConsensusHeader;
+use dusk_node_data::message::payload::{RatificationResult, Vote};
+use duskevm_dusk_l1::keys::AccountId;
+use duskevm_dusk_l1::sa::ballots::Ballots;
+use duskevm_dusk_l1::sa::bls::{Bls, StandIn};
+use duskevm_dusk_l1::sa::committee::Committees;
+use duskevm_dusk_l1::sa::machine::{
+    Action, Event, Machine, Now, PeerId, Source, Start, TimerId, Token, Unsigned, Verdict, Want,
+};
+use duskevm_dusk_l1::sa::provisioners::Provisioners;
+use duskevm_dusk_l1::sa::rules::{MINIMUM_STAKE, Step, StepKind};
+use duskevm_dusk_l1::sa::timeouts::Timeouts;
+use duskevm_dusk_l1::sa::triage::{Triage, Why};
+use duskevm_dusk_l1::sa::wire::{CandidateFrame, Frame, QuorumFrame, VoteFrame, encode, signed_bytes};
+use duskevm_l1_sim::ledger::{GENESIS_TIME, Ledger};
+use duskevm_l1_sim::scenario::rules;
+
+const NODES: u64 = 6;
+const FROM: Source = Source { peer: PeerId(1), token: Some(Token(1)) };
+
+struct One {
+    ledger: Ledger,
+    committees: Committees,
+    machine: Machine<StandIn>,
+}
+
+fn provisioners() -> Arc<Provisioners> {
+    Arc::new(Provisioners::from_entries((0..NODES).map(|n| (StandIn::id(n), MINIMUM_STAKE, 0))))
+}
+
+fn committees(ledger: &Ledger) -> Committees {
+    Committees::new(*ledger.tip().header.seed.inner(), 1, provisioners(), rules().quorums())
+}
+
+/// A machine of `me` in the first round, begun.
+fn one(me: AccountId, ballots: Ballots) -> (One, Vec<Action>) {
+    let ledger = Ledger::new(rules(), provisioners());
+    let start = Start {
+        tip: ledger.tip_info(),
+        ballots,
+        timeouts: Timeouts::new(rules().times),
+        resume: None,
+        may_vote_from: 0,
+    };
+    let machine = Machine::new(Arc::new(StandIn), rules(), Some(me), start);
+    let mut one = One { committees: committees(&ledger), ledger, machine };
+    let actions = one.feed(0, Event::Begin);
+    (one, actions)
+}
+
+fn now(seconds: u64) -> Now {
+    Now { mono: Duration::from_secs(seconds), unix: Duration::from_secs(GENESIS_TIME + seconds) }
+}
+
+impl One {
+    fn feed(&mut self, seconds: u64, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.machine.handle(now(seconds), event, &mut actions);
+        actions
+    }
+
+    fn triage(&mut self, frame: &Frame) -> Triage {
+        self.machine.triage(now(3), FROM, frame)
+    }
+
+    /// Whether the frame passes triage and check.
+    fn passes(&mut self, frame: &Frame) -> Result<(), Why> {
+        match self.triage(frame) {
+            Triage::Check(check) => check.run(&StandIn).map(|_| ()),
+            Triage::Reject(why) | Triage::Ignore(why) => Err(why),
+            Triage::Later => Err(Why::Far),
+        }
+    }
+
+    fn deliver(&mut self, seconds: u64, frame: &Frame) -> Vec<Action> {
+        let Triage::Check(check) = self.triage(frame) else { panic!("{frame:?}") };
+        let frame = check.run(&StandIn).unwrap();
+        self.feed(seconds, Event::Frame { from: FROM, frame })
+    }
+
+    fn at(&self, iteration: u8) -> ConsensusHeader {
+        ConsensusHeader { prev_block_hash: self.ledger.tip().header.hash, round: 1, iteration }
+    }
+
+    fn members(&self, iteration: u8, kind: StepKind) -> Vec<AccountId> {
+        self.committees.get(Step::new(iteration, kind).unwrap()).iter().map(|(id, _)| id).collect()
+    }
+
+    fn vote(&self, iteration: u8, signer: AccountId, vote: Vote) -> VoteFrame {
+        let header = self.at(iteration);
+        let signature = StandIn.sign(&signer, &signed_bytes(StepKind::Validation, &header, &vote));
+        VoteFrame { header, vote, signer: *signer.as_bytes(), signature }
+    }
+
+    /// The votes of a whole committee.
+    fn all(&self, iteration: u8, kind: StepKind, vote: Vote) -> StepVotes {
+        let members = self.members(iteration, kind);
+        let bytes = signed_bytes(kind, &self.at(iteration), &vote);
+        let sum = members.iter().fold(None, |sum, id| Some(StandIn.add(sum, &StandIn.sign(id, &bytes)).unwrap()));
+        StepVotes::new(StandIn.sum_bytes(&sum.unwrap()), (1 << members.len()) - 1)
+    }
+
+    fn quorum(&self, iteration: u8, vote: Vote) -> Frame {
+        let attestation = Attestation {
+            result: RatificationResult::from(vote),
+            validation: self.all(iteration, StepKind::Validation, vote),
+            ratification: self.all(iteration, StepKind::Ratification, vote),
+        };
+        Frame::Quorum(QuorumFrame { header: self.at(iteration), attestation })
+    }
+
+    fn candidate(&self, iteration: u8) -> Frame {
+        let generator = self.committees.generator(iteration).unwrap();
+        let failed = vec![None; usize::from(iteration)];
+        let mut block: Block = self
+            .ledger
+            .build(&StandIn, &generator, iteration, Attestation::default(), failed, GENESIS_TIME + 2)
+            .unwrap();
+        let signature = StandIn.sign(&generator, &block.header().hash);
+        block.set_signature(Signature::from(signature));
+        Frame::Candidate(Arc::new(CandidateFrame::from_block(&block).unwrap()))
+    }
+}
+
+fn votes(actions: &[Action]) -> Vec<Vote> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Sign { what: Unsigned::Vote { vote, .. }, .. } => Some(*vote),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Somebody in the Validation committees of iterations 0 and 1.
+fn voter() -> AccountId {
+    let committees = committees(&Ledger::new(rules(), provisioners()));
+    let is_in = |id: &AccountId, i| {
+        let step = Step::new(i, StepKind::Validation).unwrap();
+        committees.get(step).contains(id.as_bytes())
+    };
+    (0..NODES).map(StandIn::id).find(|id| is_in(id, 0) && is_in(id, 1)).unwrap()
+}
+
+#[test]
+fn triage_sorts_out_before_any_signature_is_checked() {
+    let (mut one, _) = one(voter(), Ballots::default());
+    let member = one.members(0, StepKind::Validation)[0];
+    let good = one.vote(0, member, Vote::NoCandidate);
+    assert_eq!(one.passes(&Frame::Validation(good.clone())), Ok(()));
+
+    let generator = one.committees.generator(0).unwrap();
+    let outsider = one.vote(0, generator, Vote::NoCandidate);
+    assert!(matches!(one.triage(&Frame::Validation(outsider)), Triage::Reject(Why::NotMember)));
+    let with = |header: ConsensusHeader| Frame::Validation(VoteFrame { header, ..good.clone() });
+    let at = good.header;
+    let elsewhere = with(ConsensusHeader { prev_block_hash: [9; 32], ..at });
+    assert!(matches!(one.triage(&elsewhere), Triage::Ignore(Why::Elsewhere)));
+    assert!(matches!(one.triage(&with(ConsensusHeader { round: 0, ..at })), Triage::Ignore(Why::Past)));
+    assert!(matches!(one.triage(&with(ConsensusHeader { round: 11, ..at })), Triage::Ignore(Why::Far)));
+    assert!(matches!(one.triage(&with(ConsensusHeader { round: 10, ..at })), Triage::Later));
+
+    let forged = VoteFrame { signature: [1; 48], ..good.clone() };
+    assert_eq!(one.passes(&Frame::Validation(forged)), Err(Why::Invalid));
+    one.deliver(3, &Frame::Validation(good.clone()));
+    assert_eq!(one.passes(&Frame::Validation(good.clone())), Err(Why::Known));
+    // A second vote is evidence and passes, a third is nothing new.
+    for (hash, outcome) in [([1; 32], Ok(())), ([2; 32], Err(Why::Known))] {
+        let other = Frame::Validation(one.vote(0, member, Vote::Valid(hash)));
+        assert_eq!(one.passes(&other), outcome);
+        if outcome.is_ok() {
+            one.deliver(3, &other);
+        }
+    }
+}
+
+#[test]
+fn a_success_sold_as_a_failure_is_refused() {
+    let (mut one, _) = one(voter(), Ballots::default());
+    let good = one.quorum(0, Vote::Valid([7; 32]));
+    assert_eq!(one.passes(&good), Ok(()));
+    let Frame::Quorum(mut lie) = good else { panic!() };
+    lie.attestation.result = RatificationResult::Fail(Vote::Valid([7; 32]));
+    assert_eq!(one.passes(&Frame::Quorum(lie)), Err(Why::Invalid));
+}
+
+#[test]
+fn while_an_attested_block_is_missing_nothing_else_is_voted_for() {
+    for missing in [false, true] {
+        let (mut one, _) = one(voter(), Ballots::default());
+        let vote = if missing { Vote::Valid([7; 32]) } else { Vote::NoCandidate };
+        let actions = one.deliver(3, &one.quorum(0, vote));
+        let asks = |action: &Action| matches!(action, Action::Request { want: Want::Block(_), .. });
+        assert_eq!(actions.iter().any(asks), missing);
+        assert_eq!(one.machine.view().iteration, 1, "the iteration is over either way");
+        let candidate = one.candidate(1);
+        let Frame::Candidate(block) = &candidate else { panic!() };
+        let hash = block.header().hash;
+        let actions = one.deliver(3, &candidate);
+        assert!(actions.iter().any(|action| matches!(action, Action::Check { .. })));
+        let verdict = Event::Verdict { round: 1, iteration: 1, hash, verdict: Verdict::Valid };
+        let expected = if missing { vec![] } else { vec![Vote::Valid(hash)] };
+        assert_eq!(votes(&one.feed(3, verdict)), expected);
+    }
+}
+
+#[test]
+fn a_restart_sends_the_vote_of_before_and_makes_no_other() {
+    let me = voter();
+    let (mut before, _) = one(me, Ballots::default());
+    // No candidate comes: the Proposal runs out of time.
+    let actions = before.feed(30, Event::Timer(TimerId::Step));
+    assert_eq!(votes(&actions), [Vote::NoCandidate]);
+    let Some((key, what)) = actions.into_iter().find_map(|action| match action {
+        Action::Sign { key, what } => Some((key, what)),
+        _ => None,
+    }) else {
+        panic!("nothing to sign")
+    };
+    let frame = what.frame(&me, StandIn.sign(&me, &what.signable()), 0).unwrap();
+    let bytes: Arc<[u8]> = encode(&frame).into();
+    let mut ballots = Ballots::default();
+    ballots.cast(key, what.digest(), bytes.clone());
+
+    // This time there is a candidate, and it is good.
+    let (mut after, _) = one(me, ballots);
+    let candidate = after.candidate(0);
+    let Frame::Candidate(block) = &candidate else { panic!() };
+    let hash = block.header().hash;
+    after.deliver(3, &candidate);
+    let actions = after.feed(3, Event::Verdict { round: 1, iteration: 0, hash, verdict: Verdict::Valid });
+    assert_eq!(votes(&actions), []);
+    assert!(actions.iter().any(|action| matches!(action, Action::Publish(_, sent) if *sent == bytes)));
+}
+
+#[test]
+fn votes_of_a_third_lead_to_a_later_iteration_but_not_sooner_than_it_can_be() {
+    // Iteration 5 takes at least five times the least step time after the slot, which is 2 s after genesis.
+    for (seconds, expected) in [(6, 0), (7, 5)] {
+        let (mut one, _) = one(voter(), Ballots::default());
+        let step = Step::new(5, StepKind::Validation).unwrap();
+        let mut heard = 0;
+        for member in one.members(5, StepKind::Validation) {
+            let before = one.machine.view().iteration;
+            assert!(before == 0 || heard >= rules().catch_up_credits, "{heard} credits are too few");
+            let vote = Frame::Validation(one.vote(5, member, Vote::Valid([member.as_bytes()[0]; 32])));
+            one.deliver(seconds, &vote);
+            heard += one.committees.get(step).credits_of(member.as_bytes()).unwrap();
+        }
+        assert_eq!(one.machine.view().iteration, expected);
+    }
+}
