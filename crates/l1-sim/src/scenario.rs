@@ -153,6 +153,17 @@ impl Scenario {
         new
     }
 
+    /// A node stops in the middle of things and comes back without the journal of what it has signed.
+    pub fn amnesia(seed: u64) -> Self {
+        let mut new = Self::calm(seed, 4);
+        let node = (seed % 4) as usize;
+        let at = Duration::from_millis(200 + seed * 37);
+        let up = at + Duration::from_millis(3_500);
+        new.faults = vec![(at, Fault::Crash(node)), (at, Fault::ForgetJournal(node)), (up, Fault::Restart(node))];
+        new.healed = up;
+        new
+    }
+
     /// For some seconds a single node hears the outcome of iterations: it goes on alone with a block of which the others
     /// know nothing, who agree on a later one.
     pub fn forks(seed: u64) -> Self {

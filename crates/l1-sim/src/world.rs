@@ -55,6 +55,8 @@ pub enum Fault {
     Crash(usize),
     /// It starts again from its disk.
     Restart(usize),
+    /// The journal of its own messages is lost, which nothing may ever do.
+    ForgetJournal(usize),
     /// From now on the network is like this.
     Network(Network),
 }
@@ -286,6 +288,7 @@ impl<B: Bls> World<B> {
                     self.start(node);
                 }
             }
+            What::Fault(Fault::ForgetJournal(node)) => self.nodes[node].disk.journal.clear(),
             What::Fault(Fault::Network(network)) => self.network = network,
         }
     }

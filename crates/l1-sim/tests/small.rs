@@ -66,6 +66,12 @@ fn a_broken_quorum_is_found() {
 }
 
 #[test]
+fn a_lost_journal_is_found() {
+    let double = |outcome| matches!(outcome, Err(Violation::DoubleBallot { .. }));
+    assert!((0..40).any(|seed| double(Scenario::amnesia(seed).run(rules()))));
+}
+
+#[test]
 fn real_signatures() {
     let mut scenario = Scenario::calm(1, 3);
     scenario.blocks = 2;
