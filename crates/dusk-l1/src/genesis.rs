@@ -1,6 +1,7 @@
 //! The description of a Dusk network that this program can run, and its genesis block.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use dusk_core::stake::STAKE_CONTRACT;
@@ -8,6 +9,7 @@ use dusk_node_data::ledger::{Block, Header};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::AccountId;
+use crate::sa::rules::{Rules, StepTimes};
 use crate::sha3::sha3_256;
 use crate::stakes::{Slashing, Stake, StakeRules};
 use crate::state::{Account, MemoryState, Overlay, StateDiff, StateRoot};
@@ -133,6 +135,16 @@ impl ConsensusParams {
         StakeRules { epoch: self.epoch, warnings: self.warnings, slashing: self.slashing }
     }
 
+    /// How long the steps of an iteration wait.
+    pub fn step_times(&self) -> StepTimes {
+        StepTimes {
+            initial: Duration::from_millis(self.step_initial_ms),
+            min: Duration::from_millis(self.step_min_ms),
+            max: Duration::from_millis(self.step_max_ms),
+            increase: Duration::from_millis(self.step_increase_ms),
+        }
+    }
+
     fn validate(&self) -> Result<(), GenesisError> {
         let wrong = |name, problem| Err(GenesisError::Consensus { name, problem });
         if self.step_min_ms == 0 {
@@ -234,6 +246,11 @@ impl Genesis {
     /// Who can make and vote for block 1.
     pub fn provisioners(&self) -> impl Iterator<Item = AccountId> {
         self.stakes.iter().filter(|s| s.amount >= MINIMUM_STAKE && s.eligibility <= 1).map(|s| s.key)
+    }
+
+    /// What the consensus of this network goes by.
+    pub fn rules(&self) -> Rules {
+        Rules::new(self.block_time, self.block_gas_limit).with_times(self.consensus.step_times())
     }
 
     /// The one provisioner that produces every block, if there is but one.
@@ -414,5 +431,9 @@ mod tests {
             assert_ne!(with(change), genesis.identity());
         }
         assert_eq!(with(|c| c.step_min_ms = 500), genesis.identity(), "times cost votes, not agreement");
+        assert_eq!(genesis.rules(), Rules::new(genesis.block_time, genesis.block_gas_limit), "published by default");
+        let mut fast = genesis.clone();
+        fast.consensus.step_min_ms = 500;
+        assert_eq!(fast.rules().times, StepTimes { min: Duration::from_millis(500), ..StepTimes::published() });
     }
 }

@@ -124,6 +124,14 @@ impl Signer {
         Self::from_scalar(scalar)
     }
 
+    /// A new key from 64 random bytes, which the reduction leaves evenly distributed.
+    ///
+    /// # Errors
+    /// [`KeyError::NotASecretKey`] if they are those of zero, which random ones never are.
+    pub fn from_random(bytes: &[u8; 64]) -> Result<Self, KeyError> {
+        Self::from_scalar(BlsScalar::from_bytes_wide(bytes))
+    }
+
     /// The 32 bytes of the secret scalar (little-endian): what [`Self::from_bytes`] takes.
     pub(crate) fn to_bytes(&self) -> [u8; 32] {
         let scalar: &BlsScalar = self.secret.as_ref();
@@ -262,6 +270,13 @@ mod tests {
         one[0] = 1;
         assert!(Signer::from_bytes(&one).is_ok());
         assert!(!format!("{:?}", Signer::from_seed(b"a")).contains("secret"));
+        assert_eq!(Signer::from_random(&[0; 64]).unwrap_err(), KeyError::NotASecretKey);
+        // Numbers above the group order are reduced, not refused; all 64 bytes count.
+        let made = Signer::from_random(&[0xff; 64]).unwrap();
+        assert_eq!(Signer::from_bytes(&made.to_bytes()).unwrap().id(), made.id());
+        let mut other = [0xff; 64];
+        other[63] = 0;
+        assert_ne!(Signer::from_random(&other).unwrap().id(), made.id());
     }
 
     #[test]
