@@ -156,3 +156,35 @@ async fn peers_are_remembered_without_boot_nodes() {
     let again = again.start().await;
     again.connected(&[&first]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_house_takes_nobody_in_and_still_goes_out() {
+    let mut full = options(1, memory());
+    full.host.max_inbound = 1;
+    full.host.max_peers = 2;
+    let full = full.start().await;
+    let guest = options(2, memory()).boot(&[full.address().await]).start().await;
+    full.connected(&[&guest]).await;
+
+    let settings = || HostSettings::new(NETWORK, Topic::L1.to_vec());
+    let runtime = tokio::runtime::Handle::current;
+    let late = Host::start(settings(), memory(), Identity::from_secret([3; 32]), runtime()).unwrap();
+    let mut attached = late.attach(&Gate::new("gossip").advance(Duration::ZERO).unwrap()).unwrap();
+    in_time("the end of the dial", attached.control.dial(full.address().await)).await;
+    // Whether the refusal is seen while dialling or right after it: nothing of the connection stays.
+    in_time("the refusal", attached.links.wait_for(|links| links.is_empty())).await.unwrap();
+    let peers = full.peers("the guest", |peers| !peers.is_empty()).await;
+    assert_eq!(peers.iter().map(|peer| peer.id).collect::<Vec<_>>(), [guest.id()]);
+
+    // What others do not fill is for connections that the node makes itself.
+    let away = Host::start(settings(), memory(), Identity::from_secret([4; 32]), runtime()).unwrap();
+    let mut listening = away.listening();
+    let endpoint = in_time("listening", listening.wait_for(|known| !known.is_empty())).await.unwrap()[0];
+    full.supervisor.shutdown(PATIENCE).await;
+    // The actor has gone; its host takes commands from the next generation.
+    let gate = Gate::new("gossip");
+    gate.advance(Duration::ZERO).unwrap();
+    let taken = full.host.attach(&gate.advance(Duration::ZERO).unwrap()).unwrap();
+    let address = duskevm_p2p::PeerAddress { peer: away.id(), endpoint };
+    assert!(in_time("the dial", taken.control.dial(address)).await);
+}
