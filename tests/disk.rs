@@ -21,13 +21,13 @@ fn attributes(network: &Network, parent: &Header) -> BlockAttributes {
     let choice = OriginChoice { origin, sequence_number: 0, no_user_transactions: false };
     let origin = OriginBlock { header, hash, deposits: Vec::new() };
     let system = network.rollup.genesis.system_config;
-    epoch_attributes(&network.rollup, &system, parent.timestamp + 1, &choice, &origin).unwrap()
+    epoch_attributes(&network.rollup, &system, parent.timestamp + 1, &choice, &origin).expect("the origin is the chosen one")
 }
 
-fn add_block(chain: &mut ChainState, network: &Network) -> Result<(), duskevm_executor::ExecutorError> {
+fn add_block(chain: &mut ChainState, network: &Network) -> anyhow::Result<()> {
     let attributes = attributes(network, &chain.head().header.clone());
-    let executed = chain.build(&attributes, &mut NoPool)?.unwrap();
-    chain.commit(executed)
+    let executed = chain.build(&attributes, &mut NoPool)?.expect("a valid block");
+    Ok(chain.commit(executed)?)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn the_next_instance_opens_a_database_that_failed() {
     let stores = DataFolder::open(folder.path()).and_then(|data| data.stores(&config, &network)).unwrap();
     let open = || {
         let settings = Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default() };
-        ChainState::open(settings, Arc::clone(&stores.l2), Fence::unfenced())
+        ChainState::open(settings, Arc::clone(&stores.l2), Fence::unfenced()).map_err(anyhow::Error::from)
     };
     let mut chain = open().unwrap();
     add_block(&mut chain, &network).unwrap();

@@ -187,7 +187,7 @@ impl Executor {
         let reorganized = from != block.header.parent_hash;
         self.chain.commit(executed).map_err(|error| match error {
             // Half of a reorganization is no state to go on from.
-            ExecutorError::Store(error) if reorganized => ExecutorError::Rewind(error),
+            ExecutorError::Store(error) if reorganized => ExecutorError::Rewind(Box::new(error)),
             error => error,
         })?;
         ctx.healthy();

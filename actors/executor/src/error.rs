@@ -13,7 +13,7 @@ pub enum ExecutorError {
     Store(#[from] L2Error),
     /// Blocks were being taken out: how many are gone is on the disk.
     #[error("taking the chain back stopped half-way: {0}")]
-    Rewind(#[source] L2Error),
+    Rewind(#[source] Box<L2Error>),
     /// The state could not be read.
     #[error("reading the state: {0}")]
     State(#[from] SnapshotError),

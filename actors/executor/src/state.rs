@@ -263,7 +263,7 @@ impl ChainState {
     /// # Errors
     /// If the store fails.
     pub fn rewind(&mut self, to: B256) -> Result<Vec<Arc<RecoveredTx>>, ExecutorError> {
-        let dropped = self.store.rewind_to(&self.fence, to).map_err(ExecutorError::Rewind)?;
+        let dropped = self.store.rewind_to(&self.fence, to).map_err(|error| ExecutorError::Rewind(Box::new(error)))?;
         self.head = Arc::new(load_block(&self.reader, to)?);
         self.trie.set_root(self.head.header.state_root);
         dropped
