@@ -21,7 +21,8 @@ fn attributes(network: &Network, parent: &Header) -> BlockAttributes {
     let choice = OriginChoice { origin, sequence_number: 0, no_user_transactions: false };
     let origin = OriginBlock { header, hash, deposits: Vec::new() };
     let system = network.rollup.genesis.system_config;
-    epoch_attributes(&network.rollup, &system, parent.timestamp + 1, &choice, &origin).expect("the origin is the chosen one")
+    epoch_attributes(&network.rollup, &system, parent.timestamp + 1, &choice, &origin)
+        .expect("the origin is the chosen one")
 }
 
 fn add_block(chain: &mut ChainState, network: &Network) -> anyhow::Result<()> {
