@@ -83,7 +83,7 @@ async fn the_actors_around_the_chain_survive_every_fault_once() {
 
 /// The whole matrix, several times. About ten minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes about ten minutes"]
+#[ignore = "takes minutes: run it with `cargo test --test faults -- --ignored`"]
 async fn every_actor_survives_every_fault_several_times() {
     campaign(&ACTORS, 3).await;
 }
@@ -125,7 +125,7 @@ async fn kill_minus_nine_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes about three minutes"]
+#[ignore = "takes minutes: run it with `cargo test --test faults -- --ignored`"]
 async fn twenty_times_kill_minus_nine_loses_nothing() {
     killings(20).await;
 }

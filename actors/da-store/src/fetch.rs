@@ -9,7 +9,7 @@ use duskevm_messages::gossip::{Ask, AskFailure, BadAnswer, PeerChoice};
 use duskevm_p2p::{Answer, PeerId, Request};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::actor::Peers;
 use crate::metrics;
@@ -83,8 +83,14 @@ async fn check(peers: &Peers, peer: PeerId, items: Vec<(Hash, Vec<u8>)>) -> Vec<
         let decoded = items.into_iter().filter_map(|(hash, bytes)| Some((hash, Sidecar::decode(&bytes).ok()?)));
         kzg::verify_batch(decoded.collect()).into_iter().flatten().map(Arc::new).collect::<Vec<_>>()
     };
-    // A worker that is gone means that the program ends.
-    let good = spawn_blocking(verify).await.unwrap_or_default();
+    let good = match spawn_blocking(verify).await {
+        Ok(good) => good,
+        Err(died) => {
+            // Ours is the fault, not the peer's; the next one may have other bytes.
+            error!(%peer, %died, "the thread that checked blobs from a peer died");
+            return Vec::new();
+        }
+    };
     metrics::fetched(good.len(), count - good.len());
     if good.len() < count {
         debug!(%peer, bad = count - good.len(), "a peer sent blobs that are not what was asked for");

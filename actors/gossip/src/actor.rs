@@ -210,8 +210,12 @@ impl Gossip {
                 Err(GossipError::Book { path, source })
             }
             Ok(Err(fenced)) => Err(fenced.into()),
-            // The runtime is ending.
-            Err(_) => Ok(()),
+            // It panicked, or the runtime is ending: the peers are kept with the next change.
+            Err(died) => {
+                gossip.neighbours.changed = true;
+                warn!(%died, "the thread that keeps the known peers died");
+                Ok(())
+            }
         });
     }
 }

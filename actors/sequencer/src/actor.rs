@@ -67,6 +67,8 @@ enum Obstacle {
     UnknownOrigin(B256),
     #[error(transparent)]
     Head(#[from] BlockRefError),
+    #[error(transparent)]
+    BaseFee(#[from] duskevm_evm::header::HeaderError),
     #[error("the executor has block {number} but did not publish it as its head")]
     Unpublished { number: u64 },
     #[error(
@@ -83,7 +85,7 @@ impl Obstacle {
             Self::Origin(_) => "origin",
             Self::Attributes(_) => "attributes",
             Self::UnknownOrigin(_) => "l1",
-            Self::Head(_) => "head",
+            Self::Head(_) | Self::BaseFee(_) => "head",
             Self::Unpublished { .. } => "unpublished",
             Self::Deposits { .. } => "deposits",
         }
@@ -104,6 +106,7 @@ impl Obstacle {
             | Self::Refused(_)
             | Self::Attributes(_)
             | Self::Head(_)
+            | Self::BaseFee(_)
             | Self::Unpublished { .. } => "executor".into(),
             Self::Origin(_) | Self::UnknownOrigin(_) | Self::Deposits { .. } => "l1".into(),
         }
@@ -350,8 +353,7 @@ async fn attempt(
     let pool = if choice.no_user_transactions {
         Arc::from([])
     } else {
-        let base_fee =
-            duskevm_evm::header::next_base_fee(&settings.spec, &parent.header, timestamp).unwrap_or_default();
+        let base_fee = duskevm_evm::header::next_base_fee(&settings.spec, &parent.header, timestamp)?;
         let best = Best { base_fee, gas_limit: system.gas_limit, count: settings.max_transactions };
         // Without the pool the chain goes on with empty blocks: time does not stop for a restart.
         match ports.best.ask_within(best, settings.time_budget).await {
