@@ -22,8 +22,8 @@ pub struct DuskTip {
     pub final_height: u64,
 }
 
-/// The feed of [`DuskTip`]; `None` until `consensus` has opened its database for the first time. A height that appeared
-/// here is on disk and never changes.
+/// The feed of [`DuskTip`]; `None` until `consensus` has opened its database for the first time. Blocks up to `final_height` are
+/// on disk and never change; those above it are on disk too, and may still be replaced by others.
 pub type DuskTipFeed = watch::Receiver<Option<DuskTip>>;
 
 /// Where the newest block of the Dusk chain is; asked by the admin interface and by tests (others follow the feed).
@@ -151,5 +151,74 @@ pub struct DuskBlockByHeight {
 impl Message for DuskBlockByHeight {
     type Reply = Option<Arc<AcceptedBlock>>;
     const NAME: &'static str = "dusk-block-by-height";
+    const IDEMPOTENT: bool = true;
+}
+
+/// The step of an iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsensusStep {
+    /// A block is proposed.
+    Proposal,
+    /// The first committee votes.
+    Validation,
+    /// The second committee votes on what the first one found.
+    Ratification,
+}
+
+/// Where the consensus of this node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsensusState {
+    /// Height that is worked on.
+    pub round: u64,
+    /// Its iteration.
+    pub iteration: u8,
+    /// Its step.
+    pub step: ConsensusStep,
+    /// Whether this node signs: it has a key, and is not waiting after a lost vote journal.
+    pub votes: bool,
+    /// Whether it is behind its peers and fetches blocks.
+    pub syncing: bool,
+}
+
+/// Where the consensus stands; asked by the admin interface.
+///
+/// May be delivered twice.
+#[derive(Debug, Clone, Copy)]
+pub struct GetConsensusState;
+
+impl Message for GetConsensusState {
+    type Reply = ConsensusState;
+    const NAME: &'static str = "get-consensus-state";
+    const IDEMPOTENT: bool = true;
+}
+
+/// A provisioner as the newest block left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DuskProvisioner {
+    /// Its key.
+    pub account: AccountId,
+    /// Lux that count in sortition.
+    pub stake: u64,
+    /// Lux that do not count but can be unstaked.
+    pub locked: u64,
+    /// First height at which it takes part.
+    pub eligibility: u64,
+    /// Rewards in lux that were not withdrawn.
+    pub reward: u64,
+    /// Soft faults since its last reward.
+    pub faults: u8,
+    /// Hard faults.
+    pub hard_faults: u8,
+}
+
+/// All stakes, ascending by key; asked by the command line.
+///
+/// May be delivered twice.
+#[derive(Debug, Clone, Copy)]
+pub struct GetProvisioners;
+
+impl Message for GetProvisioners {
+    type Reply = Vec<DuskProvisioner>;
+    const NAME: &'static str = "get-provisioners";
     const IDEMPOTENT: bool = true;
 }
