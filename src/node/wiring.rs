@@ -98,7 +98,7 @@ pub(super) fn start(
         network.view.clone(),
         duskevm_l1::Wiring {
             store: stores.l1.clone(),
-            backend: Arc::new(duskevm_l1::Embedded::new(consensus.port(), dusk_tip_feed)),
+            backend: Arc::new(duskevm_l1::Embedded::new(consensus.port(), dusk_tip_feed, duskevm_l1::Follow::Tip)),
             heads: l1_heads,
         },
     )

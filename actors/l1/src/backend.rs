@@ -6,10 +6,11 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use duskevm_dusk_l1::record::AcceptedBlock;
 use duskevm_l1_view::{DuskBlock, DuskEvent, DuskTx};
-use duskevm_messages::consensus::{DuskBlockByHeight, DuskTipFeed};
+use duskevm_messages::consensus::{DuskBlockByHeight, DuskTip, DuskTipFeed};
 use duskevm_supervision::Port;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 /// How far a backend is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +48,55 @@ pub trait Backend: Send + Sync {
     fn block(&self, height: u64, patience: Duration) -> BoxFuture<'static, Result<Option<DuskBlock>, BackendError>>;
 }
 
+/// Which block of the embedded L1 counts as its newest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// The newest block there is. It may be replaced; the view steps back then.
+    Tip,
+    /// The newest final block: what is followed is never replaced, at the cost of the time that finality takes.
+    Final,
+}
+
 /// The L1 that this program runs: the `consensus` actor.
 #[derive(Debug)]
 pub struct Embedded {
     blocks: Port<DuskBlockByHeight>,
     tip: DuskTipFeed,
+    /// For [`Follow::Final`]: the newest final block that was looked up. The feed tells its height only.
+    finals: Option<Arc<Mutex<Option<BackendTip>>>>,
 }
 
 impl Embedded {
     /// From the actor's port and its feed.
-    pub fn new(blocks: Port<DuskBlockByHeight>, tip: DuskTipFeed) -> Self {
-        Self { blocks, tip }
+    pub fn new(blocks: Port<DuskBlockByHeight>, tip: DuskTipFeed, follow: Follow) -> Self {
+        let finals = match follow {
+            Follow::Tip => None,
+            Follow::Final => Some(Arc::default()),
+        };
+        Self { blocks, tip, finals }
+    }
+}
+
+/// Longest wait for news: asking again now and then does no harm.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Pause after a question that nobody answered, or a feed that ended.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits for a tip that `is_news`; `None` if none came for a while.
+async fn news(feed: &mut DuskTipFeed, mut is_news: impl FnMut(&DuskTip) -> bool) -> Option<DuskTip> {
+    let waited = {
+        let wanted = feed.wait_for(|tip| tip.as_ref().is_some_and(&mut is_news));
+        tokio::time::timeout(LOOK_AGAIN, wanted).await.map(|seen| seen.map(|tip| *tip))
+    };
+    match waited {
+        Ok(Ok(tip)) => tip,
+        Err(_) => None,
+        // A feed without a sender is at its end.
+        Ok(Err(_)) => {
+            tokio::time::sleep(PAUSE).await;
+            None
+        }
     }
 }
 
@@ -67,20 +106,42 @@ impl Backend for Embedded {
     }
 
     fn tip(&self) -> Option<BackendTip> {
-        self.tip.borrow().map(|tip| BackendTip { height: tip.height, hash: tip.hash, final_height: tip.final_height })
+        match &self.finals {
+            Some(known) => *known.lock(),
+            None => self.tip.borrow().map(|tip| BackendTip {
+                height: tip.height,
+                hash: tip.hash,
+                final_height: tip.final_height,
+            }),
+        }
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        let mut tip = self.tip.clone();
-        let seen = *tip.borrow_and_update();
+        let mut feed = self.tip.clone();
+        let Some(finals) = self.finals.clone() else {
+            let seen = *feed.borrow_and_update();
+            return async move {
+                news(&mut feed, |tip| Some(*tip) != seen).await;
+            }
+            .boxed();
+        };
+        let blocks = self.blocks.clone();
+        let known = finals.lock().map(|tip| tip.height);
         async move {
-            let closed = {
-                let news = tip.wait_for(|tip| *tip != seen);
-                matches!(tokio::time::timeout(Duration::from_secs(5), news).await, Ok(Err(_)))
+            let Some(tip) = news(&mut feed, |tip| known.is_none_or(|known| tip.final_height > known)).await else {
+                return;
             };
-            // A feed without a sender is at its end; asking again now and then does no harm.
-            if closed {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            let height = tip.final_height;
+            match blocks.ask_retry(DuskBlockByHeight { height }, LOOK_AGAIN).await {
+                Ok(Some(block)) => {
+                    let found = BackendTip { height, hash: block.header.hash.into(), final_height: height };
+                    let mut finals = finals.lock();
+                    if finals.is_none_or(|known| known.height < height) {
+                        *finals = Some(found);
+                    }
+                }
+                // It is just restarting.
+                Ok(None) | Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
         .boxed()

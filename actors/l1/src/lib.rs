@@ -5,7 +5,8 @@
 //!
 //! The cursor is the newest stored view block: a restart goes on from there and publishes the heads again as soon as the backend
 //! says what is final. If the backend replaces blocks that were not final, the view follows; a replaced *final* block ends the
-//! node, because nothing built on it can be trusted.
+//! node, because nothing built on it can be trusted. [`Follow::Final`] keeps the view to final blocks, for an L2 that cannot follow a
+//! replaced one.
 
 mod actor;
 mod backend;
@@ -15,7 +16,7 @@ mod metrics;
 mod state;
 
 pub use actor::{L1, Wiring, spec};
-pub use backend::{Backend, BackendError, BackendTip, Embedded};
+pub use backend::{Backend, BackendError, BackendTip, Embedded, Follow};
 pub use error::L1Error;
 pub use ingress::DEADLINE;
 pub use state::View;

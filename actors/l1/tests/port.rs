@@ -8,7 +8,7 @@ use std::time::Duration;
 use alloy_primitives::{B256, keccak256};
 use duskevm_dusk_l1::Header;
 use duskevm_dusk_l1::record::AcceptedBlock;
-use duskevm_l1::{Backend, BackendError, BackendTip, Embedded, L1, Wiring, spec};
+use duskevm_l1::{Backend, BackendError, BackendTip, Embedded, Follow, L1, Wiring, spec};
 use duskevm_l1_view::{DuskBlock, DuskEvent, DuskTx, LOG_TOPIC, ViewBlock, ViewConfig, encode_log, project};
 use duskevm_messages::consensus::{DuskBlockByHeight, DuskTip};
 use duskevm_messages::l1::*;
@@ -317,7 +317,12 @@ async fn a_silent_backend_is_named_and_asked_again() {
     assert_eq!(bed.supervisor.actors()[0].restarts, 0);
     backend.broken.store(false, Ordering::SeqCst);
     bed.until("at 9", |heads| heads.latest.number == 9).await;
-    assert!(!matches!(&bed.supervisor.actors()[0].state, ActorState::Degraded { .. }));
+    // Heads are published a moment before the actor says that it is well.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while matches!(&bed.supervisor.actors()[0].state, ActorState::Degraded { .. }) {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", bed.supervisor.actors()[0].state);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     bed.supervisor.shutdown(PATIENCE).await;
 }
 
@@ -407,7 +412,7 @@ async fn the_embedded_backend_asks_the_consensus_actor() {
     });
     let tip = watch::Sender::new(None);
     let dir = TempDir::new().unwrap();
-    let bed = Bed::start(open(&dir), Arc::new(Embedded::new(blocks, tip.subscribe())), config());
+    let bed = Bed::start(open(&dir), Arc::new(Embedded::new(blocks, tip.subscribe(), Follow::Tip)), config());
     bed.supervisor.ready().await.unwrap();
     let at = |height: u64| {
         let hash = B256::repeat_byte(height as u8 + 1);
@@ -422,5 +427,58 @@ async fn the_embedded_backend_asks_the_consensus_actor() {
     bed.until("final at 3", |heads| heads.finalized.number == 3).await;
     tip.send_replace(at(5));
     bed.until("at 5", |heads| heads.latest.number == 5).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+/// Blocks above the final one are not looked at, so that replacing them is nobody's business.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_final_blocks_are_followed_if_so_asked() {
+    let fork = Arc::new(AtomicU64::new(0));
+    let asked = fork.clone();
+    // From block 4 on the hash tells the fork.
+    let hash = |height: u64, fork: u64| [height as u8 + 1 + if height >= 4 { 100 * fork as u8 } else { 0 }; 32];
+    let blocks: Port<DuskBlockByHeight> = Port::try_from_fn(move |msg: DuskBlockByHeight| {
+        let (height, fork) = (msg.height, asked.load(Ordering::SeqCst));
+        let header = Header {
+            height,
+            timestamp: 1_000 + height,
+            hash: hash(height, fork),
+            prev_block_hash: height.checked_sub(1).map_or([0; 32], |parent| hash(parent, fork)),
+            ..Header::default()
+        };
+        let block = AcceptedBlock { header, encoded: Default::default(), outcomes: vec![], events: vec![] };
+        async move { Ok(Some(Arc::new(block))) }
+    });
+    let tip = watch::Sender::new(None);
+    let at = |height: u64, fork: u64, final_height: u64| {
+        Some(DuskTip { height, hash: hash(height, fork).into(), timestamp: 1_000 + height, final_height })
+    };
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let backend = Arc::new(Embedded::new(blocks, tip.subscribe(), Follow::Final));
+    let bed = Bed::start(store, backend.clone(), config());
+    tip.send_replace(at(5, 0, 2));
+    let heads = bed.until("at 2", |heads| heads.latest.number == 2).await;
+    assert_eq!((heads.safe, heads.finalized), (heads.latest, heads.latest));
+    assert_eq!(bed.by_number(3).await, None);
+
+    // A higher tip alone is no news; a replaced block neither.
+    tip.send_replace(at(6, 0, 2));
+    fork.store(1, Ordering::SeqCst);
+    tip.send_replace(at(5, 1, 3));
+    bed.until("at 3", |heads| heads.finalized.number == 3 && heads.latest == heads.finalized).await;
+    assert_eq!(backend.tip().map(|tip| tip.height), Some(3));
+    tip.send_replace(at(7, 1, 6));
+    let heads = bed.until("at 6", |heads| heads.finalized.number == 6).await;
+    assert_eq!(heads.latest, heads.finalized);
+    assert_eq!(bed.by_number(4).await.unwrap().dusk_hash(), B256::from(hash(4, 1)));
+
+    // A new instance publishes at once what its cursor stands for.
+    bed.fault(Fault::Panic).await;
+    assert_eq!(*bed.heads.borrow(), Some(heads));
+    bed.end().await;
+    // So does a new process, which has to ask for the hash first.
+    let bed = Bed::start(open(&dir), backend, config());
+    assert_eq!(bed.until("at 6 again", |_| true).await, heads);
     bed.supervisor.shutdown(PATIENCE).await;
 }
