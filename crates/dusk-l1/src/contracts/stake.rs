@@ -16,6 +16,7 @@ use rkyv::validation::validators::DefaultValidator;
 use rkyv::{AlignedVec, Archive, Deserialize, Infallible};
 
 use crate::contracts::{CallContext, CallError, CallFailure};
+use crate::execute::rkyv_bytes;
 use crate::keys::AccountId;
 use crate::stakes::{Owner, Stake, StakeRefusal};
 
@@ -63,6 +64,29 @@ where
     }
 }
 
+/// Takes points only if none is the point at infinity, which is no key and no signature. Must come before anything else is done with
+/// them, hashing included: any byte passes as that mark when arguments are decoded, and the curve library asserts that it is 0 or 1.
+fn finite<'k>(
+    keys: impl IntoIterator<Item = &'k PublicKey>,
+    signatures: impl IntoIterator<Item = &'k Signature>,
+) -> Result<(), CallError> {
+    for key in keys {
+        if key.to_raw_bytes().last() != Some(&0) {
+            return Err(refused("a key is not a BLS public key"));
+        }
+    }
+    for signature in signatures {
+        // The type keeps its point to itself, but not how it is archived: two coordinates, then the mark.
+        if rkyv_bytes(signature).ok().and_then(|bytes| bytes.get(SIGNATURE_MARK).copied()) != Some(0) {
+            return Err(refused("a signature is not a BLS signature"));
+        }
+    }
+    Ok(())
+}
+
+/// Where an archived signature says that it is the point at infinity.
+const SIGNATURE_MARK: usize = 96;
+
 /// The identity of a key. Keys arrive as raw coordinates: only those of a point of the group, in their one form, pass.
 fn identity(key: &PublicKey) -> Result<AccountId, CallError> {
     if !key.is_valid() {
@@ -101,10 +125,11 @@ fn stake(context: &mut CallContext<'_>, call: &StakeCall) -> Result<(), CallErro
         return Err(refused(format!("the stake is for chain id {}", call.chain_id())));
     }
     let keys = *call.keys();
-    let provisioner = identity(&keys.account)?;
     let StakeFundOwner::Account(owner_key) = keys.owner else {
         return Err(refused("only a contract can stake for itself"));
     };
+    finite([&keys.account, &owner_key], [&call.signature().owner, &call.signature().account])?;
+    let provisioner = identity(&keys.account)?;
     let owner = Owner::account(&provisioner, identity(&owner_key)?);
     let mut record = match context.state.stake(&provisioner)? {
         Some(record) if record.owner != owner => return Err(refused("the stake has another owner")),
@@ -129,6 +154,10 @@ fn stake(context: &mut CallContext<'_>, call: &StakeCall) -> Result<(), CallErro
 
 /// What `unstake` and `withdraw` have in common: the record, its keys, and both signatures.
 fn authorised(context: &mut CallContext<'_>, call: &Withdraw) -> Result<(AccountId, Stake, StakeKeys), CallError> {
+    // What is signed includes the withdrawal, receiver and signature: nothing is hashed before these are sound. A Phoenix address or
+    // signature, whose coordinates may be any numbers, makes the published code panic when it is hashed.
+    let (to, signature) = moonlight(call.transfer_withdraw())?;
+    finite([call.account(), to], [&call.signature().owner, &call.signature().account, signature])?;
     let provisioner = identity(call.account())?;
     let record = context.state.stake(&provisioner)?.ok_or_else(|| refused("there is no such stake"))?;
     let owner = owner_key(record.owner, call.account())?;
@@ -165,6 +194,14 @@ fn withdraw(context: &mut CallContext<'_>, call: &Withdraw) -> Result<(), CallEr
     Ok(())
 }
 
+/// Receiver and signature of a withdrawal to a Moonlight account.
+fn moonlight(withdraw: &TransferWithdraw) -> Result<(&PublicKey, &Signature), CallError> {
+    match (withdraw.receiver(), withdraw.signature()) {
+        (WithdrawReceiver::Moonlight(key), WithdrawSignature::Moonlight(signature)) => Ok((key, signature)),
+        _ => Err(refused("Phoenix is not supported: withdraw to a Moonlight account")),
+    }
+}
+
 /// Checks that a withdrawal is from this contract, for this transaction, and signed by the account that receives it.
 fn receiver(context: &mut CallContext<'_>, withdraw: &TransferWithdraw) -> Result<AccountId, CallError> {
     if *withdraw.contract() != STAKE_CONTRACT {
@@ -174,11 +211,7 @@ fn receiver(context: &mut CallContext<'_>, withdraw: &TransferWithdraw) -> Resul
         WithdrawReplayToken::Moonlight(nonce) if *nonce == context.caller.nonce => {}
         _ => return Err(refused("the withdrawal is not for this transaction: it must name its nonce")),
     }
-    let (WithdrawReceiver::Moonlight(key), WithdrawSignature::Moonlight(signature)) =
-        (withdraw.receiver(), withdraw.signature())
-    else {
-        return Err(refused("Phoenix is not supported: withdraw to a Moonlight account"));
-    };
+    let (key, signature) = moonlight(withdraw)?;
     let id = identity(key)?;
     check(context, "receiver", key, signature, &withdraw.signature_message())?;
     Ok(id)

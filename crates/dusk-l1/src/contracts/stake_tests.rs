@@ -384,3 +384,74 @@ fn unstaking_in_the_same_block_does_not_help() {
     state.apply(&executed.diff).unwrap();
     assert_eq!(read_stake(&state, &signer("producer").id()).unwrap().value, 900_000 * DUSK);
 }
+
+/// Where in a call's arguments the coordinates of a key or a signature are.
+fn place(args: &[u8], raw: &[u8]) -> usize {
+    args.windows(96).position(|window| *window == raw[..96]).expect("the point is in the arguments")
+}
+
+fn args(data: Option<TransactionData>) -> Vec<u8> {
+    let Some(TransactionData::Call(call)) = data else { panic!("a call") };
+    call.fn_args
+}
+
+fn raw_call(name: &str, args: Vec<u8>) -> Option<TransactionData> {
+    Some(TransactionData::Call(ContractCall::new(STAKE_CONTRACT, name).with_raw_args(args)))
+}
+
+#[test]
+fn an_archived_signature_ends_with_the_mark_of_infinity() {
+    let signature = bls::sign(&secret("alice"), b"m", BlsVersion::V2);
+    for (signature, mark) in [(Signature::default(), 1), (signature, 0)] {
+        let bytes = rkyv_bytes(&signature).unwrap();
+        assert_eq!((bytes.len(), bytes[SIGNATURE_MARK]), (104, mark));
+    }
+}
+
+/// The curve library asserts that the mark of infinity is 0 or 1, and hashing is enough to make it look.
+#[test]
+fn points_with_an_impossible_mark_are_refused() {
+    let state = state();
+    let lux = 5000 * DUSK;
+    let good = args(stake_call("bob", "alice", lux));
+    for name in ["alice", "bob"] {
+        for mark in [1, 2, 255] {
+            let mut bent = good.clone();
+            let at = place(&bent, &signer(name).public_key().to_raw_bytes());
+            bent[at + 192] = mark;
+            fails(&state, 7, lux, raw_call("stake", bent), "a key is not a BLS public key");
+        }
+    }
+    let call = StakeCall::new(&secret("bob"), &secret("alice"), lux, CHAIN_ID);
+    for signature in [call.signature().owner, call.signature().account] {
+        let mut bent = good.clone();
+        let at = place(&bent, &rkyv_bytes(&signature).unwrap());
+        bent[at + SIGNATURE_MARK] = 2;
+        fails(&state, 7, lux, raw_call("stake", bent), "a signature is not a BLS signature");
+    }
+    let withdrawal = transfer("carol", DUSK, 1);
+    let good = args(take_call("unstake", "producer", "producer", withdrawal.clone()));
+    let WithdrawSignature::Moonlight(signature) = withdrawal.signature() else { panic!("Moonlight") };
+    let marks = [
+        (place(&good, &signer("carol").public_key().to_raw_bytes()) + 192, "a key is not"),
+        (place(&good, &signer("producer").public_key().to_raw_bytes()) + 192, "a key is not"),
+        (place(&good, &rkyv_bytes(signature).unwrap()) + SIGNATURE_MARK, "a signature is not"),
+    ];
+    for (at, why) in marks {
+        let mut bent = good.clone();
+        bent[at] = 2;
+        fails(&state, 7, 0, raw_call("unstake", bent), why);
+    }
+}
+
+/// Hashing a stealth address divides by one of its numbers, which whoever makes the arguments may choose to be zero.
+#[test]
+fn a_withdrawal_to_an_impossible_phoenix_address_is_refused() {
+    let mut bent = args(take_call("unstake", "producer", "producer", transfer("carol", DUSK, 1)));
+    let at = place(&bent, &signer("carol").public_key().to_raw_bytes());
+    // The kind of receiver, padded to eight bytes, is before its key.
+    assert_eq!(bent[at - 8], 1);
+    bent[at - 8] = 0;
+    bent[at..at + 200].fill(0);
+    fails(&state(), 7, 0, raw_call("unstake", bent), "Phoenix is not supported");
+}
