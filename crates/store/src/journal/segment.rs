@@ -24,6 +24,8 @@ pub(super) const HEADER: usize = 32;
 pub(super) const RECORD: usize = 24;
 const MAGIC: &[u8; 8] = b"DUSKJRN1";
 const FLAG_BASE: u32 = 1;
+/// A segment never begins higher: counting on from there cannot overflow.
+const LAST_FIRST: u64 = u64::MAX / 2;
 
 /// The start of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +61,11 @@ impl Header {
         if raw[7] != MAGIC[7] {
             return Err("it was written by another version of this program");
         }
-        let flags = u32_at(raw, 12);
-        if u32_at(raw, 28) != crc32fast::hash(&raw[..28]) || flags > FLAG_BASE {
+        let (flags, first) = (u32_at(raw, 12), u64_at(raw, 16));
+        if u32_at(raw, 28) != crc32fast::hash(&raw[..28]) || flags > FLAG_BASE || first > LAST_FIRST {
             return Err("the header of the segment is damaged");
         }
-        Ok(Self { kind: u32_at(raw, 8), base: flags == FLAG_BASE, first: u64_at(raw, 16), salt: u32_at(raw, 24) })
+        Ok(Self { kind: u32_at(raw, 8), base: flags == FLAG_BASE, first, salt: u32_at(raw, 24) })
     }
 }
 

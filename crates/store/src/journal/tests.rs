@@ -170,6 +170,24 @@ fn the_journal_of_something_else_is_refused() {
     assert_eq!(files(directory.path()), before);
 }
 
+/// Numbers count on from the first: one near the end of the numbers can only be damage, however good its checksum.
+#[test]
+fn a_segment_that_begins_at_the_last_numbers_is_damage() {
+    for first in [u64::MAX, u64::MAX - 2] {
+        let directory = TempDir::new().unwrap();
+        drop(open_at(directory.path()).unwrap());
+        let path = last_segment(directory.path());
+        let mut header = segment::Header::decode(&fs::read(&path).unwrap()).unwrap();
+        header.first = first;
+        let mut raw = header.encode().to_vec();
+        segment::encode_record(header.salt, first, first, b"x", &mut raw);
+        raw.extend([0; 40]);
+        fs::remove_file(&path).unwrap();
+        fs::write(segment_path(directory.path(), first), raw).unwrap();
+        assert!(matches!(open_at(directory.path()), Err(JournalError::Damaged { .. })));
+    }
+}
+
 #[test]
 fn a_missing_segment_is_damage() {
     let directory = TempDir::new().unwrap();
