@@ -1,6 +1,6 @@
 //! What settings must fulfil beyond having the right type.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
 
@@ -10,6 +10,7 @@ use super::origin::Origin;
 use super::schema::Section;
 use super::types::{ForkTime, NetworkName};
 use super::{Config, Forks, Genesis, L2};
+use duskevm_p2p::Endpoint;
 use duskevm_rollup::FJORD_MAX_SEQUENCER_DRIFT;
 
 /// One DUSK is 10^9 lux, and L1 counts lux in 64 bits: no network can hold more DUSK than this.
@@ -22,6 +23,10 @@ const MAX_GAS_LIMIT: u64 = 1 << 53;
 const MAX_CHAIN_ID: u64 = ((1 << 53) - 1 - 36) / 2;
 const MAX_ACCOUNTS: u32 = 10_000;
 const MAX_BLOCK_TIME: u64 = 3_600;
+/// More committees than one process should sign for.
+const MAX_LOCAL_PROVISIONERS: u64 = 64;
+/// Blobs that one L1 block (1 MiB, sidecars included) can hold.
+const BLOBS_OF_A_BLOCK: u32 = 7;
 /// While the executor takes transactions it answers nobody: this stays far below the time after which it counts as hung (20 s).
 const MAX_TIME_BUDGET_MS: u64 = 5_000;
 
@@ -32,7 +37,10 @@ pub(crate) fn check(effective: &Effective, needs_data_dir: bool) -> Vec<Problem>
     checker.chain();
     checker.forks();
     checker.actors();
+    checker.provisioners();
+    checker.peers();
     checker.services();
+    checker.ports();
     checker.limits();
     checker.problems
 }
@@ -84,12 +92,11 @@ impl Checker<'_> {
             (None, NetworkName::Local) => return,
             (None, _) => "the named network",
         };
-        for spec in [L2::SPEC, Forks::SPEC, Genesis::SPEC] {
-            for key in spec.keys {
-                let path = format!("{}.{}", spec.path, key.name);
-                if !matches!(self.effective.origin(&path), Origin::Default | Origin::Dev) {
-                    self.refuse(&path, format!("is fixed by {fixed_by}: remove the setting"));
-                }
+        let sections = [L2::SPEC, Forks::SPEC, Genesis::SPEC];
+        let keys = sections.iter().flat_map(|spec| spec.keys.iter().map(|key| format!("{}.{}", spec.path, key.name)));
+        for path in keys.chain(["l1.provisioners".to_owned()]) {
+            if !matches!(self.effective.origin(&path), Origin::Default | Origin::Dev) {
+                self.refuse(&path, format!("is fixed by {fixed_by}: remove the setting"));
             }
         }
     }
@@ -181,7 +188,9 @@ impl Checker<'_> {
     }
 
     fn actors(&mut self) {
-        let actors = &self.effective.config.actors;
+        let config = &self.effective.config;
+        let actors = &config.actors;
+        let talks = config.has_peers() || config.l1.provisioners > 1;
         // What cannot work without what, as long as L1 is embedded and blocks come from the own sequencer only.
         let needs = [
             ("sequencer", actors.sequencer, "executor", actors.executor),
@@ -192,6 +201,11 @@ impl Checker<'_> {
             ("rpc", actors.rpc, "txpool", actors.txpool),
             ("executor", actors.executor, "l1", actors.l1),
             ("l1", actors.l1, "consensus", actors.consensus),
+            ("da_store", actors.da_store, "consensus", actors.consensus),
+            ("blob_api", actors.blob_api, "da_store", actors.da_store),
+            ("gossip", actors.gossip && talks, "consensus", actors.consensus),
+            // Whoever votes on blocks of others must see their blobs.
+            ("gossip", actors.gossip && talks, "da_store", actors.da_store),
         ];
         for (actor, on, other, other_on) in needs {
             self.require(
@@ -200,6 +214,60 @@ impl Checker<'_> {
                 format!("off, but {actor} needs it: turn it on, or turn `actors.{actor}` off"),
             );
         }
+    }
+
+    fn provisioners(&mut self) {
+        let config = &self.effective.config;
+        let count = config.l1.provisioners;
+        self.require(
+            (1..=MAX_LOCAL_PROVISIONERS).contains(&count),
+            "l1.provisioners",
+            format!("{count} is not between 1 and {MAX_LOCAL_PROVISIONERS}"),
+        );
+        if count <= 1 {
+            return;
+        }
+        self.require(
+            config.actors.gossip,
+            "actors.gossip",
+            "off, but the provisioners of `l1.provisioners` talk through it: turn it on, or have one provisioner",
+        );
+        for (key, set) in [
+            ("gossip.listen", !config.gossip.listen.is_empty()),
+            ("gossip.boot", !config.gossip.boot.is_empty()),
+            ("keys.consensus", config.keys.consensus.is_some()),
+        ] {
+            self.require(
+                !set,
+                key,
+                "does not go with `l1.provisioners` above 1, whose keys everybody knows and whose messages stay in this process: remove one of them, or make a network of several nodes with `duskevm genesis --provisioners`",
+            );
+        }
+    }
+
+    fn peers(&mut self) {
+        let gossip = self.effective.config.gossip.clone();
+        self.require(gossip.max_peers >= 1, "gossip.max_peers", "must be at least 1");
+        self.require(
+            gossip.max_inbound <= gossip.max_peers,
+            "gossip.max_inbound",
+            "is more than `gossip.max_peers`: lower it, or raise that",
+        );
+        let named = gossip.boot.iter().map(|address| ("gossip.boot", address.to_string(), &address.endpoint));
+        let external = gossip.external.iter().map(|endpoint| ("gossip.external", endpoint.to_string(), endpoint));
+        for (key, text, endpoint) in named.chain(external) {
+            let reachable = endpoint.is_dialable() && !matches!(endpoint, Endpoint::Memory(_));
+            self.require(
+                reachable,
+                key,
+                format!("nobody can connect to {text}: write an address with a port that is not 0"),
+            );
+        }
+        self.require(
+            self.effective.config.blobs.max_response_blobs >= BLOBS_OF_A_BLOCK,
+            "blobs.max_response_blobs",
+            format!("must be at least {BLOBS_OF_A_BLOCK}: one L1 block can have so many"),
+        );
     }
 
     fn services(&mut self) {
@@ -212,27 +280,44 @@ impl Checker<'_> {
                 config.admin.host
             ),
         );
-        let ports: [(&str, bool, IpAddr, u16); 3] = [
-            ("rpc.port", config.actors.rpc, config.rpc.host, config.rpc.port),
-            ("admin.port", true, config.admin.host, config.admin.port),
-            ("http.port", config.actors.http, config.http.host, config.http.port),
-        ];
-        for (index, (key, on, host, port)) in ports.iter().enumerate() {
-            for (other_key, other_on, other_host, other_port) in &ports[..index] {
-                let same_place = host == other_host || host.is_unspecified() || other_host.is_unspecified();
-                self.require(
-                    !(*on && *other_on && *port != 0 && port == other_port && same_place),
-                    key,
-                    format!("{port} is taken by `{other_key}`: give one of them another port"),
-                );
-            }
-        }
         if let Err(error) = EnvFilter::builder().parse(&config.log.level) {
             let level = &config.log.level;
             self.refuse(
                 "log.level",
                 format!("\"{level}\" is not a level ({error}): write error, warn, info, debug, trace or off, or directives such as info,duskevm_executor=debug"),
             );
+        }
+    }
+
+    /// What listens, and for which setting: two of them cannot have one port.
+    fn ports(&mut self) {
+        let config = &self.effective.config;
+        let on = &config.actors;
+        let mut ports: Vec<(&str, SocketAddr)> = Vec::new();
+        for (key, used, host, port) in [
+            ("rpc.port", on.rpc, config.rpc.host, config.rpc.port),
+            ("admin.port", true, config.admin.host, config.admin.port),
+            ("http.port", on.http, config.http.host, config.http.port),
+            ("blobs.port", on.blob_api, config.blobs.host, config.blobs.port),
+        ] {
+            if used {
+                ports.push((key, SocketAddr::new(host, port)));
+            }
+        }
+        if on.gossip {
+            ports.extend(config.gossip.listen.iter().map(|address| ("gossip.listen", *address)));
+        }
+        for (index, (key, address)) in ports.iter().enumerate() {
+            for (other_key, other) in &ports[..index] {
+                let (ip, other_ip) = (address.ip(), other.ip());
+                let same_place = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+                let port = address.port();
+                self.require(
+                    !(port != 0 && port == other.port() && same_place),
+                    key,
+                    format!("{port} is taken by `{other_key}`: give one of them another port"),
+                );
+            }
         }
     }
 

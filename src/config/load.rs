@@ -20,7 +20,7 @@ const REFUSED: [(&str, &str); 2] = [
 ];
 
 /// Keys whose value is a path.
-const PATHS: [&str; 2] = ["network.genesis", "data.dir"];
+const PATHS: [&str; 4] = ["network.genesis", "data.dir", "keys.consensus", "keys.password_file"];
 
 /// The effective configuration, and where every value of it came from.
 #[derive(Debug, Clone, PartialEq)]

@@ -32,11 +32,11 @@ pub use load::{Effective, Loader};
 pub use origin::Origin;
 pub use schema::{Key, SectionSpec};
 pub use sections::{
-    Actors, Admin, Data, Faults, Forks, Genesis, Http, Keys, L1, L2, Log, Network, Rpc, Sequencer, Supervision,
-    TEST_MNEMONIC, Txpool,
+    Actors, Admin, Blobs, Data, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L2, Log, Network, Rpc, Sequencer,
+    Supervision, TEST_MNEMONIC, Txpool,
 };
 pub use show::Show;
-pub use types::{ForkTime, L1Backend, LogFormat, NetworkName, Secret};
+pub use types::{ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
 
 use schema::{Section, SetError};
 
@@ -97,6 +97,10 @@ config! {
     admin: Admin,
     /// Metrics and health.
     http: Http,
+    /// Peers.
+    gossip: Gossip,
+    /// Blobs and their API.
+    blobs: Blobs,
     /// Logs.
     log: Log,
     /// Restarts and deadlines.
@@ -112,6 +116,11 @@ impl Config {
             NetworkName::Local => self.l2.chain_id,
             named => named.chain_id(),
         }
+    }
+
+    /// Whether this node talks to other nodes. Without an address to listen on or a peer to dial there are none.
+    pub fn has_peers(&self) -> bool {
+        self.actors.gossip && !(self.gossip.listen.is_empty() && self.gossip.boot.is_empty())
     }
 
     /// The data folder. [`Loader`] refuses a configuration without one, and `dev` sets its temporary one, so it is

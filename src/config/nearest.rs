@@ -3,7 +3,7 @@
 use super::Config;
 
 /// Names that other nodes use for our sections, or that one would guess.
-const OTHER_SECTION_NAMES: [(&str, &str); 12] = [
+const OTHER_SECTION_NAMES: [(&str, &str); 16] = [
     ("metrics", "http"),
     ("health", "http"),
     ("prometheus", "http"),
@@ -16,6 +16,10 @@ const OTHER_SECTION_NAMES: [(&str, &str); 12] = [
     ("logging", "log"),
     ("chain", "l2"),
     ("forks", "l2.forks"),
+    ("p2p", "gossip"),
+    ("peers", "gossip"),
+    ("beacon", "blobs"),
+    ("da", "blobs"),
 ];
 
 /// The known dotted path nearest to an unknown one.

@@ -1,10 +1,12 @@
 //! Every setting of the node. The doc comment of a setting is also what `config show --docs` prints above it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use duskevm_p2p::{Endpoint, PeerAddress};
+
 use super::schema::section;
-use super::types::{ForkTime, L1Backend, LogFormat, NetworkName, Secret};
+use super::types::{ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
 
 /// The mnemonic that every local Ethereum tool knows. Its keys are public.
 pub const TEST_MNEMONIC: &str = "test test test test test test test test test test test junk";
@@ -40,6 +42,12 @@ section! {
     Actors = "actors" {
         /// The embedded Dusk L1.
         consensus: bool = true,
+        /// Peers. It has none, and does not run, unless `gossip.listen` or `gossip.boot` is set or `l1.provisioners` is above 1.
+        gossip: bool = true,
+        /// Keeps the blobs of L1.
+        da_store: bool = true,
+        /// Serves them over HTTP.
+        blob_api: bool = true,
         /// The L1 port: follows L1 and serves its view to the L2 side.
         l1: bool = true,
         /// L2 blocks and state.
@@ -63,6 +71,12 @@ section! {
         /// Seconds from one embedded L1 block to the next. Not below `l2.block_time`; if not set, at least twice as long
         /// as that where the default would be too short.
         block_time: u64 = 10,
+        /// Which L1 blocks the L2 side is shown: `tip` all, `final` only those that no other block can replace any more, `auto`
+        /// `final` if several provisioners stake in the genesis, else `tip`. L2 blocks whose L1 block is replaced cannot go on.
+        follow: L1Follow = L1Follow::Auto,
+        /// Provisioners that a local network has, all in this process and with public keys; at most 64. Part of the genesis.
+        /// For provisioners in processes of their own: `duskevm genesis --provisioners N`.
+        provisioners: u64 = 1,
     }
 }
 
@@ -118,6 +132,12 @@ section! {
         /// BIP-39 mnemonic of the local network: its funded accounts (m/44'/60'/0'/0/i) and its own keys come from it.
         /// The default is public: for local networks only.
         mnemonic: Secret = Secret::new(TEST_MNEMONIC),
+        /// File with the encrypted BLS key by which this node is a provisioner of L1, as `duskevm genesis` and Dusk's wallet
+        /// write it. Never let two nodes use the same one. Without it, a node that has no peers uses the public key of a local
+        /// network, and any other node follows L1 without a vote.
+        consensus: Option<PathBuf> = None,
+        /// File whose first line is the password of `keys.consensus`; otherwise it is read from DUSKEVM_PASSWORD.
+        password_file: Option<PathBuf> = None,
     }
 }
 
@@ -160,6 +180,39 @@ section! {
         min_tip_wei: u64 = 0,
         /// Accept legacy transactions that name no chain; anybody can replay them elsewhere.
         allow_unprotected: bool = false,
+    }
+}
+
+section! {
+    /// Peers on the L1 network.
+    Gossip = "gossip" {
+        /// Addresses to listen on for peers, such as `["0.0.0.0:9222"]`; port 0 takes a free one.
+        listen: Vec<SocketAddr> = Vec::new(),
+        /// Addresses besides those at which peers reach this node, such as a port that a router forwards to it:
+        /// `["/ip4/203.0.113.7/tcp/9222"]`.
+        external: Vec<Endpoint> = Vec::new(),
+        /// Peers to connect to at the start: `["/ip4/203.0.113.9/tcp/9222/p2p/12D3KooW…"]`. A node logs its own id when it starts.
+        boot: Vec<PeerAddress> = Vec::new(),
+        /// Connections to peers at one time.
+        max_peers: u32 = 64,
+        /// How many of them others may have made.
+        max_inbound: u32 = 48,
+        /// Learn addresses of private networks and of this machine from peers, and tell them to others.
+        allow_private: bool = false,
+    }
+}
+
+section! {
+    /// Blobs of L1, and the HTTP server that has the beacon routes and Dusk's own: `/eth/v1/beacon/blobs`, `/on/blobs:…`.
+    Blobs = "blobs" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one.
+        port: u16 = 5052,
+        /// L1 blocks after which the blobs of a final block are removed; 0 keeps them for ever.
+        retention_blocks: u64 = 86_400,
+        /// Blobs in one answer.
+        max_response_blobs: u32 = 16,
     }
 }
 

@@ -87,6 +87,8 @@ fn unknown_keys_in_a_file_name_the_nearest_one_and_the_line() {
         ("[l2.forks]\njovain = 0\n", "l2.forks.jovain", "l2.forks.jovian", 2),
         ("[forks]\njovian = 0\n", "forks.jovian", "l2.forks.jovian", 2),
         ("[metrics]\nport = 1\n", "metrics.port", "http.port", 2),
+        ("[p2p]\nboot = []\n", "p2p.boot", "gossip.boot", 2),
+        ("[gossip]\nbootnodes = []\n", "gossip.bootnodes", "gossip.boot", 2),
         ("[logging]\nlevel = \"info\"\n", "logging.level", "log.level", 2),
         ("archive = true\n", "archive", "data.archive", 1),
         ("rpc.port = 1\nfaults = { alow = true }\n", "faults.alow", "faults.allow", 2),
@@ -140,6 +142,11 @@ fn wrong_types_name_the_key_the_place_and_what_was_expected() {
         ("[l2.forks]\njovian = -5\n", "l2.forks.jovian", "\"never\""),
         ("[l2]\ngas_limit = 99999999999999999999\n", "l2.gas_limit", "out of range"),
         ("[keys]\nmnemonic = 5\n", "keys.mnemonic", "expected a string"),
+        ("[gossip]\nlisten = [\"9222\"]\n", "gossip.listen", "socket address"),
+        ("[gossip]\nboot = [\"/ip4/1.2.3.4/tcp/9222\"]\n", "gossip.boot", "/p2p/<peer id>"),
+        ("[gossip]\nboot = [\"/ip4/1.2.3.4/tcp/9222/p2p/12D3\"]\n", "gossip.boot", "no peer id"),
+        ("[gossip]\nexternal = [\"1.2.3.4:5\"]\n", "gossip.external", "/ip4/<address>/tcp/<port>"),
+        ("[l1]\nfollow = \"head\"\n", "l1.follow", "`auto`, `tip`"),
     ] {
         let problem = the_problem(from_file(text));
         assert!(problem.contains(&format!("wrong value for `{key}`")), "{text}: {problem}");
@@ -255,6 +262,26 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[rpc]\nmax_batch = 0\n", "rpc.max_batch", "at least 1"),
         ("[rpc]\nnamespaces = [\"eth\", \"personal\"]\n", "rpc.namespaces", "no namespace \"personal\""),
         ("[rpc]\nmax_unsent_bytes = 1000\n", "rpc.max_unsent_bytes", "raise it"),
+        ("[rpc]\nport = 5052\n", "blobs.port", "taken by `rpc.port`"),
+        ("[gossip]\nlisten = [\"0.0.0.0:7300\"]\n", "gossip.listen", "taken by `http.port`"),
+        ("[gossip]\nlisten = [\"[::]:9\", \"127.0.0.1:9\"]\n", "gossip.listen", "taken by `gossip.listen`"),
+        ("[gossip]\nmax_peers = 3\n", "gossip.max_inbound", "lower it"),
+        ("[gossip]\nmax_peers = 0\n", "gossip.max_peers", "at least 1"),
+        ("[gossip]\nexternal = [\"/ip4/1.2.3.4/tcp/0\"]\n", "gossip.external", "nobody can connect"),
+        ("[gossip]\nexternal = [\"/memory/7\"]\n", "gossip.external", "nobody can connect"),
+        ("[blobs]\nmax_response_blobs = 6\n", "blobs.max_response_blobs", "at least 7"),
+        ("[actors]\nda_store = false\n", "actors.da_store", "blob_api needs it"),
+        (
+            "[gossip]\nlisten = [\"127.0.0.1:9\"]\n[actors]\nda_store = false\nblob_api = false\n",
+            "actors.da_store",
+            "gossip needs it",
+        ),
+        ("[l1]\nprovisioners = 0\n", "l1.provisioners", "not between 1 and 64"),
+        ("[l1]\nprovisioners = 65\n", "l1.provisioners", "not between 1 and 64"),
+        ("[l1]\nprovisioners = 2\n[network]\ngenesis = \"g\"\n", "l1.provisioners", "remove the setting"),
+        ("[l1]\nprovisioners = 2\n[gossip]\nlisten = [\"127.0.0.1:9\"]\n", "gossip.listen", "--provisioners"),
+        ("[l1]\nprovisioners = 2\n[keys]\nconsensus = \"k\"\n", "keys.consensus", "everybody knows"),
+        ("[l1]\nprovisioners = 2\n[actors]\ngossip = false\n", "actors.gossip", "turn it on"),
     ] {
         let found = problems(from_file(text));
         let problem = found.iter().map(ToString::to_string).find(|problem| problem.starts_with(&format!("`{key}` ")));
@@ -265,6 +292,35 @@ fn senseless_values_are_refused_with_what_to_do() {
     from_file("[rpc]\nport = 0\n[http]\nport = 0\n[admin]\nport = 0\n").unwrap();
     from_file("[rpc]\nport = 7300\n[actors]\nhttp = false\n").unwrap();
     from_file("[admin]\nhost = \"0.0.0.0\"\nallow_remote = true\n").unwrap();
+    from_file("[gossip]\nlisten = [\"127.0.0.1:7300\"]\n[actors]\ngossip = false\n").unwrap();
+    from_file("[actors]\nda_store = false\nblob_api = false\n").unwrap();
+    from_file("[gossip]\nmax_inbound = 0\n[blobs]\nretention_blocks = 0\n[l1]\nprovisioners = 64\n").unwrap();
+}
+
+#[test]
+fn peers_in_a_file_and_in_the_environment() {
+    let peer = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+    let boot = format!("/ip4/127.0.0.1/tcp/9223/p2p/{peer}");
+    let file = file(&format!(
+        "[gossip]\nlisten = [\"127.0.0.1:9222\"]\nboot = [\"{boot}\"]\n[keys]\nconsensus = \"node-1.keys\"\npassword_file = \"p\"\n"
+    ));
+    let config = Loader::new().file(Some(&file.path)).load().unwrap().config;
+    assert!(config.has_peers() && !Config::default().has_peers());
+    assert_eq!(config.gossip.boot[0].to_string(), boot);
+    let folder = file.path.parent().unwrap();
+    assert_eq!(config.keys.consensus, Some(folder.join("node-1.keys")), "relative to the file");
+    assert_eq!(config.keys.password_file, Some(folder.join("p")));
+    let config = from_env(&[
+        ("DUSKEVM_GOSSIP__LISTEN", "127.0.0.1:9222,[::1]:9222"),
+        ("DUSKEVM_GOSSIP__BOOT", &boot),
+        ("DUSKEVM_GOSSIP__EXTERNAL", "/ip6/2a00::1/tcp/5"),
+        ("DUSKEVM_ACTORS__GOSSIP", "false"),
+    ])
+    .unwrap()
+    .config;
+    assert_eq!(config.gossip.listen.len(), 2);
+    assert_eq!(config.gossip.external[0].to_string(), "/ip6/2a00::1/tcp/5");
+    assert!(!config.has_peers(), "gossip is off");
 }
 
 #[test]
@@ -288,6 +344,7 @@ fn what_is_shown_can_be_read_again() {
     let effective = Loader::dev()
         .flag("--data-dir", "data.dir", "/with \"quotes\" and \\ in it")
         .flag("--jovian", "l2.forks.jovian", 0)
+        .flag("--external", "gossip.external", vec!["/ip4/1.2.3.4/tcp/5"])
         .load()
         .unwrap();
     for docs in [false, true] {

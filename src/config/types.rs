@@ -50,6 +50,18 @@ pub enum L1Backend {
     Embedded,
 }
 
+/// Which L1 blocks the L2 side is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum L1Follow {
+    /// Final ones if several provisioners stake in the genesis, else all.
+    Auto,
+    /// All: the newest block is shown at once. It may be replaced as long as it is not final.
+    Tip,
+    /// Final ones only.
+    Final,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

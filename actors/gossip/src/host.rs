@@ -40,6 +40,9 @@ pub struct HostSettings {
     pub max_inbound: u32,
     /// Addresses that are not banned with their peers: configured ones.
     pub trusted: Vec<PeerAddress>,
+    /// Where others reach this node besides where it listens, such as a port that a router forwards. Peers take only those whose
+    /// IP address is the one that they see it at.
+    pub external: Vec<Endpoint>,
     /// Bounds per peer.
     pub limits: Limits,
     /// When it is enough.
@@ -57,6 +60,7 @@ impl HostSettings {
             max_peers: 64,
             max_inbound: 48,
             trusted: Vec::new(),
+            external: Vec::new(),
             limits: Limits::default(),
             scores: ScoreRules::default(),
             patience: Duration::from_secs(5),

@@ -122,6 +122,9 @@ pub(crate) fn build(
             }
         }
     }
+    for endpoint in &settings.external {
+        swarm.add_external_address(convert::multiaddr(endpoint));
+    }
     let topics = net::topics(&settings.network, &settings.topics);
     Ok(Task {
         swarm,

@@ -158,6 +158,18 @@ async fn a_message_without_a_verdict_is_given_up_and_frees_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_external_address_is_told_to_peers() {
+    let node = options(1, loopback()).start().await;
+    // It listens nowhere itself: somebody else forwards the port.
+    let mut behind = options(2, Transport::Tcp { listen: Vec::new() });
+    behind.host.external = vec!["/ip4/127.0.0.1/tcp/4321".parse().unwrap()];
+    let behind = behind.boot(&[node.address().await]).start().await;
+    let peers = node.peers("its address", |peers| peers.iter().any(|peer| peer.address.is_some())).await;
+    let expected = format!("/ip4/127.0.0.1/tcp/4321/p2p/{}", behind.id());
+    assert_eq!(peers[0].address.unwrap().to_string(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishing_has_typed_failures() {
     let node = options(1, memory()).start().await;
     let publish = |topic, bytes: Vec<u8>| node.actor.ask(Publish { topic, bytes: bytes.into() });

@@ -178,6 +178,18 @@ impl FromStr for Endpoint {
     }
 }
 
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 fn endpoint(text: &str) -> Option<Endpoint> {
     let mut parts = text.strip_prefix('/')?.split('/');
     let found = match (parts.next()?, parts.next()?) {
