@@ -25,6 +25,7 @@ pub mod sha3;
 pub mod stakes;
 pub mod state;
 pub mod tx;
+pub mod wallet;
 
 #[cfg(test)]
 mod chain_tests;
