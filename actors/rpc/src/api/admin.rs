@@ -1,6 +1,6 @@
-//! `admin_`: supervision and faults, on the separate server.
+//! `admin_`: supervision and faults, on the separate server. What concerns the L1 stands in `dusk`.
 
-use crate::{error::RpcError, params::Args};
+use crate::{dusk::DuskPorts, error::RpcError, params::Args};
 use duskevm_supervision::{ActorStatus, Cause, DeathCause, Fault, InjectError};
 use futures::future::BoxFuture;
 use jsonrpsee::{RpcModule, core::RegisterMethodError, types::ErrorObjectOwned};
@@ -32,6 +32,10 @@ pub trait AdminBackend: Send + Sync + 'static {
     fn status(&self) -> BoxFuture<'static, serde_json::Value>;
     /// Name, version, chain and addresses, as a JSON object.
     fn node_info(&self) -> serde_json::Value;
+    /// The ways to the L1, if the node runs one.
+    fn dusk(&self) -> Option<DuskPorts> {
+        None
+    }
 }
 
 /// One actor, as operators see it. Times are in milliseconds.
@@ -147,10 +151,11 @@ pub(crate) fn admin_methods(
         Ok::<_, ErrorObjectOwned>(backend.status().await)
     })?;
     faults(&mut module)?;
+    super::dusk::register(&mut module)?;
     Ok(module)
 }
 
-type Module = RpcModule<Arc<dyn AdminBackend>>;
+pub(super) type Module = RpcModule<Arc<dyn AdminBackend>>;
 
 /// Each takes the actor's name first; times are in milliseconds.
 fn faults(module: &mut Module) -> Result<(), RegisterMethodError> {

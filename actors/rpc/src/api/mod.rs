@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 mod debug;
+mod dusk;
 mod eth;
 mod net;
 mod optimism;

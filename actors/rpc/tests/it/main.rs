@@ -5,6 +5,7 @@
 mod admin;
 mod chain;
 mod client;
+mod dusk;
 mod node;
 mod restart;
 mod robust;
