@@ -1,40 +1,83 @@
-//! The actor: handlers and the block timer.
+//! The actor: what others ask of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use alloy_primitives::{B256, Bytes};
-use duskevm_dusk_l1::tx::{Tx, TxError, VerifiedTx};
+use duskevm_dusk_l1::block::ExecutedBlock;
+use duskevm_dusk_l1::sa::bls::{Bls, DuskBls};
+use duskevm_dusk_l1::sa::machine::{Event, Machine, Source, Start, TimerId};
+use duskevm_dusk_l1::sa::rules::StepKind;
+use duskevm_dusk_l1::sa::timeouts::Timeouts;
+use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item};
 use duskevm_messages::consensus::{
-    DuskAccount, DuskBlockByHeight, DuskTip, DuskTransactionStatus, GetDuskAccount, GetDuskTip, GetDuskTransaction,
-    SubmitDuskTransaction, SubmitRefusal,
+    ConsensusState, ConsensusStep, DuskAccount, DuskBlockByHeight, DuskTip, GetConsensusState, GetDuskAccount,
+    GetDuskTip, GetDuskTransaction, GetProvisioners, SubmitDuskTransaction, SubmitRefusal,
 };
+use duskevm_messages::da_store::{DropBlobs, FindBlobBlock, KeepBlobs};
+use duskevm_messages::gossip::{Ask, BadAnswer, Fault, GossipFrame, Judged, PeerFeed, Publish, ServeFrames, Verdict};
+use duskevm_p2p::{PeerId, PeerStatus};
 use duskevm_store::l1::L1Store;
 use duskevm_supervision::{
-    Actor, ChildSpec, Context, Fence, FenceError, Generation, Handle, Ref, Reply, Responder, StartContext,
+    Actor, ChildSpec, Context, Fence, FenceError, Generation, Handle, Port, Ref, Reply, StartContext, Timer,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
+use crate::chain::{Chain, Settings, read_block};
+use crate::checks::Checks;
 use crate::clock::ClockWatch;
+use crate::driver::Pending;
 use crate::error::ConsensusError;
 use crate::ingress;
 use crate::metrics;
-use crate::state::{Chain, Settings, read_block};
-
-/// A clock that is this far behind the newest block is worth a warning: blocks stand still until it has caught up.
-const CLOCK_BEHIND: u64 = 30;
-
-/// How often it looks at the clock while it waits, which may be set back or forward.
-const CLOCK_CHECK: Duration = Duration::from_millis(200);
+use crate::peers::Numbers;
+use crate::serve::{self, BlobBlocks, MAX_FRAMES, Part};
+use crate::submit::{Origin, Submissions};
+use crate::votes::Votes;
+use crate::work::{Prepared, encode_transaction, envelope};
 
 /// What connects the actor with the rest of the node.
 #[derive(Debug, Clone)]
 pub struct Wiring {
     /// The L1 database, which the node opens: an abandoned instance of the actor must not keep its file lock.
     pub store: L1Store,
+    /// Folder of the journal of own messages.
+    pub votes: PathBuf,
     /// Where the tip is published.
     pub tip: watch::Sender<Option<DuskTip>>,
+    /// Other nodes; `None` where there are none.
+    pub network: Option<Network>,
+    /// The keeper of blobs; without it blob transactions are refused.
+    pub blobs: Option<Blobs>,
+}
+
+/// The way to other nodes.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Spreads a message.
+    pub publish: Port<Publish>,
+    /// Asks a peer.
+    pub ask: Port<Ask>,
+    /// Takes verdicts on messages.
+    pub judged: Port<Judged>,
+    /// Reports a peer.
+    pub bad_answer: Port<BadAnswer>,
+    /// Who is connected.
+    pub peers: PeerFeed,
+    /// What peers are told about this node.
+    pub status: watch::Sender<Option<PeerStatus>>,
+}
+
+/// The way to the keeper of blobs.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    /// Keeps those of a block.
+    pub keep: Port<KeepBlobs>,
+    /// Lets go of those of a block.
+    pub drop: Port<DropBlobs>,
+    /// For how many final blocks they are kept; `None` for ever.
+    pub keep_blocks: Option<u64>,
 }
 
 /// How the actor is made and supervised.
@@ -48,15 +91,32 @@ pub fn spec(actor: &Ref<Consensus>, settings: Settings, wiring: Wiring) -> Child
 /// The consensus actor. See the crate's documentation.
 #[derive(Debug)]
 pub struct Consensus {
-    chain: Chain,
-    wiring: Wiring,
-    watch: Arc<ClockWatch>,
-    /// Submissions that wait for a worker.
-    queue: VecDeque<(Bytes, Responder<SubmitDuskTransaction>)>,
-    /// Submissions that a worker is checking.
-    checking: usize,
-    /// Workers that check at the same time.
-    workers: usize,
+    pub(crate) chain: Chain,
+    pub(crate) machine: Machine<DuskBls>,
+    pub(crate) bls: Arc<DuskBls>,
+    pub(crate) votes: Votes,
+    pub(crate) wiring: Wiring,
+    pub(crate) watch: Arc<ClockWatch>,
+    /// Time zero of the consensus' timers.
+    pub(crate) began: Instant,
+    pub(crate) timers: BTreeMap<TimerId, Timer>,
+    /// What the consensus has not been told yet.
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) feeding: bool,
+    /// A block that is to be built when its time comes.
+    pub(crate) order: Option<Pending>,
+    pub(crate) checks: Checks,
+    pub(crate) submissions: Submissions,
+    pub(crate) numbers: Numbers,
+    /// Candidates above the tip, by hash.
+    pub(crate) candidates: HashMap<[u8; 32], Arc<Prepared>>,
+    /// Blocks above the tip that were made or judged here, by hash.
+    pub(crate) executed: HashMap<[u8; 32], Arc<ExecutedBlock>>,
+    /// Who sent the blocks that wait to be applied.
+    pub(crate) brought: HashMap<[u8; 32], PeerId>,
+    blob_blocks: Arc<parking_lot::Mutex<BlobBlocks>>,
+    /// Blocks are decoded for the blob API one at a time.
+    decoding: Arc<Semaphore>,
 }
 
 impl Consensus {
@@ -73,91 +133,61 @@ impl Consensus {
         if start.generation <= Generation(1) {
             chain.check_clock()?;
         }
+        let votes = Votes::open(&wiring.votes, &start.fence)?;
+        let times = chain.rules().times;
+        let stored = wiring.store.timeouts()?.and_then(|bytes| Timeouts::decode(times, &bytes).ok());
+        let bls = Arc::new(DuskBls::default());
+        let me = chain.settings().signer.as_ref().map(|signer| bls.id(signer));
+        let machine_start = Start {
+            tip: chain.tip_info(),
+            ballots: votes.ballots().clone(),
+            timeouts: stored.unwrap_or_else(|| Timeouts::new(times)),
+            resume: votes.resume(),
+            journal_lost: votes.was_lost(),
+        };
+        let machine = Machine::new(bls.clone(), chain.rules().clone(), me, machine_start);
         let tip = chain.tip();
-        tracing::info!(height = tip.height, hash = %tip.hash, "L1 opened");
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Self { chain, wiring, watch, queue: VecDeque::new(), checking: 0, workers })
+        tracing::info!(height = tip.height, hash = %tip.hash, final_height = tip.final_height, "L1 opened");
+        Ok(Self {
+            chain,
+            machine,
+            bls,
+            votes,
+            wiring,
+            watch,
+            began: Instant::now(),
+            timers: BTreeMap::new(),
+            events: VecDeque::new(),
+            feeding: false,
+            order: None,
+            checks: Checks::default(),
+            submissions: Submissions::default(),
+            numbers: Numbers::default(),
+            candidates: HashMap::new(),
+            executed: HashMap::new(),
+            brought: HashMap::new(),
+            blob_blocks: Arc::default(),
+            decoding: Arc::new(Semaphore::new(1)),
+        })
     }
 
-    fn announce(&self, fence: &Fence) -> Result<(), FenceError> {
+    pub(crate) fn announce(&self, fence: &Fence) -> Result<(), FenceError> {
         let tip = self.chain.tip();
-        publish(&self.wiring.tip, tip, fence)?;
+        publish(&self.wiring.tip, Some(tip), fence)?;
+        if let Some(network) = &self.wiring.network {
+            let keep_blobs = self.wiring.blobs.as_ref().and_then(|blobs| blobs.keep_blocks);
+            publish(&network.status, Some(self.chain.status(keep_blobs)), fence)?;
+        }
         metrics::tip(tip.height, tip.final_height);
         metrics::mempool(self.chain.mempool().len(), self.chain.mempool().bytes());
         Ok(())
     }
-
-    /// Produces if a block is due, and arms the timer for the next one.
-    fn tick(&mut self, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
-        let now = self.chain.now();
-        if let Some(ahead) = self.watch.jumped(now, self.chain.uptime()) {
-            let ahead = ahead.as_secs();
-            ctx.degraded(format!(
-                "the machine's clock was set forward by {ahead} s, and blocks with its time can never be taken back: no blocks until it is set right; if it is right now, restart the node"
-            ));
-            ctx.waiting("the machine's clock to be set right");
-            ctx.after(CLOCK_CHECK, Self::tick);
-            return Ok(());
-        }
-        let due = Duration::from_secs(self.chain.due());
-        if now >= due {
-            self.chain.produce_at(now, ctx.fence())?;
-            self.announce(ctx.fence())?;
-            let tip = self.chain.tip();
-            tracing::debug!(height = tip.height, hash = %tip.hash, "L1 block");
-            ctx.progress(format!("L1 block {}", tip.height));
-        }
-        let (now, due) = (self.chain.now(), Duration::from_secs(self.chain.due()));
-        let wait = due.saturating_sub(now);
-        let tip = self.chain.tip();
-        if tip.timestamp > now.as_secs() + CLOCK_BEHIND {
-            let behind = tip.timestamp - now.as_secs();
-            ctx.degraded(format!("the clock is {behind} s behind the newest L1 block: set the machine's clock"));
-        } else {
-            ctx.healthy();
-        }
-        ctx.waiting(format!("the time of L1 block {}", tip.height + 1));
-        let wait = wait.clamp(Duration::from_millis(1), CLOCK_CHECK);
-        ctx.after(wait, Self::tick);
-        Ok(())
-    }
-
-    /// Gives waiting submissions to free workers. Decoding decompresses keys and checking computes pairings: milliseconds
-    /// each, not for the actor's own thread.
-    fn check_next(&mut self, ctx: &mut Context<Self>) {
-        let height = self.chain.tip().height.saturating_add(1);
-        while self.checking < self.workers
-            && let Some((bytes, responder)) = self.queue.pop_front()
-        {
-            self.checking += 1;
-            let check = tokio::task::spawn_blocking(move || Tx::decode(&bytes, height).and_then(Tx::verify));
-            ctx.pipe(check, move |me, checked, ctx| {
-                me.checking -= 1;
-                me.check_next(ctx);
-                // Dropping the responder tells the caller.
-                let checked = checked.map_err(|died| ConsensusError::Worker(died.to_string()))?;
-                responder.send(me.admit(checked)?);
-                Ok(())
-            });
-        }
-        metrics::checking(self.checking + self.queue.len());
-    }
-
-    fn admit(&mut self, checked: Result<VerifiedTx, TxError>) -> Result<Result<B256, SubmitRefusal>, ConsensusError> {
-        let answer = match checked {
-            Ok(tx) => self.chain.insert(tx)?.map(B256::from).map_err(SubmitRefusal::from),
-            Err(error) => Err(error.into()),
-        };
-        metrics::submitted(if answer.is_ok() { "accepted" } else { "refused" });
-        metrics::mempool(self.chain.mempool().len(), self.chain.mempool().bytes());
-        Ok(answer)
-    }
 }
 
-/// An instance that hung and was replaced must not set the feed back to its own tip.
-fn publish(feed: &watch::Sender<Option<DuskTip>>, tip: DuskTip, fence: &Fence) -> Result<(), FenceError> {
+/// An instance that hung and was replaced must not set a feed back to its own tip.
+fn publish<T>(feed: &watch::Sender<T>, value: T, fence: &Fence) -> Result<(), FenceError> {
     fence.write(|| {
-        feed.send_replace(Some(tip));
+        feed.send_replace(value);
     })
 }
 
@@ -166,7 +196,14 @@ impl Actor for Consensus {
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
         self.announce(ctx.fence())?;
+        self.feed(Event::Begin, ctx)?;
         self.tick(ctx)
+    }
+
+    fn stopping(&mut self, ctx: &mut Context<Self>) {
+        if let Err(error) = self.keep_times(ctx.fence()) {
+            tracing::debug!(%error, "the step times were not kept");
+        }
     }
 }
 
@@ -176,14 +213,146 @@ impl Handle<SubmitDuskTransaction> for Consensus {
         msg: SubmitDuskTransaction,
         ctx: &mut Context<Self>,
     ) -> Result<Reply<SubmitDuskTransaction>, ConsensusError> {
-        if self.queue.len() >= ingress::CHECKING {
-            metrics::submitted("busy");
-            return Ok(Reply::Now(Err(SubmitRefusal::Busy { waiting: self.queue.len() })));
-        }
         let (reply, responder) = Reply::deferred();
-        self.queue.push_back((msg.bytes, responder));
+        if let Err(Origin::Here(responder)) = self.submissions.put(msg.bytes, Origin::Here(responder)) {
+            metrics::submitted("busy");
+            responder.send(Err(SubmitRefusal::Busy { waiting: self.submissions.len() }));
+        }
         self.check_next(ctx);
         Ok(reply)
+    }
+}
+
+impl Handle<GossipFrame> for Consensus {
+    fn handle(&mut self, msg: GossipFrame, ctx: &mut Context<Self>) -> Result<Reply<GossipFrame>, ConsensusError> {
+        let GossipFrame { token, peer, bytes, .. } = msg;
+        match wire::decode(&bytes, &wire::Limits::default()) {
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a message that does not decode");
+                self.judged(token, Verdict::Reject(Fault::Garbage));
+            }
+            Ok(Frame::Tx(payload)) => match envelope(&payload) {
+                Some(envelope) => {
+                    if self.submissions.put(envelope.to_vec().into(), Origin::Peer(token)).is_err() {
+                        self.judged(token, Verdict::Ignore);
+                    }
+                    self.check_next(ctx);
+                }
+                None => self.judged(token, Verdict::Reject(Fault::Garbage)),
+            },
+            // Blocks come as answers; one that is spread only says that its sender is there.
+            Ok(Frame::Block(_)) => self.judged(token, Verdict::Ignore),
+            Ok(frame) if frame.step().is_some() => {
+                let from = Source { peer: self.numbers.of(peer), token: Some(into_token(token)) };
+                self.judge(from, frame, ctx)?;
+            }
+            // Questions are asked of one peer.
+            Ok(_) => self.judged(token, Verdict::Reject(Fault::Garbage)),
+        }
+        Ok(Reply::Now(()))
+    }
+}
+
+/// A token of the network as the consensus names it.
+fn into_token(token: duskevm_messages::gossip::Token) -> duskevm_dusk_l1::sa::machine::Token {
+    duskevm_dusk_l1::sa::machine::Token(token.0)
+}
+
+impl Handle<ServeFrames> for Consensus {
+    fn handle(&mut self, msg: ServeFrames, ctx: &mut Context<Self>) -> Result<Reply<ServeFrames>, ConsensusError> {
+        let parts = match wire::decode(&msg.frame, &wire::Limits::default()) {
+            Ok(Frame::GetResource(request)) => self.resources(&request.inventory),
+            Ok(Frame::GetBlocks { locator, .. }) => {
+                let items = serve::after(self.chain.store(), &locator)?;
+                vec![Part::Ready(wire::encode(&Frame::Inv(Inventory { items, max_entries: 0 })))]
+            }
+            Ok(Frame::GetMempool { .. }) => {
+                let ids = self.chain.mempool().ids().take(1000);
+                let items = ids.map(|id| Item::Transaction(*id)).collect();
+                vec![Part::Ready(wire::encode(&Frame::Inv(Inventory { items, max_entries: 0 })))]
+            }
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        if parts.is_empty() {
+            return Ok(Reply::Now(Vec::new()));
+        }
+        let store = self.chain.store().clone();
+        let read = tokio::task::spawn_blocking(move || serve::read_parts(&store, parts));
+        let (reply, responder) = Reply::deferred();
+        ctx.pipe(read, move |_, frames, _| {
+            responder.send(frames.map_err(|died| ConsensusError::Worker(died.to_string()))??);
+            Ok(())
+        });
+        Ok(reply)
+    }
+}
+
+impl Consensus {
+    fn resources(&self, inventory: &Inventory) -> Vec<Part> {
+        let most = match inventory.max_entries {
+            0 => MAX_FRAMES,
+            most => MAX_FRAMES.min(most.into()),
+        };
+        let frame = |want| self.machine.answer(&want).map(|frame| Part::Ready(wire::encode(&frame)));
+        let part = |item: &Item| match *item {
+            Item::Transaction(id) => {
+                let payload = encode_transaction(self.chain.mempool().get(&id)?)?;
+                Some(Part::Ready(wire::encode(&Frame::Tx(payload))))
+            }
+            Item::Height(height) => Some(Part::Height(height)),
+            Item::Block(hash) => Some(Part::Hash(hash)),
+            Item::Candidate(hash) => {
+                let candidate = self.machine.candidate_with(&hash)?.clone();
+                Some(Part::Ready(wire::encode(&Frame::Candidate(candidate))))
+            }
+            Item::CandidateOf(header) => frame(duskevm_dusk_l1::sa::machine::Want::CandidateOf(header)),
+            Item::ValidationOf(header) => frame(duskevm_dusk_l1::sa::machine::Want::Validation(header)),
+        };
+        inventory.items.iter().filter_map(part).take(most).collect()
+    }
+}
+
+impl Handle<FindBlobBlock> for Consensus {
+    fn handle(&mut self, msg: FindBlobBlock, ctx: &mut Context<Self>) -> Result<Reply<FindBlobBlock>, ConsensusError> {
+        let (store, cache, decoding) = (self.chain.store().clone(), self.blob_blocks.clone(), self.decoding.clone());
+        let (reply, responder) = Reply::deferred();
+        let find = async move {
+            let _turn = decoding.acquire_owned().await;
+            tokio::task::spawn_blocking(move || serve::blob_block(&store, msg.id, &cache)).await
+        };
+        // Listened to: many that wait for their turn are no reason to take this actor for hung.
+        ctx.listen(find, move |_, block, _| {
+            responder.send(block.map_err(|died| ConsensusError::Worker(died.to_string()))??);
+            Ok(())
+        });
+        Ok(reply)
+    }
+}
+
+impl Handle<GetConsensusState> for Consensus {
+    fn handle(
+        &mut self,
+        _: GetConsensusState,
+        _: &mut Context<Self>,
+    ) -> Result<Reply<GetConsensusState>, ConsensusError> {
+        let view = self.machine.view();
+        Ok(Reply::Now(ConsensusState {
+            round: view.round,
+            iteration: view.iteration,
+            step: match view.kind {
+                StepKind::Proposal => ConsensusStep::Proposal,
+                StepKind::Validation => ConsensusStep::Validation,
+                StepKind::Ratification => ConsensusStep::Ratification,
+            },
+            votes: self.machine.votes(),
+            syncing: self.machine.is_syncing(),
+        }))
+    }
+}
+
+impl Handle<GetProvisioners> for Consensus {
+    fn handle(&mut self, _: GetProvisioners, _: &mut Context<Self>) -> Result<Reply<GetProvisioners>, ConsensusError> {
+        Ok(Reply::Now(self.chain.provisioners()))
     }
 }
 
@@ -213,8 +382,7 @@ impl Handle<GetDuskTransaction> for Consensus {
         msg: GetDuskTransaction,
         _: &mut Context<Self>,
     ) -> Result<Reply<GetDuskTransaction>, ConsensusError> {
-        let status: DuskTransactionStatus = self.chain.transaction(&msg.id.0)?;
-        Ok(Reply::Now(status))
+        Ok(Reply::Now(self.chain.transaction(&msg.id.0)?))
     }
 }
 
@@ -232,25 +400,28 @@ impl Handle<DuskBlockByHeight> for Consensus {
         }
         let store = self.chain.store().clone();
         let read = tokio::task::spawn_blocking(move || read_block(&store, msg.height));
-        let (reply, responder): (_, Responder<DuskBlockByHeight>) = Reply::deferred();
+        let (reply, responder) = Reply::deferred();
         ctx.pipe(read, move |_, block, _| {
-            let block: Option<Arc<_>> = block.map_err(|died| ConsensusError::Worker(died.to_string()))??;
-            responder.send(block);
+            responder.send(block.map_err(|died| ConsensusError::Worker(died.to_string()))??);
             Ok(())
         });
         Ok(reply)
     }
 }
 
+/// How long a request to another actor of this node may take before it is given up.
+pub(crate) const LOCAL: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_primitives::B256;
     use duskevm_supervision::Gate;
 
     #[test]
     fn a_replaced_instance_publishes_nothing() {
         let feed = watch::Sender::new(None);
-        let tip = |height| DuskTip { height, hash: B256::ZERO, timestamp: 0, final_height: 0 };
+        let tip = |height| Some(DuskTip { height, hash: B256::ZERO, timestamp: 0, final_height: 0 });
         let gate = Gate::new("consensus");
         let old = gate.advance(Duration::ZERO).unwrap();
         publish(&feed, tip(1), &old).unwrap();

@@ -5,6 +5,7 @@ use duskevm_dusk_l1::execute::ExecuteError;
 use duskevm_dusk_l1::genesis::GenesisError;
 use duskevm_dusk_l1::record::RecordError;
 use duskevm_dusk_l1::state::StateError;
+use duskevm_store::journal::JournalError;
 use duskevm_store::l1::L1StoreError;
 use duskevm_supervision::{ActorError, FenceError, Reaction};
 
@@ -39,6 +40,14 @@ pub enum ConsensusError {
         /// Seconds from the clock to its timestamp.
         behind: u64,
     },
+    /// The journal of own messages holds something else.
+    #[error(
+        "{0}: restore the folder from a copy; without it this provisioner must not vote for a while (move the folder away)"
+    )]
+    Votes(String),
+    /// The journal of own messages failed.
+    #[error("the vote journal failed: {0}")]
+    Journal(#[from] JournalError),
     /// This instance was replaced.
     #[error(transparent)]
     Fenced(#[from] FenceError),
@@ -57,10 +66,16 @@ impl ActorError for ConsensusError {
     fn reaction(&self) -> Reaction {
         match self {
             // Another start would find the same configuration or the same bytes.
-            Self::Genesis(_) | Self::Damaged(_) | Self::Clock { .. } => Reaction::Abort,
+            Self::Genesis(_)
+            | Self::Damaged(_)
+            | Self::Clock { .. }
+            | Self::Votes(_)
+            | Self::Journal(JournalError::Damaged { .. } | JournalError::TooLarge { .. }) => Reaction::Abort,
             Self::Build(BuildError::WrongKey { .. } | BuildError::HeightOverflow) => Reaction::Abort,
             // Memory and disk may differ now: begin again from the disk.
-            Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) => Reaction::RestartSelf,
+            Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) | Self::Journal(_) => {
+                Reaction::RestartSelf
+            }
             Self::Build(
                 BuildError::TooEarly { .. }
                 | BuildError::Codec(_)

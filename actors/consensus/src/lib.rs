@@ -1,25 +1,45 @@
 //! The consensus actor: the embedded Dusk L1.
 //!
-//! It produces the blocks of a single-provisioner Dusk network, one every block time: takes transactions from its mempool,
-//! executes them, signs the block, stores it, and only when it is on disk announces it. What was announced never changes: the
-//! store refuses a second block of a height, and a restart goes on at the stored tip.
+//! It takes part in Dusk's consensus, Succinct Attestation: the rules are the machine of `duskevm_dusk_l1::sa`, which this actor
+//! drives. One provisioner alone goes the same way as many: it proposes, votes twice, and takes the block with the attestation
+//! that came of it.
+//!
+//! | module | does |
+//! |---|---|
+//! | `actor` | answers what others ask |
+//! | `driver` | carries out what the consensus asks for: timers, building, judging, signing, storing |
+//! | `chain` | tip, state and stakes, and how they are rebuilt from disk or taken back |
+//! | `votes` | own messages, on disk before they are sent |
+//! | `work` | what takes long, for worker threads |
+//! | `checks`, `submit`, `requests`, `serve` | messages of peers, transactions, questions to peers, their questions |
+//!
+//! What was announced as final never changes: the store refuses a second block of a final height, and a restart goes on at the
+//! stored tip and in the interrupted iteration. A block that is not final may be replaced by one of a lower iteration.
 //!
 //! After a pause of any length (the process was down, the machine slept) it produces one block with the current time, not one
-//! for each that was missed. Blocks are final, so it does not believe a wall clock that jumps: while it runs it compares it with the
-//! uptime of the machine, and at start with the newest block.
+//! for each that was missed. It does not believe a wall clock that jumps: while it runs it compares it with the uptime of the
+//! machine, and at start with the newest block.
 //!
 //! The mempool is in memory only. A transaction that was accepted but not included is lost with the instance, as it is on a Dusk
 //! node; whoever submitted it asks for its status and submits it again.
 
 mod actor;
+mod chain;
+mod checks;
 mod clock;
+mod driver;
 mod error;
 mod ingress;
 mod metrics;
-mod state;
+mod peers;
+mod requests;
+mod serve;
+mod submit;
+mod votes;
+mod work;
 
-pub use actor::{Consensus, Wiring, spec};
+pub use actor::{Blobs, Consensus, Network, Wiring, spec};
+pub use chain::{Chain, Settings};
 pub use clock::{Clock, system_clock, system_uptime};
 pub use error::ConsensusError;
 pub use ingress::DEADLINE;
-pub use state::{Chain, Settings};

@@ -216,13 +216,20 @@ async fn a_hung_instance_is_replaced_and_cannot_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_ends_the_node_with_the_reason() {
+async fn without_a_stake_a_node_follows_and_signs_nothing() {
     let dir = TempDir::new().unwrap();
     let genesis = genesis(1, Duration::ZERO);
-    let mut settings = settings(&genesis, Shift::default().clock());
-    settings.signer = signer("somebody else");
-    let bed = Bed::start(settings, open_store(&dir, &genesis));
-    let reason = tokio::time::timeout(PATIENCE, bed.supervisor.wait()).await.unwrap();
-    assert!(matches!(reason, ExitReason::Aborted { .. }), "{reason}");
-    assert!(reason.to_string().contains("is not the block producer"), "{reason}");
+    for key in [None, Some(signer("somebody else"))] {
+        let mut settings = settings(&genesis, Shift::default().clock());
+        settings.signer = key.clone();
+        let store = open_store(&dir, &genesis);
+        let bed = Bed::start(settings, store.clone());
+        let state = bed.actor.ask_retry(GetConsensusState, PATIENCE).await.unwrap();
+        assert_eq!((state.round, state.votes), (1, key.is_some()));
+        assert_eq!(bed.actor.ask_retry(GetProvisioners, PATIENCE).await.unwrap().len(), 1);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(bed.tip.borrow().unwrap().height, 0, "nobody else makes blocks");
+        bed.supervisor.shutdown(PATIENCE).await;
+        store.close().unwrap();
+    }
 }

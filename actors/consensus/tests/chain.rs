@@ -1,90 +1,78 @@
-//! The chain behind the actor, driven by hand.
+//! The chain on disk: what one node has made another accepts, and what does not fit together is refused.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test stops where it is wrong")]
 
 mod common;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use common::*;
 use duskevm_consensus::{Chain, ConsensusError};
-use duskevm_dusk_l1::block::{ChainParams, verify_block};
+use duskevm_dusk_l1::block::LedgerParams;
+use duskevm_dusk_l1::body::{BlobsNeeded, verify_body};
 use duskevm_dusk_l1::contracts::NoContracts;
+use duskevm_dusk_l1::header::{HeaderContext, Stage, verify_header};
 use duskevm_dusk_l1::record::AcceptedBlock;
+use duskevm_dusk_l1::sa::bls::DuskBls;
+use duskevm_dusk_l1::sa::committee::Committees;
+use duskevm_dusk_l1::sa::provisioners::Provisioners;
 use duskevm_dusk_l1::state::MemoryState;
 use duskevm_supervision::{ActorError, Fence, Reaction};
-use std::time::Duration;
 use tempfile::TempDir;
 
-#[test]
-fn every_produced_block_passes_the_full_check() {
+#[tokio::test(flavor = "multi_thread")]
+async fn every_block_passes_the_full_check() {
+    const BLOCKS: u64 = 8;
     let dir = TempDir::new().unwrap();
-    let genesis = genesis(2, Duration::ZERO);
+    let genesis = genesis(1, Duration::from_secs(60));
     let store = open_store(&dir, &genesis);
     let shift = Shift::default();
-    let fence = Fence::unfenced();
-    let mut chain = Chain::open(settings(&genesis, shift.clock()), store.clone(), &fence).unwrap();
-    for height in 1..=20 {
-        chain.produce(&fence).unwrap();
-        assert_eq!((chain.tip().height, chain.tip().final_height), (height, height - 1));
-        shift.by(2_000);
+    let bed = Bed::start(settings(&genesis, shift.clock()), store.clone());
+    bed.submit(transfer("alice", 1, 5)).await.unwrap();
+    for height in 1..=BLOCKS {
+        assert_eq!(bed.height(height).await.final_height, height - 1);
+        shift.by(1_000);
     }
-    drop(chain);
+    bed.supervisor.shutdown(PATIENCE).await;
 
     // Another node that has nothing but the blocks arrives at the same chain.
-    let params = ChainParams::new(&genesis).unwrap();
+    let (params, rules, bls) = (LedgerParams::new(&genesis).unwrap(), genesis.rules(), DuskBls::default());
     let mut state = MemoryState::default();
     state.apply(&genesis.state()).unwrap();
     let mut parent = genesis.block().header().clone();
-    for height in 1..=20 {
+    let mut previous: Option<Arc<Committees>> = None;
+    let mut transactions = 0;
+    for height in 1..=BLOCKS {
         let stored = AcceptedBlock::decode(&store.block(height).unwrap().unwrap()).unwrap();
         let block = stored.block().unwrap();
-        let checked = verify_block(&parent, block, &params, None, &state, &NoContracts).unwrap();
+        let provisioners = Arc::new(Provisioners::from_stakes(state.stakes()));
+        let committees = Arc::new(Committees::new(*parent.seed.inner(), height, provisioners, rules.quorums()));
+        let context =
+            HeaderContext { parent: &parent, committees: &committees, previous: previous.as_deref(), params: &params };
+        let facts = verify_header(&bls, &context, block.header(), Stage::Accept { now: None }, &|_, _| false).unwrap();
+        assert_eq!(facts.unattested, 0);
+        let checked = verify_body(block, &facts.cert_voters, &params, &state, &NoContracts, BlobsNeeded::None).unwrap();
         assert_eq!(checked.executed.outcomes, stored.outcomes);
+        transactions += stored.outcomes.len();
         state.apply(&checked.executed.diff).unwrap();
-        parent = stored.header;
+        assert_eq!(state.root().0, stored.header.state_hash);
+        (parent, previous) = (stored.header, Some(committees));
     }
-
-    let chain = Chain::open(settings(&genesis, shift.clock()), store, &fence).unwrap();
-    assert_eq!(chain.tip().hash.0, parent.hash);
+    assert_eq!(transactions, 1);
+    let chain = Chain::open(settings(&genesis, shift.clock()), store, &Fence::unfenced()).unwrap();
+    assert!(chain.tip().height >= BLOCKS);
 }
 
-#[test]
-fn timestamps_are_the_clock_s_but_never_too_early() {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_together_is_refused() {
     let dir = TempDir::new().unwrap();
-    let genesis = genesis(5, Duration::ZERO);
-    let store = open_store(&dir, &genesis);
-    let shift = Shift::default();
-    let fence = Fence::unfenced();
-    let mut chain = Chain::open(settings(&genesis, shift.clock()), store, &fence).unwrap();
-    chain.produce(&fence).unwrap();
-    let first = chain.tip().timestamp;
-    assert!(first >= genesis.timestamp + 5);
-    // Asked too early: the timestamp is that of the slot.
-    chain.produce(&fence).unwrap();
-    assert_eq!(chain.tip().timestamp, first + 5);
-    shift.by(3_600_000);
-    chain.produce(&fence).unwrap();
-    let late = chain.tip().timestamp;
-    assert!(late >= first + 3_600, "after a pause it is the current time");
-    shift.by(-7_200_000);
-    chain.produce(&fence).unwrap();
-    assert_eq!(chain.tip().timestamp, late + 5, "a clock that goes back does not take time back");
-}
-
-#[test]
-fn what_does_not_fit_together_is_refused() {
-    let dir = TempDir::new().unwrap();
-    let genesis = genesis(2, Duration::ZERO);
+    let genesis = genesis(1, Duration::ZERO);
     let store = open_store(&dir, &genesis);
     let fence = Fence::unfenced();
     let good = settings(&genesis, Shift::default().clock());
-    let mut chain = Chain::open(good.clone(), store.clone(), &fence).unwrap();
-    chain.produce(&fence).unwrap();
-    drop(chain);
-
-    let mut foreign = good.clone();
-    foreign.signer = signer("somebody else");
-    let mut chain = Chain::open(foreign, store.clone(), &fence).unwrap();
-    let error = chain.produce(&fence).unwrap_err();
-    assert!(matches!(error, ConsensusError::Build(_)) && error.reaction() == Reaction::Abort, "{error}");
+    let bed = Bed::start(good.clone(), store.clone());
+    bed.height(1).await;
+    bed.supervisor.shutdown(PATIENCE).await;
 
     // A state record that does not belong: the root shows it.
     let next = store.tip().unwrap().unwrap() + 1;

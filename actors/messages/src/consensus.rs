@@ -47,6 +47,12 @@ pub enum SubmitRefusal {
     /// The rules or the mempool's bounds forbid it.
     #[error(transparent)]
     Mempool(#[from] MempoolError),
+    /// A blob is missing or is not the one that its hash names.
+    #[error("{0}")]
+    Blob(String),
+    /// This node keeps no blobs.
+    #[error("this node does not keep blobs (actors.da_store is off): send the transaction to one that does")]
+    NoBlobs,
     /// Too many signatures wait to be checked.
     #[error("the L1 node is busy checking {waiting} other transactions: send it again in a moment")]
     Busy {

@@ -118,7 +118,7 @@ pub fn build_body<'a, S: StateRoot + ?Sized>(
 /// Checks the content of a block whose header was checked, and computes its effects. `cert_voters` are what the header proved,
 /// `state` is the state after the parent. The faults themselves are the caller's to check: here only their root is.
 ///
-/// Signatures of transactions are checked one after another.
+/// Signatures of transactions are checked one after another; [`verify_body_of`] takes them checked.
 pub fn verify_body<S: StateRoot + ?Sized>(
     block: Block,
     cert_voters: &[(AccountId, u32)],
@@ -127,6 +127,25 @@ pub fn verify_body<S: StateRoot + ?Sized>(
     contracts: &dyn NativeContracts,
     blobs: BlobsNeeded<'_>,
 ) -> Result<ExecutedBlock, BlockError> {
+    forks::activate();
+    let height = block.header().height;
+    let verified = block.txs().iter().take(MAX_NUMBER_OF_TRANSACTIONS).enumerate().map(|(index, ledger)| {
+        Tx::from_ledger(ledger.clone(), height).and_then(Tx::verify).map_err(|error| BlockError::Transaction {
+            height,
+            index,
+            error,
+        })
+    });
+    let verified = verified.collect::<Result<Vec<_>, _>>()?;
+    verify_body_of(block, &verified, cert_voters, params, state, contracts, blobs)
+}
+
+/// What the roots of a header say of the content, and how large it may be. Needs neither state nor signatures: this much is
+/// checked before a candidate is passed on.
+///
+/// # Errors
+/// [`BlockError::Malformed`] and [`BlockError::Header`].
+pub fn verify_roots(block: &Block) -> Result<(), BlockError> {
     forks::activate();
     let malformed = |error: std::io::Error| BlockError::Malformed(error.to_string());
     let header = block.header();
@@ -144,16 +163,35 @@ pub fn verify_body<S: StateRoot + ?Sized>(
         return Err(BlockError::Malformed(format!("{size} bytes, more than {MAX_BLOCK_BYTES}")));
     }
     expect("txroot", height, &tx_root(block.txs()), &header.txroot)?;
-    expect("faultroot", height, &fault_root(block.faults()), &header.faultroot)?;
+    expect("faultroot", height, &fault_root(block.faults()), &header.faultroot)
+}
 
+/// [`verify_body`] with the block's transactions, whose signatures were checked before: from a pool, or on several processors.
+///
+/// # Errors
+/// As there; [`BlockError::Malformed`] if `txs` are not those of the block.
+pub fn verify_body_of<S: StateRoot + ?Sized>(
+    block: Block,
+    txs: &[VerifiedTx],
+    cert_voters: &[(AccountId, u32)],
+    params: &LedgerParams,
+    state: &S,
+    contracts: &dyn NativeContracts,
+    blobs: BlobsNeeded<'_>,
+) -> Result<ExecutedBlock, BlockError> {
+    verify_roots(&block)?;
+    let header = block.header();
+    let height = header.height;
+    if txs.len() != block.txs().len() || txs.iter().zip(block.txs()).any(|(tx, ledger)| tx.ledger() != ledger) {
+        return Err(BlockError::Malformed("the transactions are not those that were checked".into()));
+    }
     let mut executor = Executor::new(state, contracts, params.env(height, header.timestamp, header.gas_limit));
-    executor.slash(&slashes(header, block.faults()).map_err(malformed)?)?;
-    for (index, ledger) in block.txs().iter().enumerate() {
-        need_blobs(height, index, ledger, blobs)?;
-        let tx = Tx::from_ledger(ledger.clone(), height)
-            .and_then(Tx::verify)
-            .map_err(|error| BlockError::Transaction { height, index, error })?;
-        match executor.execute(&tx) {
+    let slashes =
+        slashes(header, block.faults()).map_err(|error: std::io::Error| BlockError::Malformed(error.to_string()))?;
+    executor.slash(&slashes)?;
+    for (index, tx) in txs.iter().enumerate() {
+        need_blobs(height, index, tx.ledger(), blobs)?;
+        match executor.execute(tx) {
             Ok(_) => {}
             Err(NotIncluded::Fault(fault)) => return Err(fault.into()),
             Err(reason) => return Err(BlockError::NotIncludable { height, index, reason: reason.to_string() }),

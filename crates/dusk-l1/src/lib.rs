@@ -36,4 +36,9 @@ mod testing;
 pub use dusk_core::abi::Event;
 pub use dusk_core::transfer;
 /// Ledger types of the published node.
-pub use dusk_node_data::ledger::{Block, Fault, Header, LedgerTransaction};
+pub use dusk_node_data::Serializable;
+pub use dusk_node_data::bls::PublicKeyBytes;
+pub use dusk_node_data::ledger::{
+    Attestation, Block, Fault, Header, IterationInfo, IterationsInfo, LedgerTransaction, Signature,
+};
+pub use dusk_node_data::message::BLOCK_HEADER_VERSION;

@@ -137,6 +137,17 @@ impl Mempool {
         self.ids.contains_key(id)
     }
 
+    /// A transaction that waits here.
+    pub fn get(&self, id: &TxId) -> Option<&VerifiedTx> {
+        let (account, nonce) = self.ids.get(id)?;
+        Some(&self.queues.get(account)?.get(nonce)?.tx)
+    }
+
+    /// Ids of all that waits here, in no particular order.
+    pub fn ids(&self) -> impl Iterator<Item = &TxId> {
+        self.ids.keys()
+    }
+
     /// The nonce that the account's next transaction should carry, counting what waits without a gap.
     pub fn next_nonce(&self, id: &AccountId, account: Account) -> u64 {
         let mut next = account.nonce.saturating_add(1);
@@ -195,8 +206,7 @@ impl Mempool {
     }
 
     fn size_of(&self, id: &TxId) -> Option<usize> {
-        let (account, nonce) = self.ids.get(id)?;
-        Some(self.queues.get(account)?.get(nonce)?.tx.size())
+        Some(self.get(id)?.size())
     }
 
     /// Which transactions must go for `tx` to fit. Only the last of an account's queue is ever chosen, so that no gap

@@ -69,7 +69,7 @@ impl Shift {
 pub fn settings(genesis: &Genesis, clock: Clock) -> Settings {
     Settings {
         genesis: genesis.clone(),
-        signer: signer("producer"),
+        signer: Some(signer("producer")),
         limits: Limits::default(),
         contracts: Arc::new(NoContracts),
         // The machine was up, or asleep, all the time.
@@ -103,7 +103,9 @@ pub struct Bed {
 }
 
 impl Bed {
+    /// The journal of own messages lies beside the store.
     pub fn start(settings: Settings, store: L1Store) -> Self {
+        let votes = store.path().with_file_name("votes");
         let actor = Ref::declare("consensus");
         let (sender, tip) = watch::channel(None);
         let announced = Arc::new(Mutex::new(BTreeMap::new()));
@@ -120,7 +122,11 @@ impl Bed {
         let supervisor = Tree::new("root", Strategy::OneForOne)
             .intensity(Intensity { max: 100, within: Duration::from_secs(10) })
             .allow_faults(true)
-            .actor(spec(&actor, settings, Wiring { store: store.clone(), tip: sender }))
+            .actor(spec(
+                &actor,
+                settings,
+                Wiring { store: store.clone(), votes, tip: sender, network: None, blobs: None },
+            ))
             .start();
         Self { actor, supervisor, tip, announced, store }
     }

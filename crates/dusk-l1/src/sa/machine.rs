@@ -34,6 +34,8 @@ pub use types::*;
 
 /// How long an attestation waits for its block, during which nothing else is voted for in its round.
 const AWAIT_BLOCK: Duration = Duration::from_secs(60);
+/// Blocks that pass without this node's votes after its journal was lost.
+const ABSTAINED: u64 = 2;
 /// How often a missing block is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -50,7 +52,10 @@ pub struct Machine<B: Bls> {
     bls: Arc<B>,
     rules: Rules,
     me: Option<AccountId>,
+    /// First round in which to sign.
     may_vote_from: u64,
+    /// Nothing was signed since the journal was lost.
+    journal_lost: bool,
     resume: Option<([u8; 32], u8)>,
     pub(super) tip: Arc<TipInfo>,
     ballots: Ballots,
@@ -62,6 +67,8 @@ pub struct Machine<B: Bls> {
     /// Hash of the block that is being applied.
     pub(super) applying: Option<[u8; 32]>,
     pub(super) reverting: bool,
+    /// The round runs. Not while blocks that others agreed on wait to be applied.
+    begun: bool,
     pub(super) sync: Sync,
 }
 
@@ -75,10 +82,11 @@ impl<B: Bls> Machine<B> {
     /// A machine above `start.tip`. It does nothing before [`Event::Begin`]. Without `me` it follows and signs nothing.
     pub fn new(bls: Arc<B>, rules: Rules, me: Option<AccountId>, start: Start) -> Self {
         let round = Round::new(&start.tip, &rules, Now::default());
-        Self {
+        let mut machine = Self {
             bls,
             me,
-            may_vote_from: start.may_vote_from,
+            may_vote_from: 0,
+            journal_lost: start.journal_lost,
             resume: start.resume,
             tip: start.tip,
             ballots: start.ballots,
@@ -89,8 +97,42 @@ impl<B: Bls> Machine<B> {
             pending: None,
             applying: None,
             reverting: false,
+            begun: false,
             sync: Sync::new(&rules),
             rules,
+        };
+        if machine.tip.header.height > 0 {
+            machine.abstain();
+        }
+        machine
+    }
+
+    /// After the journal was lost: what this node may have signed above the tip is not known, so it lets two blocks pass.
+    fn abstain(&mut self) {
+        if self.journal_lost && self.tip.provisioners.eligible(self.tip.header.height + 1).count() > 1 {
+            self.may_vote_from = self.tip.header.height + ABSTAINED + 1;
+        }
+    }
+
+    /// Whether this node signs: it has a key, and does not wait because its journal was lost.
+    pub fn votes(&self) -> bool {
+        self.me.is_some() && self.round.number >= self.may_vote_from
+    }
+
+    /// The measured step times, as [`Timeouts::encode`] writes them.
+    pub fn times(&self) -> Vec<u8> {
+        self.timeouts.encode()
+    }
+
+    /// Whether blocks of others are being applied or awaited.
+    pub fn is_syncing(&self) -> bool {
+        self.sync.is_busy()
+    }
+
+    /// A peer says that its newest block is at `height`.
+    pub fn heard_of(&mut self, now: Now, peer: PeerId, height: u64) {
+        if height > self.tip.header.height {
+            self.sync.hint(now, peer, height.saturating_add(1));
         }
     }
 
@@ -175,7 +217,7 @@ impl<B: Bls> Machine<B> {
             Event::Begin => {
                 self.sync.accepted(now);
                 out.push(Action::SetTimer { id: TimerId::Heartbeat, at: now.mono + self.sync.heartbeat() });
-                self.begin_round(now, out);
+                self.next_round(now, out);
             }
             Event::Timer(TimerId::Slot) => self.with_round(now, out, |round, cx| round.slot_reached(cx)),
             Event::Timer(TimerId::Step) => self.with_round(now, out, |round, cx| round.step_timer(cx)),
@@ -210,43 +252,62 @@ impl<B: Bls> Machine<B> {
             Event::Signed { key, frame } => {
                 // Only the frame is looked at here; what was signed is compared by the owner's ballots.
                 self.ballots.remember(key, sha3_256(&[&frame]), frame.clone());
+                // Above genesis nothing tells a node whose journal was lost that the network is older than it.
+                if key.round > 1 {
+                    self.journal_lost = false;
+                }
                 if (key.round, key.prev) == (self.round.number, self.round.prev) {
                     self.with_round(now, out, |round, cx| round.signed(cx, key, frame));
                 }
             }
             Event::Refused { key } => self.round.refused(&key),
             Event::Applied(Ok(tip)) => {
-                self.applying = None;
+                let caught_up = self.applying.take().is_some_and(|hash| self.sync.brought(&hash));
                 self.sync.accepted(now);
                 self.tip = tip;
+                if caught_up {
+                    self.abstain();
+                }
                 self.evidence.included(&self.tip.faults);
                 self.evidence.forget_before(self.round.number);
                 self.ballots.forget_below(self.tip.labels.last_final());
                 out.push(Action::Persist(Persist::Timeouts(self.timeouts.encode())));
-                self.begin_round(now, out);
-                self.next_block(now, out);
+                self.next_round(now, out);
             }
             Event::Applied(Err(failure)) => self.not_applied(now, failure, out),
             Event::Reverted(Ok(tip)) => {
                 self.reverting = false;
                 self.tip = tip;
-                self.begin_round(now, out);
-                self.next_block(now, out);
+                self.next_round(now, out);
             }
             Event::Reverted(Err(_)) => {
                 self.reverting = false;
                 self.sync.clear();
                 self.round.halted = false;
-                self.with_round(now, out, |round, cx| round.rearm(cx));
+                if self.begun {
+                    self.with_round(now, out, |round, cx| round.rearm(cx));
+                } else {
+                    self.begin_round(now, out);
+                }
             }
             Event::Blocks { from, blocks } => self.blocks(now, from, blocks, out),
         }
         self.attained(now, out);
     }
 
-    fn begin_round(&mut self, now: Now, out: &mut Vec<Action>) {
+    /// The round above a new tip. It begins unless a block for it is here already.
+    fn next_round(&mut self, now: Now, out: &mut Vec<Action>) {
         self.round = Round::new(&self.tip, &self.rules, now);
         self.pending = None;
+        self.begun = false;
+        self.next_block(now, out);
+        if self.applying.is_none() {
+            self.begin_round(now, out);
+        }
+    }
+
+    fn begin_round(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.begun = true;
         self.timeouts.start_round();
         let iteration = match self.resume.take() {
             Some((prev, iteration))
@@ -334,6 +395,9 @@ impl<B: Bls> Machine<B> {
         self.sync.clear();
         let pending = self.pending.take_if(|pending| pending.hash == hash && failure == ApplyFailure::Invalid);
         self.with_round(now, out, |round, cx| round.give_up(cx, &hash));
+        if !self.begun {
+            self.begin_round(now, out);
+        }
         if let Some(pending) = pending {
             self.with_round(now, out, |round, cx| round.advance(cx, pending.iteration + 1));
         }

@@ -70,6 +70,8 @@ pub(super) struct Round<B: Bls> {
     /// Unix time before which no candidate is voted on.
     slot: Duration,
     began: Duration,
+    /// From the beginning of the iteration to the slot.
+    early: Duration,
     deadline: Option<Duration>,
     candidates: BTreeMap<u8, Vec<Arc<CandidateFrame>>>,
     verdicts: BTreeMap<[u8; 32], Verdict>,
@@ -92,12 +94,7 @@ impl<B: Bls> Round<B> {
         Self {
             number,
             prev: tip.header.hash,
-            committees: Arc::new(Committees::new(
-                *tip.header.seed.inner(),
-                number,
-                tip.provisioners.clone(),
-                rules.quorums(),
-            )),
+            committees: Committees::shared(*tip.header.seed.inner(), number, &tip.provisioners, rules.quorums()),
             iteration: 0,
             kind: StepKind::Proposal,
             open: false,
@@ -108,6 +105,7 @@ impl<B: Bls> Round<B> {
             parent_cert: tip.header.att,
             slot: Duration::from_secs(tip.header.timestamp.saturating_add(rules.block_time)),
             began: now.mono,
+            early: Duration::ZERO,
             deadline: None,
             candidates: BTreeMap::new(),
             verdicts: BTreeMap::new(),
@@ -150,6 +148,7 @@ impl<B: Bls> Round<B> {
         cx.out.push(Action::Persist(Persist::Resume { prev: self.prev, iteration }));
         cx.out.push(Action::Note(Note::Iteration { round: self.number, iteration }));
         let early = self.slot.saturating_sub(cx.now.unix);
+        self.early = early;
         let wait = cx.timeouts.of(StepKind::Proposal) + early;
         self.enter(cx, StepKind::Proposal, wait);
         if self.results.contains_key(&iteration) {
@@ -233,7 +232,12 @@ impl<B: Bls> Round<B> {
 
     /// Takes a message of this round whose signatures were checked. False if it was known.
     pub(super) fn take(&mut self, cx: &mut Cx<'_, B>, frame: Checked<Frame>) -> bool {
-        if !self.seen.note(&frame) {
+        let bit = match &*frame {
+            Frame::Validation(vote) => self.bit(StepKind::Validation, vote),
+            Frame::Ratification(frame) => self.bit(StepKind::Ratification, &frame.vote),
+            _ => None,
+        };
+        if !self.seen.note(&frame, bit) {
             return false;
         }
         match frame.into_inner() {
@@ -245,6 +249,11 @@ impl<B: Bls> Round<B> {
             _ => return false,
         }
         true
+    }
+
+    /// The signer's bit in the committee of its vote.
+    fn bit(&self, kind: StepKind, vote: &VoteFrame) -> Option<u8> {
+        self.committees.get(Step::new(vote.header.iteration, kind)?).position(&vote.signer)
     }
 
     fn candidate(&mut self, cx: &mut Cx<'_, B>, candidate: Arc<CandidateFrame>) {
@@ -292,7 +301,8 @@ impl<B: Bls> Round<B> {
         }
         let early = self.slot.saturating_sub(cx.now.unix);
         if early.is_zero() {
-            cx.timeouts.record(StepKind::Proposal, cx.now.mono.saturating_sub(self.began));
+            // What was waited for the slot says nothing about how long a proposal takes.
+            cx.timeouts.record(StepKind::Proposal, cx.now.mono.saturating_sub(self.began + self.early));
             self.enter_validation(cx);
         } else {
             cx.out.push(Action::SetTimer { id: TimerId::Slot, at: cx.now.mono + early });
@@ -396,8 +406,8 @@ impl<B: Bls> Round<B> {
 
     fn count(&mut self, cx: &mut Cx<'_, B>, step: Step, vote: VoteFrame) -> Option<dusk_node_data::ledger::StepVotes> {
         let committee = self.committees.get(step);
-        let credits = committee.credits_of(&vote.signer)?;
-        let first = self.seen.votes(step, &vote.signer) <= 1;
+        let (bit, credits) = committee.member(&vote.signer)?;
+        let first = self.seen.votes(step, bit) <= 1;
         let checked = Checked::trusted(vote);
         let cast = self.tally.cast(cx.bls, &committee, step, &checked).ok()?;
         if first {
@@ -486,7 +496,7 @@ impl<B: Bls> Round<B> {
         }
         if built {
             let frame = Frame::Quorum(QuorumFrame { header: self.header(iteration), attestation });
-            self.seen.note(&frame);
+            self.seen.note(&frame, None);
             cx.out.push(Action::Publish(Channel::Votes, wire::encode(&frame).into()));
         }
         cx.out.push(Action::Note(Note::Quorum { round: self.number, iteration, vote, built }));

@@ -37,6 +37,10 @@ pub(super) struct Sync {
     /// Until when an answer is awaited.
     asked: Option<Duration>,
     buffer: VecDeque<SyncBlock>,
+    /// Who has probably more blocks above those that wait.
+    more: Option<PeerId>,
+    /// The block that was taken from the buffer last.
+    taken: Option<[u8; 32]>,
     accepted: Duration,
     /// When it was last asked around, or a block accepted.
     asked_around: Duration,
@@ -50,6 +54,8 @@ impl Sync {
             hint: None,
             asked: None,
             buffer: VecDeque::new(),
+            more: None,
+            taken: None,
             accepted: Duration::ZERO,
             asked_around: Duration::ZERO,
         }
@@ -82,7 +88,18 @@ impl Sync {
     /// Forgets blocks that wait.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
+        self.more = None;
         self.asked = None;
+    }
+
+    /// Whether blocks wait to be applied, or more of them are asked for.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.buffer.is_empty() || self.more.is_some()
+    }
+
+    /// Whether a block that is applied came from here.
+    pub(super) fn brought(&self, hash: &[u8; 32]) -> bool {
+        self.taken == Some(*hash)
     }
 }
 
@@ -130,9 +147,6 @@ impl<B: Bls> Machine<B> {
             return;
         }
         self.sync.asked = None;
-        if self.view().applying || !self.sync.buffer.is_empty() {
-            return;
-        }
         let chained = blocks.windows(2).all(|pair| match pair {
             [a, b] => {
                 a.header.height.checked_add(1) == Some(b.header.height) && b.header.prev_block_hash == a.header.hash
@@ -142,13 +156,22 @@ impl<B: Bls> Machine<B> {
         if !chained {
             return;
         }
+        if let Some(last) = self.sync.buffer.back().map(|block| block.header.hash).or(self.applying) {
+            // The part of the answer above what waits or is applied, if it continues it.
+            let at = blocks.iter().position(|block| block.header.prev_block_hash == last);
+            let room = MAX_BUFFER.saturating_sub(self.sync.buffer.len());
+            let rest = at.map_or(Vec::new(), |at| blocks.into_iter().skip(at).take(room).collect());
+            self.sync.more = (rest.len() as u64 >= WINDOW / 2).then_some(from);
+            self.sync.buffer.extend(rest);
+            return;
+        }
+        if self.reverting {
+            return;
+        }
         match fork::choose(self.bls(), self.rules(), &self.tip, &blocks, self.sync.is_stalled(now)) {
             Choice::Extends { skip } => {
                 self.sync.buffer = blocks.into_iter().skip(skip).take(MAX_BUFFER).collect();
-                if self.sync.buffer.len() as u64 >= WINDOW / 2 {
-                    // There is probably more.
-                    self.sync.hint = Some(Hint { peer: from, round: u64::MAX, noticed: now.mono });
-                }
+                self.sync.more = (self.sync.buffer.len() as u64 >= WINDOW / 2).then_some(from);
                 self.next_block(now, out);
             }
             Choice::Replace { skip, parent } => {
@@ -164,16 +187,30 @@ impl<B: Bls> Machine<B> {
     }
 
     /// Applies the next block that waits, if it is the next one.
-    pub(super) fn next_block(&mut self, _now: Now, out: &mut Vec<Action>) {
+    pub(super) fn next_block(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.applying.is_some() || self.reverting {
             return;
         }
+        self.fetch_ahead(now, out);
         let Some(block) = self.sync.buffer.pop_front() else { return };
         let header = &block.header;
         if header.height != self.tip.header.height + 1 || header.prev_block_hash != self.tip.header.hash {
             return self.sync.clear();
         }
         let (hash, attestation) = (header.hash, header.att);
+        self.sync.taken = Some(hash);
         self.apply(block.bytes, hash, attestation, out);
+    }
+
+    /// Asks for the blocks above those that wait while these are applied, so that a long way is gone without pauses.
+    fn fetch_ahead(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.sync.asked.is_some() || self.sync.buffer.len() as u64 > WINDOW {
+            return;
+        }
+        let Some(peer) = self.sync.more.take() else { return };
+        let from =
+            self.sync.buffer.back().map_or(self.tip.header.height, |block| block.header.height).saturating_add(1);
+        self.sync.asked = Some(now.mono + ANSWER);
+        out.push(Action::Request { peer: Some(peer), want: Want::Range { from, to: from.saturating_add(WINDOW - 1) } });
     }
 }

@@ -39,7 +39,8 @@ enum Column {
     ViewHeights = 6,
     /// Projected transaction hash or Dusk transaction id → height, index in the view block.
     ViewTransactions = 7,
-    /// Height of a block that is not final → what takes it back.
+    /// Height of a block that is not final, or of the last final one → what takes it back. The last final block cannot be
+    /// taken back, but the stakes below it decide who voted for it.
     Undo = 8,
     /// Fault id → height of the block that proved it.
     Faults = 9,
@@ -293,7 +294,8 @@ impl L1Store {
         self.height(Column::Meta, Meta::Final.key())
     }
 
-    /// The state records that a block changed as they were before it; `None` for a final or unknown block.
+    /// The state records that a block changed as they were before it; `None` for an unknown block, and for one below the last
+    /// final one.
     ///
     /// # Errors
     /// As [`tip`](Self::tip).
@@ -328,7 +330,7 @@ impl L1Store {
     }
 
     /// Stores the block after the tip (or the genesis block, height 0, in an empty database), and what it changed; what takes
-    /// blocks back goes for those that became final. On return it is durable.
+    /// blocks back goes for those below the newest final one. On return it is durable.
     ///
     /// # Errors
     /// [`L1StoreError::NotNext`] for any other height, [`L1StoreError::Fence`] if the writer was replaced: nothing was
@@ -347,7 +349,7 @@ impl L1Store {
             put(&mut batch, Column::Faults, id, height);
         }
         put_state(&mut batch, &block.state);
-        if block.height > block.final_height {
+        if block.height > 0 {
             let undo = Undo {
                 transactions: block.transactions.clone(),
                 faults: block.faults.clone(),
@@ -361,7 +363,7 @@ impl L1Store {
             let before = self.final_height()?.unwrap_or(0);
             let last_final = block.final_height.clamp(before, block.height.max(before));
             put(&mut batch, Column::Meta, Meta::Final.key(), last_final.to_be_bytes());
-            for height in before.saturating_add(1)..=last_final {
+            for height in before..last_final {
                 batch.delete(Column::Undo as u8, height.to_be_bytes());
             }
             self.commit(batch)

@@ -1,0 +1,596 @@
+//! The chain: what is on disk, and what of it is kept in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use duskevm_dusk_l1::block::{ExecutedBlock, LedgerParams, header_hash};
+use duskevm_dusk_l1::contracts::NativeContracts;
+use duskevm_dusk_l1::execute::Rejection;
+use duskevm_dusk_l1::finality::Finality;
+use duskevm_dusk_l1::genesis::Genesis;
+use duskevm_dusk_l1::header::unattested;
+use duskevm_dusk_l1::keys::{AccountId, Signer};
+use duskevm_dusk_l1::mempool::{Limits, Mempool, MempoolError};
+use duskevm_dusk_l1::record::AcceptedBlock;
+use duskevm_dusk_l1::sa::committee::Committees;
+use duskevm_dusk_l1::sa::machine::{Recent, TipInfo};
+use duskevm_dusk_l1::sa::provisioners::Provisioners;
+use duskevm_dusk_l1::sa::rules::Rules;
+use duskevm_dusk_l1::state::{Account, MemoryState, Stake, StateDiff, StateKey, account, stake, stake_changes};
+use duskevm_dusk_l1::tx::{TxId, VerifiedTx};
+use duskevm_dusk_l1::{Fault, Header};
+use duskevm_messages::consensus::{DuskProvisioner, DuskTip, DuskTransactionStatus};
+use duskevm_p2p::PeerStatus;
+use duskevm_store::l1::{BlockCommit, L1Store, NamedChange};
+use duskevm_supervision::Fence;
+
+use crate::clock::{Clock, TOLERANCE};
+use crate::error::ConsensusError;
+use crate::metrics;
+use crate::work::Above;
+
+/// What does not change while the actor runs.
+#[derive(Clone)]
+pub struct Settings {
+    /// The network.
+    pub genesis: Genesis,
+    /// The key of this node's provisioner. Without one it follows and signs nothing.
+    pub signer: Option<Signer>,
+    /// Bounds of the mempool.
+    pub limits: Limits,
+    /// The contracts of the network.
+    pub contracts: Arc<dyn NativeContracts + Send + Sync>,
+    /// The time since the Unix epoch.
+    pub clock: Clock,
+    /// The time that the machine is up, to notice when the other clock is set.
+    pub uptime: Clock,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("chain_id", &self.genesis.chain_id)
+            .field("block_time", &self.genesis.block_time)
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Blocks that are kept decoded for those who follow the chain.
+const RECENT: usize = 64;
+
+/// Blocks that may be taken back and whose bytes are kept with their blobs, so that their transactions can go back into the pool.
+const BODIES: usize = 16;
+
+/// A block that may be taken back, or one of the two below: what its successors are checked against.
+#[derive(Debug, Clone)]
+struct Entry {
+    header: Header,
+    /// Stakes after it.
+    provisioners: Arc<Provisioners>,
+}
+
+/// A block that is not in the chain any more.
+#[derive(Debug)]
+pub(crate) struct Reverted {
+    pub(crate) height: u64,
+    pub(crate) hash: [u8; 32],
+    /// The block with its blobs, if they are still here.
+    pub(crate) bytes: Option<Arc<[u8]>>,
+}
+
+/// The chain of this node.
+pub struct Chain {
+    settings: Settings,
+    params: Arc<LedgerParams>,
+    rules: Rules,
+    store: L1Store,
+    state: Arc<MemoryState>,
+    finality: Finality,
+    /// From the block below the last final one up to the tip, without gaps. Never empty.
+    entries: VecDeque<Entry>,
+    /// Faults in the newest block.
+    faults: Vec<Fault>,
+    committees: Arc<Committees>,
+    previous: Option<Arc<Committees>>,
+    mempool: Mempool,
+    recent: VecDeque<Arc<AcceptedBlock>>,
+    bodies: BTreeMap<u64, Arc<[u8]>>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain").field("tip", &self.tip()).field("mempool", &self.mempool.len()).finish_non_exhaustive()
+    }
+}
+
+fn damaged(what: impl Into<String>) -> ConsensusError {
+    ConsensusError::Damaged(what.into())
+}
+
+impl Chain {
+    /// Opens the chain at its stored tip; an empty database gets the genesis block.
+    ///
+    /// # Errors
+    /// If the database fails, or its content does not fit together: the tip's header must hash to its hash, and the
+    /// stored state must have the root that the header names.
+    pub fn open(settings: Settings, store: L1Store, fence: &Fence) -> Result<Self, ConsensusError> {
+        let params = Arc::new(LedgerParams::new(&settings.genesis)?);
+        let rules = settings.genesis.rules();
+        store.heal()?;
+        if store.tip()?.is_none() {
+            commit_genesis(&settings.genesis, &store, fence)?;
+        }
+        let height = store.tip()?.ok_or_else(|| damaged("the tip is gone"))?;
+        let tip = read_block(&store, height)?
+            .ok_or_else(|| damaged(format!("block {height} is missing, though it is the tip")))?;
+        let hash = header_hash(&tip.header).map_err(|error| damaged(error.to_string()))?;
+        if hash != tip.header.hash || tip.header.height != height {
+            return Err(damaged(format!("block {height} does not hash to its own hash")));
+        }
+        let state = MemoryState::from_records(store.state()?)?;
+        if state.root().0 != tip.header.state_hash {
+            return Err(damaged(format!("the state is not that of block {height}")));
+        }
+        let finality = Finality::decode(&store.finality()?.unwrap_or_default())?;
+        if finality.tip() != height {
+            return Err(damaged(format!("the labels end at {}, not at {height}", finality.tip())));
+        }
+        let faults = tip.block().map_err(|error| damaged(error.to_string()))?.faults().clone();
+        let entries = read_entries(&store, &tip.header, &state, finality.last_final())?;
+        let (committees, previous) = committees(&entries, &rules)?;
+        let mempool = Mempool::new(settings.limits, (*params).clone(), settings.contracts.clone());
+        Ok(Self {
+            settings,
+            params,
+            rules,
+            store,
+            state: Arc::new(state),
+            finality,
+            entries,
+            faults,
+            committees,
+            previous,
+            mempool,
+            recent: [tip].into(),
+            bodies: BTreeMap::new(),
+        })
+    }
+
+    /// The newest block's header, attestation included.
+    pub(crate) fn header(&self) -> &Header {
+        // There always is one: nothing final is taken back, and the genesis block is final.
+        &self.entries[self.entries.len() - 1].header
+    }
+
+    /// Where the chain stands.
+    pub fn tip(&self) -> DuskTip {
+        let header = self.header();
+        DuskTip {
+            height: header.height,
+            hash: header.hash.into(),
+            timestamp: header.timestamp,
+            final_height: self.finality.last_final(),
+        }
+    }
+
+    /// What peers are told. `keep_blobs`: for how many final blocks blobs are kept.
+    pub(crate) fn status(&self, keep_blobs: Option<u64>) -> PeerStatus {
+        let (tip, last_final) = (self.header(), self.finality.last_final());
+        let finalized = self.entries.iter().find(|entry| entry.header.height == last_final);
+        PeerStatus {
+            identity: self.settings.genesis.identity().0,
+            tip: (tip.height, tip.hash),
+            finalized: (last_final, finalized.map_or([0; 32], |entry| entry.header.hash)),
+            oldest_blob: keep_blobs.map_or(0, |blocks| last_final.saturating_sub(blocks)),
+        }
+    }
+
+    /// What the consensus needs of the newest block.
+    pub(crate) fn tip_info(&self) -> Arc<TipInfo> {
+        let last_final = self.finality.last_final();
+        let tip = &self.entries[self.entries.len() - 1];
+        let recent = self.entries.iter().take(self.entries.len() - 1).filter(|entry| entry.header.height >= last_final);
+        Arc::new(TipInfo {
+            header: tip.header.clone(),
+            faults: self.faults.clone(),
+            provisioners: tip.provisioners.clone(),
+            labels: self.finality.clone(),
+            recent: recent
+                .map(|entry| Recent { header: entry.header.clone(), provisioners: entry.provisioners.clone() })
+                .collect(),
+        })
+    }
+
+    /// What a block above the tip is made and checked with, on any thread.
+    pub(crate) fn above(&self) -> Above {
+        Above {
+            parent: self.header().clone(),
+            committees: self.committees.clone(),
+            previous: self.previous.clone(),
+            state: self.state.clone(),
+            params: self.params.clone(),
+            contracts: self.settings.contracts.clone(),
+            store: self.store.clone(),
+        }
+    }
+
+    /// The database.
+    pub fn store(&self) -> &L1Store {
+        &self.store
+    }
+
+    /// What the consensus goes by.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What waits for a block.
+    pub fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+
+    /// The time, from the settings' clock.
+    pub fn now(&self) -> Duration {
+        (self.settings.clock)()
+    }
+
+    /// The uptime, from the settings.
+    pub(crate) fn uptime(&self) -> Duration {
+        (self.settings.uptime)()
+    }
+
+    /// Compares the clock with the newest block. A block far in the past is normal after a pause; one far in the future means that
+    /// the clock is wrong, or was when the block was made. A network that has not begun is waited for.
+    ///
+    /// # Errors
+    /// [`ConsensusError::Clock`] if the block is far in the future.
+    pub fn check_clock(&self) -> Result<(), ConsensusError> {
+        let (tip, now) = (self.header(), self.now());
+        let behind = Duration::from_secs(tip.timestamp).saturating_sub(now);
+        if tip.height > 0 && behind > TOLERANCE {
+            return Err(ConsensusError::Clock { height: tip.height, behind: behind.as_secs() });
+        }
+        Ok(())
+    }
+
+    /// When the next block is due, in Unix seconds.
+    pub fn due(&self) -> u64 {
+        self.header().timestamp.saturating_add(self.params.block_time)
+    }
+
+    /// An account at the tip.
+    ///
+    /// # Errors
+    /// If its record does not decode.
+    pub fn account(&self, id: &AccountId) -> Result<Account, ConsensusError> {
+        Ok(account(&*self.state, id)?)
+    }
+
+    /// A stake at the tip.
+    ///
+    /// # Errors
+    /// If its record does not decode.
+    pub fn stake(&self, id: &AccountId) -> Result<Stake, ConsensusError> {
+        Ok(stake(&*self.state, id)?)
+    }
+
+    /// All stakes at the tip.
+    pub(crate) fn provisioners(&self) -> Vec<DuskProvisioner> {
+        let stakes = self.state.stakes().map(|(account, stake)| DuskProvisioner {
+            account,
+            stake: stake.value,
+            locked: stake.locked,
+            eligibility: stake.eligibility,
+            reward: stake.reward,
+            faults: stake.faults,
+            hard_faults: stake.hard_faults,
+        });
+        stakes.collect()
+    }
+
+    /// Transactions for a block above the tip, best first. What waits too long goes.
+    pub(crate) fn ready(&mut self) -> Vec<VerifiedTx> {
+        self.mempool.expire(self.now().as_secs());
+        let state = &*self.state;
+        let nonce = |id: &AccountId| account(state, id).map_or(u64::MAX, |account| account.nonce);
+        let mut bytes = 0;
+        let fits = |tx: &&VerifiedTx| {
+            bytes += tx.size();
+            // Twice a block: some may not be includable.
+            bytes <= 2 * duskevm_dusk_l1::block::MAX_BLOCK_BYTES
+        };
+        self.mempool.ready(nonce).into_iter().take_while(fits).cloned().collect()
+    }
+
+    /// Forgets what a block builder found to be impossible for ever.
+    pub(crate) fn drop_rejected(&mut self, rejected: &[(TxId, Rejection)]) {
+        for (id, reason) in rejected {
+            // It becomes possible again when the one before it, dropped for its own reason, is submitted anew.
+            if !matches!(reason, Rejection::NonceNotReady { .. }) {
+                tracing::debug!(id = %alloy_primitives::B256::from(*id), %reason, "L1 transaction dropped");
+                self.mempool.remove(id);
+            }
+        }
+    }
+
+    /// Stores the block above the tip durably, and moves the tip to it. It was checked and executed on the tip; `bytes` are the
+    /// block as it came, with its blobs.
+    ///
+    /// # Errors
+    /// If it cannot be stored. Only opening again shows whether it was.
+    pub(crate) fn commit(
+        &mut self,
+        fence: &Fence,
+        block: &ExecutedBlock,
+        bytes: Arc<[u8]>,
+    ) -> Result<(), ConsensusError> {
+        let started = Instant::now();
+        let header = block.block.header();
+        let failed = unattested(header).ok_or_else(|| damaged("a block without its failed iterations"))?;
+        let mut finality = self.finality.clone();
+        finality.accept(failed);
+        let accepted = AcceptedBlock::new(block).map_err(ConsensusError::Encode)?;
+        let diff = &block.executed.diff;
+        let changed = stake_changes(diff)?;
+        self.store.commit_block(
+            fence,
+            &BlockCommit {
+                height: header.height,
+                hash: header.hash,
+                record: accepted.encode().map_err(ConsensusError::Encode)?,
+                transactions: accepted.outcomes.iter().map(|outcome| outcome.id).collect(),
+                state: named(diff),
+                finality: finality.encode(),
+                final_height: finality.last_final(),
+                undo: named(&self.state.undo_of(diff)),
+                faults: block.block.faults().iter().map(Fault::id).collect(),
+            },
+        )?;
+
+        // A worker that still looks at the old state keeps it: then this copies.
+        Arc::make_mut(&mut self.state).apply(diff)?;
+        let before = &self.entries[self.entries.len() - 1].provisioners;
+        let provisioners = if changed.is_empty() { before.clone() } else { Arc::new(before.apply(&changed)) };
+        self.entries.push_back(Entry { header: header.clone(), provisioners });
+        self.finality = finality;
+        self.faults = block.block.faults().clone();
+        self.bodies.insert(header.height, bytes);
+        self.forget_old();
+        (self.committees, self.previous) = committees(&self.entries, &self.rules)?;
+        self.clean_mempool(block)?;
+
+        let failed = accepted.outcomes.iter().filter(|outcome| outcome.error.is_some()).count() as u64;
+        let ok = accepted.outcomes.len() as u64 - failed;
+        metrics::block(ok, failed, block.executed.gas_spent, header.iteration, started.elapsed());
+        self.recent.push_back(Arc::new(accepted));
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Drops what only blocks that are not final need.
+    fn forget_old(&mut self) {
+        let last_final = self.finality.last_final();
+        while self.entries.front().is_some_and(|entry| entry.header.height + 1 < last_final) {
+            self.entries.pop_front();
+        }
+        self.bodies = self.bodies.split_off(&last_final.saturating_add(1));
+        while self.bodies.len() > BODIES {
+            self.bodies.pop_first();
+        }
+    }
+
+    fn clean_mempool(&mut self, block: &ExecutedBlock) -> Result<(), ConsensusError> {
+        let mut senders = BTreeSet::new();
+        for ledger in block.block.txs() {
+            if let Some(sender) = ledger.protocol().moonlight_sender() {
+                senders.insert(AccountId::from_key(sender));
+            }
+        }
+        let changed: Vec<(AccountId, Account)> =
+            senders.into_iter().map(|id| Ok((id, self.account(&id)?))).collect::<Result<_, ConsensusError>>()?;
+        self.mempool.on_block(changed);
+        Ok(())
+    }
+
+    /// Takes blocks back until the one with `hash` is the tip. Gives them from the top down; none if `hash` is not the hash of a
+    /// block that can become the tip again.
+    ///
+    /// # Errors
+    /// If the database fails. Only opening again shows how far it went.
+    pub(crate) fn revert_to(
+        &mut self,
+        fence: &Fence,
+        hash: &[u8; 32],
+    ) -> Result<Option<Vec<Reverted>>, ConsensusError> {
+        let last_final = self.finality.last_final();
+        let Some(target) = self.entries.iter().rposition(|entry| entry.header.hash == *hash) else { return Ok(None) };
+        if self.entries[target].header.height < last_final {
+            return Ok(None);
+        }
+        let mut reverted = Vec::new();
+        while self.entries.len() > target + 1 {
+            let Some(Entry { header, .. }) = self.entries.pop_back() else { break };
+            let undo = self.undo(header.height)?;
+            let above_final = self.entries.iter().filter(|entry| entry.header.height > last_final);
+            let finality =
+                Finality::replay(last_final, above_final.map(|entry| unattested(&entry.header).unwrap_or(u8::MAX)));
+            self.store.revert_block(fence, header.height, &header.hash, &finality.encode())?;
+            Arc::make_mut(&mut self.state).apply(&undo)?;
+            self.finality = finality;
+            self.recent.pop_back();
+            let bytes = self.bodies.remove(&header.height);
+            tracing::warn!(height = header.height, hash = %alloy_primitives::B256::from(header.hash), "L1 block taken back");
+            metrics::reverted();
+            reverted.push(Reverted { height: header.height, hash: header.hash, bytes });
+        }
+        let tip = self.header().height;
+        let block = self.read(tip)?.ok_or_else(|| damaged(format!("block {tip} is missing")))?;
+        self.faults = block.block().map_err(|error| damaged(error.to_string()))?.faults().clone();
+        if self.recent.is_empty() {
+            self.recent.push_back(block);
+        }
+        (self.committees, self.previous) = committees(&self.entries, &self.rules)?;
+        Ok(Some(reverted))
+    }
+
+    fn undo(&self, height: u64) -> Result<StateDiff, ConsensusError> {
+        read_undo(&self.store, height)?
+            .ok_or_else(|| damaged(format!("what takes block {height} back is missing, though it is not final")))
+    }
+
+    /// Puts transactions of blocks that were taken back into the pool again.
+    pub(crate) fn revive(&mut self, txs: Vec<VerifiedTx>) {
+        let now = self.now().as_secs();
+        let state = self.state.clone();
+        let refused = self.mempool.revive(txs, |id| account(&*state, id).unwrap_or_default(), now);
+        for (id, reason) in refused {
+            tracing::debug!(id = %alloy_primitives::B256::from(id), %reason, "L1 transaction of a block that was taken back");
+        }
+    }
+
+    /// A block that is still in memory.
+    pub(crate) fn recent(&self, height: u64) -> Option<Arc<AcceptedBlock>> {
+        let first = self.recent.front()?.header.height;
+        self.recent.get(usize::try_from(height.checked_sub(first)?).ok()?).cloned()
+    }
+
+    fn read(&self, height: u64) -> Result<Option<Arc<AcceptedBlock>>, ConsensusError> {
+        match self.recent(height) {
+            Some(block) => Ok(Some(block)),
+            None => read_block(&self.store, height),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, tx: VerifiedTx) -> Result<Result<Inserted, MempoolError>, ConsensusError> {
+        let id = *tx.id();
+        if self.mempool.contains(&id) || self.store.transaction(&id)?.is_some() {
+            return Ok(Ok(Inserted { id, new: false }));
+        }
+        let sender = self.account(tx.sender())?;
+        let now = self.now().as_secs();
+        Ok(self.mempool.insert(tx, sender, now).map(|_| Inserted { id, new: true }))
+    }
+
+    /// What became of a transaction.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn transaction(&self, id: &TxId) -> Result<DuskTransactionStatus, ConsensusError> {
+        if self.mempool.contains(id) {
+            return Ok(DuskTransactionStatus::Waiting);
+        }
+        let Some((height, index)) = self.store.transaction(id)? else { return Ok(DuskTransactionStatus::Unknown) };
+        let block = self.read(height)?.ok_or_else(|| damaged(format!("block {height} is missing")))?;
+        let outcome = block
+            .outcomes
+            .get(index as usize)
+            .ok_or_else(|| damaged(format!("block {height} has no transaction {index}")))?;
+        Ok(DuskTransactionStatus::Included {
+            height,
+            index,
+            gas_spent: outcome.gas_spent,
+            error: outcome.error.clone(),
+            is_final: height <= self.finality.last_final(),
+        })
+    }
+}
+
+/// A transaction that waits in the pool or is in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inserted {
+    pub(crate) id: TxId,
+    /// It was not known before.
+    pub(crate) new: bool,
+}
+
+/// Reads a block from disk.
+pub(crate) fn read_block(store: &L1Store, height: u64) -> Result<Option<Arc<AcceptedBlock>>, ConsensusError> {
+    match store.block(height)? {
+        Some(record) => Ok(Some(Arc::new(AcceptedBlock::decode(&record)?))),
+        None => Ok(None),
+    }
+}
+
+fn read_undo(store: &L1Store, height: u64) -> Result<Option<StateDiff>, ConsensusError> {
+    let Some(changes) = store.undo(height)? else { return Ok(None) };
+    let named = changes.into_iter().map(|(name, value)| {
+        let key = StateKey::from_bytes(&name).ok_or_else(|| damaged("a state record has an impossible name"))?;
+        Ok((key, value))
+    });
+    named.collect::<Result<StateDiff, ConsensusError>>().map(Some)
+}
+
+/// Headers and stakes from the block below the last final one up to the tip.
+fn read_entries(
+    store: &L1Store,
+    tip: &Header,
+    state: &MemoryState,
+    last_final: u64,
+) -> Result<VecDeque<Entry>, ConsensusError> {
+    let mut provisioners = Arc::new(Provisioners::from_stakes(state.stakes()));
+    let mut entries = VecDeque::from([Entry { header: tip.clone(), provisioners: provisioners.clone() }]);
+    for height in (last_final.saturating_sub(1)..tip.height).rev() {
+        match read_undo(store, height + 1)? {
+            Some(undo) => {
+                let changed = stake_changes(&undo)?;
+                if !changed.is_empty() {
+                    provisioners = Arc::new(provisioners.apply(&changed));
+                }
+            }
+            // Written by a program that did not keep it, on a network whose stakes never changed.
+            None if height + 1 == last_final => {}
+            None => return Err(damaged(format!("what takes block {} back is missing", height + 1))),
+        }
+        let block = read_block(store, height)?.ok_or_else(|| damaged(format!("block {height} is missing")))?;
+        entries.push_front(Entry { header: block.header.clone(), provisioners: provisioners.clone() });
+    }
+    Ok(entries)
+}
+
+/// Committees of the round above the tip, and of the tip's own round unless the tip is the genesis block.
+fn committees(
+    entries: &VecDeque<Entry>,
+    rules: &Rules,
+) -> Result<(Arc<Committees>, Option<Arc<Committees>>), ConsensusError> {
+    let above = |entry: &Entry| {
+        let seed = *entry.header.seed.inner();
+        Arc::new(Committees::new(seed, entry.header.height + 1, entry.provisioners.clone(), rules.quorums()))
+    };
+    let mut newest = entries.iter().rev();
+    let tip = newest.next().ok_or_else(|| damaged("there is no block"))?;
+    let parent = newest.next();
+    if parent.is_none() && tip.header.height > 0 {
+        return Err(damaged(format!("the block below {} is missing", tip.header.height)));
+    }
+    Ok((above(tip), parent.map(above)))
+}
+
+/// State changes by the names of their records, as the store takes them.
+fn named(changes: &StateDiff) -> Vec<NamedChange> {
+    changes.iter().map(|(key, value)| (key.to_bytes(), value.clone())).collect()
+}
+
+fn commit_genesis(genesis: &Genesis, store: &L1Store, fence: &Fence) -> Result<(), ConsensusError> {
+    let accepted = AcceptedBlock::genesis(&genesis.block()).map_err(ConsensusError::Encode)?;
+    store.commit_block(
+        fence,
+        &BlockCommit {
+            height: 0,
+            hash: accepted.header.hash,
+            record: accepted.encode().map_err(ConsensusError::Encode)?,
+            transactions: Vec::new(),
+            state: named(&genesis.state()),
+            finality: Finality::genesis().encode(),
+            ..Default::default()
+        },
+    )?;
+    Ok(())
+}
