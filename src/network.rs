@@ -1,13 +1,18 @@
 //! The network that a node belongs to: made once, kept as files in the data folder, read from there ever after.
 
+mod keys;
+mod provisioners;
 mod settings;
+
+pub use keys::{KeysError, Password, read_key_file};
+pub use provisioners::{LOCAL_STAKE, consensus_params, local_producer, local_provisioner};
 
 use crate::config::{Config, NetworkName};
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable};
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256, keccak256};
 use duskevm_dusk_l1::{
-    genesis::{Genesis as L1Genesis, GenesisAccount as L1Account, GenesisStake, MAX_TIMESTAMP},
-    keys::Signer,
+    genesis::{Genesis as L1Genesis, GenesisAccount, GenesisStake, MAX_TIMESTAMP},
+    keys::AccountId,
 };
 use duskevm_evm::{Block, ChainSpec, Eip1559Constants, header::MESSAGE_PASSER};
 use duskevm_genesis::{
@@ -28,9 +33,7 @@ const L2_GENESIS_FILE: &str = "genesis.json";
 const ROLLUP_FILE: &str = "rollup.json";
 const L1_GENESIS_FILE: &str = "l1-genesis.json";
 
-/// Stake of the producer of a local L1, in lux: a million DUSK.
-const LOCAL_STAKE: u64 = 1_000_000_000_000_000;
-/// Balance of the producer's and the faucet's account, in lux.
+/// Balance of a provisioner's account in a new network, in lux: a million DUSK.
 const LOCAL_BALANCE: u64 = 1_000_000_000_000_000;
 
 /// Longest block time of either layer, in seconds.
@@ -124,11 +127,6 @@ pub struct Network {
     pub view: ViewConfig,
 }
 
-/// The key of a local L1's only producer. Public knowledge, like the mnemonic of the local L2.
-pub fn local_producer() -> Signer {
-    Signer::from_seed(b"duskevm local producer")
-}
-
 /// The texts of a network's files.
 #[derive(Debug, Clone)]
 pub struct NetworkFiles {
@@ -146,17 +144,33 @@ impl NetworkFiles {
     /// # Errors
     /// If the settings make no sense together.
     pub fn local(config: &Config, now: u64) -> Result<Self, NetworkError> {
-        let producer = local_producer().id();
+        let keys: Vec<AccountId> = (1..=config.l1.provisioners).map(|number| local_provisioner(number).id()).collect();
+        Self::with_provisioners(config, now, &keys, LOCAL_STAKE)
+    }
+
+    /// The same with provisioners of one's own, each with this stake in lux and an account. The Dusk share of the rewards goes to
+    /// the first one.
+    ///
+    /// # Errors
+    /// If the settings make no sense together, the stake is below the least one, or all are more than L1 can count.
+    pub fn with_provisioners(
+        config: &Config,
+        now: u64,
+        provisioners: &[AccountId],
+        stake: u64,
+    ) -> Result<Self, NetworkError> {
         let timestamp = now.saturating_sub(config.l2.block_time);
+        let account = |key: &AccountId| GenesisAccount { key: *key, balance: LOCAL_BALANCE };
+        let staked = |key: &AccountId| GenesisStake { key: *key, amount: stake, eligibility: 0 };
         let l1 = L1Genesis {
             chain_id: NetworkSpec::LOCAL_L1_CHAIN_ID as u8,
             timestamp,
             block_time: config.l1.block_time,
             block_gas_limit: 3_000_000_000,
-            treasury: producer,
-            accounts: vec![L1Account { key: producer, balance: LOCAL_BALANCE }],
-            stakes: vec![GenesisStake { key: producer, amount: LOCAL_STAKE, eligibility: 0 }],
-            consensus: Default::default(),
+            treasury: provisioners.first().copied().unwrap_or_else(|| local_producer().id()),
+            accounts: provisioners.iter().map(account).collect(),
+            stakes: provisioners.iter().map(staked).collect(),
+            consensus: consensus_params(config.l1.block_time),
         };
         l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
 

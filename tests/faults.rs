@@ -6,26 +6,10 @@ mod support;
 
 use serde_json::json;
 use std::time::Duration;
-use support::{Load, Node, Ports, accounts, call, check_included, grow, metrics, verify};
+use support::{Load, Node, Ports, accounts, call, check_included, grow, restarts, up, verify};
 
 /// Every actor that carries the chain or faces clients.
 const ACTORS: [&str; 7] = ["consensus", "l1", "executor", "txpool", "sequencer", "rpc", "http"];
-
-/// Waits until an actor runs.
-async fn up(admin: &jsonrpsee::http_client::HttpClient, actor: &str) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    loop {
-        let actors = call(admin, "admin_actors", vec![]).await;
-        let running = actors.as_ref().ok().and_then(|list| list.as_array()).is_some_and(|list| {
-            list.iter().any(|entry| entry["name"] == json!(actor) && entry["state"].as_str() == Some("running"))
-        });
-        if running {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "{actor} does not come back: {actors:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 async fn campaign(actors: &[&str], rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
@@ -55,16 +39,10 @@ async fn campaign(actors: &[&str], rounds: usize) {
     let acknowledged = load.finish().await;
     assert!(acknowledged.len() > 100, "only {} transactions were acknowledged", acknowledged.len());
     check_included(&node, &acknowledged).await;
-    let text = metrics(ports);
     for actor in actors {
         for cause in ["stop", "panic", "hang"] {
-            let series = text.lines().find(|line| {
-                line.starts_with("duskevm_actor_restarts_total")
-                    && line.contains(&format!("actor=\"{actor}\""))
-                    && line.contains(&format!("cause=\"{cause}\""))
-            });
-            let count: f64 = series.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |n| n.parse().unwrap());
-            assert!(count >= rounds as f64, "restarts of {actor} by {cause}: {series:?}");
+            let count = restarts(ports, actor, cause);
+            assert!(count >= rounds as f64, "restarts of {actor} by {cause}: {count}");
         }
     }
     assert!(node.stop().success());

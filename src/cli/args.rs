@@ -30,6 +30,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the actors of a running node, or do something to one of them.
     Actors(ActorsArgs),
+    /// Stake, unstake and transfer on the Dusk L1 of a running node.
+    L1(Box<super::l1::L1Args>),
     /// Show the configuration.
     Config(ConfigArgs),
     /// Check a data folder while no node uses it.
@@ -83,6 +85,12 @@ pub struct DevArgs {
     /// Port of metrics and health; 0 takes a free one [default: 7300].
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
+    /// Port of the blob APIs; 0 takes a free one [default: 5052].
+    #[arg(long, value_name = "PORT")]
+    pub blob_port: Option<u16>,
+    /// Provisioners that agree on L1, all in this process [default: 1].
+    #[arg(long, value_name = "N")]
+    pub provisioners: Option<u64>,
     /// Keep the chain in this folder instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -138,8 +146,17 @@ pub struct GenesisArgs {
     /// Configuration file below the flags.
     #[arg(long, short = 'c', value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Make so many provisioners with keys of their own, and a configuration for a node of each.
+    #[arg(long, value_name = "N")]
+    pub provisioners: Option<u64>,
+    /// DUSK that each of them stakes [default: 1000000].
+    #[arg(long, value_name = "DUSK", requires = "provisioners")]
+    pub stake: Option<u64>,
+    /// File whose first line is the password of their key files [default: the variable DUSKEVM_PASSWORD].
+    #[arg(long, value_name = "FILE", requires = "provisioners")]
+    pub password_file: Option<PathBuf>,
     /// Replace files that are there already.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "provisioners")]
     pub force: bool,
 }
 
@@ -282,7 +299,7 @@ pub struct DbTarget {
 }
 
 /// A time with its unit: `500ms`, `30s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a time: write for example 500ms, 30s or 2m");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -326,11 +343,12 @@ mod tests {
         for line in [
             "duskevm dev",
             "duskevm dev --block-time 1 --l1-block-time 3 --accounts 100 --balance 5 --port 0 --host 0.0.0.0 \
-             --admin-port 0 --metrics-port 0 --data-dir d --archive --jovian --log debug --json-logs --no-banner \
+             --admin-port 0 --metrics-port 0 --blob-port 0 --provisioners 4 --data-dir d --archive --jovian --log debug --json-logs --no-banner \
              --chain-id 99 --config f --gas-limit 30000000",
             "duskevm dev --silent",
             "duskevm node --config f",
             "duskevm genesis --out d --network testnet --force",
+            "duskevm genesis --out d --provisioners 4 --stake 2000 --password-file p --l1-block-time 2",
             "duskevm status --json",
             "duskevm status --admin http://127.0.0.1:1",
             "duskevm actors list",
@@ -338,6 +356,11 @@ mod tests {
             "duskevm actors panic rpc",
             "duskevm actors hang sequencer --for 10s",
             "duskevm actors restart l1 --json",
+            "duskevm l1 stake --amount 1000 --dev",
+            "duskevm l1 unstake --amount 0.5 --key k --password-file p --admin http://127.0.0.1:1 --json",
+            "duskevm l1 withdraw --config f --timeout 10s --gas-price 2 --gas-limit 9000000",
+            "duskevm l1 provisioners --json",
+            "duskevm l1 account --dev",
             "duskevm config show --dev --docs",
             "duskevm db check --data-dir d",
             "duskevm db verify --config f --json",
@@ -357,11 +380,22 @@ mod tests {
             "duskevm dev --silent --log debug",
             "duskevm genesis",
             "duskevm genesis --out d --network moon",
+            "duskevm genesis --out d --stake 2000",
+            "duskevm genesis --out d --password-file p",
+            "duskevm genesis --out d --provisioners 4 --force",
             "duskevm actors",
             "duskevm actors kill",
             "duskevm actors hang executor --for 10",
             "duskevm status --config f --admin http://x",
             "duskevm db verify",
+            "duskevm l1",
+            "duskevm l1 stake --dev",
+            "duskevm l1 stake --dev --amount 0",
+            "duskevm l1 stake --dev --amount 1.0000000001",
+            "duskevm l1 stake --dev --key k --amount 1",
+            "duskevm l1 withdraw --dev --gas-price 0",
+            "duskevm l1 transfer --dev --amount 1 --to abc",
+            "duskevm l1 transaction 0x01",
             "duskevm config show --json --docs",
         ] {
             let error = parse(line).expect_err(line);

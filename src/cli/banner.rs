@@ -39,6 +39,9 @@ pub(crate) fn text(
     let _ = writeln!(text, "  chain id      {}", config.chain_id());
     let _ = writeln!(text, "  fork          {}", newest_fork(&config.forks));
     let _ = writeln!(text, "  block time    {} s on L2, {} s on L1", config.l2.block_time, config.l1.block_time);
+    if config.l1.provisioners > 1 {
+        let _ = writeln!(text, "  provisioners  {}", config.l1.provisioners);
+    }
     let _ = writeln!(text, "  gas limit     {}", config.l2.gas_limit);
     if let Some(dir) = &config.data.dir {
         let note = if ephemeral { " (removed at exit)" } else { "" };
@@ -53,6 +56,9 @@ pub(crate) fn text(
     if let Some(http) = endpoints.http {
         let _ = writeln!(text, "  metrics       http://{http}/metrics");
         let _ = writeln!(text, "  health        http://{http}/healthz  http://{http}/readyz");
+    }
+    if let Some(blobs) = endpoints.blobs {
+        let _ = writeln!(text, "  L1 blobs      http://{blobs}");
     }
     let _ = writeln!(text, "\nUp after {} ms. Ctrl-C stops.\n", took.as_millis());
     text
@@ -99,6 +105,7 @@ mod tests {
             rpc: Some(([127, 0, 0, 1], 4001).into()),
             admin: ([127, 0, 0, 1], 4002).into(),
             http: Some(([127, 0, 0, 1], 4003).into()),
+            blobs: Some(([127, 0, 0, 1], 4004).into()),
         };
         let text = text(&effective.config, &accounts, &endpoints, true, Duration::from_millis(120));
         for part in [
@@ -111,6 +118,7 @@ mod tests {
             "http://127.0.0.1:4001  ws://127.0.0.1:4001",
             "http://127.0.0.1:4002",
             "http://127.0.0.1:4003/metrics",
+            "http://127.0.0.1:4004",
             "/tmp/d (removed at exit)",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");

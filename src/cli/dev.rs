@@ -44,10 +44,16 @@ pub(crate) fn loader(args: &DevArgs) -> Result<Loader, CliError> {
         ("--port", "rpc.port", args.port),
         ("--admin-port", "admin.port", args.admin_port),
         ("--metrics-port", "http.port", args.metrics_port),
+        ("--blob-port", "blobs.port", args.blob_port),
     ] {
         if let Some(port) = port {
             loader = loader.flag(flag, path, i64::from(port));
         }
+    }
+    if let Some(provisioners) = args.provisioners {
+        let provisioners = i64::try_from(provisioners)
+            .map_err(|_| CliError::Usage(format!("the value of --provisioners is out of range: {provisioners}")))?;
+        loader = loader.flag("--provisioners", "l1.provisioners", provisioners);
     }
     if let Some(host) = args.host {
         loader = loader.flag("--host", "rpc.host", host.to_string()).flag("--host", "http.host", host.to_string());

@@ -1,5 +1,7 @@
 //! `duskevm genesis`: makes the files of a network.
 
+mod nodes;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -41,17 +43,17 @@ pub(crate) fn run(args: GenesisArgs) -> Result<u8, CliError> {
         ));
     }
     only_local(effective.config.network.name)?;
+    if let Some(count) = args.provisioners {
+        return nodes::run(&args, &effective, count);
+    }
     let files = node::genesis(&effective.config).map_err(CliError::Failed)?;
-    let files = [
-        ("genesis.json", files.l2),
-        ("rollup.json", files.rollup),
-        ("l1-genesis.json", files.l1),
-        (NODE_FILE, node_file(&effective)),
-    ];
+    let mut files = shared(files);
+    // It may hold a mnemonic.
+    files.push(Output::secret(NODE_FILE, node_file(&effective)));
     write_all(&args.out, &files, args.force).map_err(CliError::Failed)?;
     let mut text = String::new();
-    for (name, _) in &files {
-        text.push_str(&format!("wrote {}\n", args.out.join(name).display()));
+    for file in &files {
+        text.push_str(&format!("wrote {}\n", args.out.join(&file.name).display()));
     }
     text.push_str(&format!("start it with: duskevm node --config {}\n", args.out.join(NODE_FILE).display()));
     print(&text)?;
@@ -77,24 +79,58 @@ fn node_file(effective: &Effective) -> String {
          [network]\nname = \"{}\"\ngenesis = \".\"\n\n\
          [data]\ndir = \"data\"\n{}",
         effective.config.network.name,
-        effective.to_file(&["network", "data", "l2", "l2.forks", "genesis"])
+        effective.to_file(&["network", "data", "l2", "l2.forks", "genesis", "l1.provisioners", "l1.block_time"])
     )
 }
 
-/// Writes all files or, if one of them exists and may not be replaced, none.
-fn write_all(out: &Path, files: &[(&str, String)], force: bool) -> anyhow::Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    if !force && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists()) {
-        anyhow::bail!(
-            "{} is there already, and a network's genesis must not change under its nodes: choose another folder, or replace it with --force",
-            out.join(name).display()
-        );
+/// One file to write.
+struct Output {
+    name: String,
+    content: Vec<u8>,
+    /// For its owner only.
+    secret: bool,
+}
+
+impl Output {
+    fn public(name: &str, content: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.to_owned(), content: content.into(), secret: false }
     }
-    for (name, text) in files {
-        let path = out.join(name);
+
+    fn secret(name: &str, content: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.to_owned(), content: content.into(), secret: true }
+    }
+}
+
+/// The files that all nodes of a network have in common.
+fn shared(files: GenesisFiles) -> Vec<Output> {
+    vec![
+        Output::public("genesis.json", files.l2),
+        Output::public("rollup.json", files.rollup),
+        Output::public("l1-genesis.json", files.l1),
+    ]
+}
+
+/// Refuses to replace a file.
+fn none_exists<'a>(out: &Path, names: impl IntoIterator<Item = &'a str>, way_out: &str) -> anyhow::Result<()> {
+    match names.into_iter().find(|name| out.join(name).symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(name) => anyhow::bail!(
+            "{} is there already, and a network's genesis must not change under its nodes: choose another folder{way_out}",
+            out.join(name).display()
+        ),
+    }
+}
+
+/// Writes all files or, if one of them exists and may not be replaced, none.
+fn write_all(out: &Path, files: &[Output], force: bool) -> anyhow::Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    if !force {
+        none_exists(out, files.iter().map(|file| file.name.as_str()), ", or replace it with --force")?;
+    }
+    for output in files {
+        let path = out.join(&output.name);
         let mut options = OpenOptions::new();
-        // The node's file may hold a mnemonic.
-        options.write(true).mode(if *name == NODE_FILE { 0o600 } else { 0o644 });
+        options.write(true).mode(if output.secret { 0o600 } else { 0o644 });
         if force {
             options.create(true).truncate(true)
         } else {
@@ -103,11 +139,12 @@ fn write_all(out: &Path, files: &[(&str, String)], force: bool) -> anyhow::Resul
         options
             .open(&path)
             .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
+                file.write_all(&output.content)?;
                 file.sync_all()
             })
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    fs::File::open(out).and_then(|folder| folder.sync_all()).with_context(|| out.display().to_string())?;
     Ok(())
 }
 
@@ -119,13 +156,13 @@ mod tests {
     fn nothing_is_replaced_unless_forced() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("new/network");
-        let files = [("a", "1".to_owned()), ("b", "2".to_owned())];
+        let files = [Output::public("a", "1"), Output::public("b", "2")];
         write_all(&out, &files, false).unwrap();
         fs::remove_file(out.join("a")).unwrap();
         let error = write_all(&out, &files, false).unwrap_err().to_string();
         assert!(error.contains("--force") && error.contains("/b"), "{error}");
         assert!(!out.join("a").exists(), "all or none");
-        write_all(&out, &[("b", "3".to_owned())], true).unwrap();
+        write_all(&out, &[Output::public("b", "3")], true).unwrap();
         assert_eq!(fs::read_to_string(out.join("b")).unwrap(), "3");
     }
 
@@ -142,7 +179,7 @@ mod tests {
         let path = folder.path().join(NODE_FILE);
         fs::write(&path, node_file(&effective)).unwrap();
         let config = Loader::new().needs_data_dir().file(Some(&path)).load().unwrap().config;
-        assert_eq!(config.l1.block_time, 12);
+        assert_eq!(config.l1.block_time, 10, "the genesis has it");
         assert_eq!(config.keys.mnemonic.reveal(), words);
         assert_eq!(config.data.dir, Some(folder.path().join("data")));
         assert_eq!(config.network.genesis, Some(folder.path().join(".")));

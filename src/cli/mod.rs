@@ -11,6 +11,7 @@ mod config;
 mod db;
 mod dev;
 mod genesis;
+mod l1;
 mod signals;
 mod start;
 mod status;
@@ -105,6 +106,7 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Genesis(args) => genesis::run(*args),
         Command::Status(args) => status::run(args),
         Command::Actors(args) => admin::actors(args),
+        Command::L1(args) => l1::run(*args),
         Command::Config(args) => config::run(args),
         Command::Db(args) => db::run(args),
     }

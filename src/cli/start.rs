@@ -38,6 +38,8 @@ pub struct Endpoints {
     pub admin: SocketAddr,
     /// Metrics and health.
     pub http: Option<SocketAddr>,
+    /// The blob APIs.
+    pub blobs: Option<SocketAddr>,
 }
 
 /// `duskevm node`.

@@ -20,7 +20,7 @@ const REFUSED: [(&str, &str); 2] = [
 ];
 
 /// Keys whose value is a path.
-const PATHS: [&str; 4] = ["network.genesis", "data.dir", "keys.consensus", "keys.password_file"];
+const PATHS: [&str; 5] = ["network.genesis", "data.dir", "keys.consensus", "keys.password_file", "gossip.identity"];
 
 /// The effective configuration, and where every value of it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,16 @@ impl Effective {
     /// Where the value of a key came from.
     pub fn origin(&self, path: &str) -> Origin {
         self.origins.get(path).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Sets a value as if a flag had given it. False if there is no such key, or it does not take such a value.
+    pub(crate) fn set(&mut self, path: &str, value: impl Into<toml::Value>) -> bool {
+        let (section, key) = split(path);
+        let is_set = self.config.set(section, key, value.into()).is_ok();
+        if is_set {
+            self.origins.insert(path.to_owned(), Origin::Flag { flag: path.to_owned() });
+        }
+        is_set
     }
 
     /// Sets what the program itself decided, such as the temporary folder of `dev`.

@@ -133,8 +133,8 @@ section! {
         /// The default is public: for local networks only.
         mnemonic: Secret = Secret::new(TEST_MNEMONIC),
         /// File with the encrypted BLS key by which this node is a provisioner of L1, as `duskevm genesis` and Dusk's wallet
-        /// write it. Never let two nodes use the same one. Without it, a node that has no peers uses the public key of a local
-        /// network, and any other node follows L1 without a vote.
+        /// write it. Never let two nodes use the same one. Without it a node that has peers follows L1 without a vote; one that
+        /// has none votes by the public keys of a local network.
         consensus: Option<PathBuf> = None,
         /// File whose first line is the password of `keys.consensus`; otherwise it is read from DUSKEVM_PASSWORD.
         password_file: Option<PathBuf> = None,
@@ -193,6 +193,9 @@ section! {
         external: Vec<Endpoint> = Vec::new(),
         /// Peers to connect to at the start: `["/ip4/203.0.113.9/tcp/9222/p2p/12D3KooW…"]`. A node logs its own id when it starts.
         boot: Vec<PeerAddress> = Vec::new(),
+        /// File with the key by which peers know this node, as `duskevm genesis --provisioners` writes it. Without it the key is
+        /// made at the first start and kept in the data folder.
+        identity: Option<PathBuf> = None,
         /// Connections to peers at one time.
         max_peers: u32 = 64,
         /// How many of them others may have made.

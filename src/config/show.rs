@@ -63,13 +63,15 @@ impl Effective {
         serde_json::Value::Object(entries)
     }
 
-    /// Only what differs from the defaults, secrets included, as text for a file; without the sections in `skip`.
+    /// Only what differs from the defaults, secrets included, as text for a file; without the sections and keys in `skip`.
     pub(crate) fn to_file(&self, skip: &[&str]) -> String {
         let mut text = String::new();
         for section in Config::SECTIONS.iter().filter(|section| !skip.contains(&section.path)) {
             let mut lines = String::new();
             for key in section.keys {
-                if self.origin(&format!("{}.{}", section.path, key.name)) != Origin::Default
+                let path = format!("{}.{}", section.path, key.name);
+                if self.origin(&path) != Origin::Default
+                    && !skip.contains(&path.as_str())
                     && let Some(value) = self.config.get(section.path, key.name)
                 {
                     let _ = writeln!(lines, "{} = {value}", key.name);

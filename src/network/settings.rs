@@ -12,6 +12,7 @@ impl Network {
     /// # Errors
     /// If a setting was set to something else than the network has, or cannot work on it.
     pub fn in_force(&self, config: &Config) -> Result<Config, NetworkError> {
+        let provisioners = self.provisioners_in_force(config);
         let mut config = config.clone();
         let mut wrong = Vec::new();
         let defaults = Config::default();
@@ -34,6 +35,7 @@ impl Network {
                 vec![defaults.l1.block_time, DEV_L1_BLOCK_TIME, slow_l1],
                 self.l1.block_time,
             ),
+            ("l1.provisioners", &mut config.l1.provisioners, vec![defaults.l1.provisioners], provisioners),
         ] {
             if !unset.contains(value) && *value != kept {
                 wrong.push(format!("{setting} is {kept}, not {value}"));

@@ -4,8 +4,12 @@
 //! data/
 //!   network/    genesis.json, rollup.json, l1-genesis.json: what this folder was made for
 //!   l1/  l2/    databases
+//!   blobs/      database of the blobs of L1
+//!   votes/      journal of the votes that this node has cast
+//!   gossip/     the identity under which peers know this node, and the peers that it knows
 //!   txpool/     journal of accepted transactions
 //!   sequencer/  journal of sealed blocks
+//!   provisioners/2/ …  the same of L1 for each further provisioner of a local network: l1/ blobs/ votes/ gossip/
 //!   lock        held by the running process
 //! ```
 
@@ -14,6 +18,7 @@ use crate::{config::Config, network::Network};
 use duskevm_executor::genesis_commit;
 use duskevm_store::{
     Identity,
+    blobs::BlobStore,
     l1::L1Store,
     l2::{L2Settings, L2Store},
 };
@@ -26,7 +31,8 @@ use std::{
 };
 
 /// Everything that belongs into a data folder, besides the lock.
-const KNOWN: [&str; 5] = ["network", "l1", "l2", "txpool", "sequencer"];
+const KNOWN: [&str; 9] = ["network", "l1", "l2", "blobs", "votes", "gossip", "txpool", "sequencer", PROVISIONERS];
+const PROVISIONERS: &str = "provisioners";
 const LOCK: &str = "lock";
 /// What the root of a file system of its own holds.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -38,10 +44,56 @@ const EMPTY_SEGMENT: u64 = 32;
 /// The databases of a node, opened once: actors come and go on top of them.
 #[derive(Debug, Clone)]
 pub struct Stores {
-    /// Dusk blocks and their view.
-    pub l1: L1Store,
+    /// L1 as this node's provisioner has it.
+    pub l1: DuskStores,
     /// L2 blocks and state.
     pub l2: Arc<L2Store>,
+    /// L1 as the further provisioners of this process have it.
+    pub further: Vec<DuskStores>,
+}
+
+/// The L1 of one provisioner.
+#[derive(Debug, Clone)]
+pub struct DuskStores {
+    /// Where it keeps what is no database: journal of votes, identity.
+    pub folder: PathBuf,
+    /// Dusk blocks and their view.
+    pub chain: L1Store,
+    /// Their blobs; `None` where none are kept.
+    pub blobs: Option<BlobStore>,
+}
+
+impl DuskStores {
+    fn open(folder: PathBuf, identity: &Identity, keeps_blobs: bool) -> Result<Self, NodeError> {
+        let chain = L1Store::open(&folder.join("l1"), identity)?;
+        let blobs = keeps_blobs.then(|| BlobStore::open(&folder.join("blobs"), identity)).transpose()?;
+        Ok(Self { folder, chain, blobs })
+    }
+
+    fn close(&self) {
+        let folder = self.folder.display();
+        if let Some(Err(error)) = self.blobs.as_ref().map(BlobStore::close) {
+            tracing::warn!(%error, %folder, "closing the blob database");
+        }
+        if let Err(error) = self.chain.close() {
+            tracing::warn!(%error, %folder, "closing the L1 database");
+        }
+    }
+}
+
+impl Stores {
+    /// The L1 of each provisioner of this process, this node's own first.
+    pub fn provisioners(&self) -> impl Iterator<Item = &DuskStores> {
+        [&self.l1].into_iter().chain(&self.further)
+    }
+
+    /// Lets go of all files; what fails is logged.
+    pub fn close(&self) {
+        if let Err(error) = self.l2.close() {
+            tracing::warn!(%error, "closing the L2 database");
+        }
+        self.provisioners().for_each(DuskStores::close);
+    }
 }
 
 /// A data folder that this process holds.
@@ -153,11 +205,12 @@ impl DataFolder {
     /// # Errors
     /// See [`NodeError`].
     pub fn stores(&self, config: &Config, network: &Network) -> Result<Stores, NodeError> {
-        let l1_identity = Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() };
-        let l1 = L1Store::open(&self.path.join("l1"), &l1_identity)?;
+        let identity = l1_identity(network);
+        let open = |folder| DuskStores::open(folder, &identity, config.actors.da_store);
+        let l1 = open(self.path.clone())?;
         let l2 = self.open_l2(config, network)?;
         if l2.is_empty() {
-            if let Some(trace) = self.trace_of_l2(&l1)? {
+            if let Some(trace) = self.trace_of_l2(&l1.chain)? {
                 return Err(NodeError::LostL2 { path: self.path.join("l2"), trace });
             }
             let genesis =
@@ -167,8 +220,40 @@ impl DataFolder {
             // On disk before anything else is: see `trace_of_l2`.
             l2.flush()?;
         }
-        Ok(Stores { l1, l2 })
+        let further = (2..=config.l1.provisioners).map(|number| {
+            let folder = self.provisioner(number);
+            fs::create_dir_all(&folder).map_err(|source| NodeError::Folder { path: folder.clone(), source })?;
+            open(folder)
+        });
+        Ok(Stores { l1, l2, further: further.collect::<Result<_, _>>()? })
     }
+
+    /// Where a further provisioner keeps its L1; they are counted from 2.
+    fn provisioner(&self, number: u64) -> PathBuf {
+        self.path.join(PROVISIONERS).join(number.to_string())
+    }
+
+    /// The L1 of each provisioner, as far as there is a database.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn existing_l1(&self, network: &Network) -> Result<Vec<DuskStores>, NodeError> {
+        let identity = l1_identity(network);
+        let further = (2..).map(|number| self.provisioner(number));
+        let folders = [self.path.clone()].into_iter().chain(further);
+        let there = |folder: &PathBuf, name| folder.join(name).join(DATABASE_FILE).exists();
+        folders
+            .take_while(|folder| there(folder, "l1"))
+            .map(|folder| {
+                let keeps_blobs = there(&folder, "blobs");
+                DuskStores::open(folder, &identity, keeps_blobs)
+            })
+            .collect()
+    }
+}
+
+fn l1_identity(network: &Network) -> Identity {
+    Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() }
 }
 
 #[cfg(test)]
@@ -210,22 +295,19 @@ mod tests {
         };
         let (_folder, data, stores) = make();
         let block = BlockCommit { height: 0, hash: [1; 32], ..Default::default() };
-        stores.l1.commit_block(&Fence::unfenced(), &block).unwrap();
-        stores.l1.close().unwrap();
-        stores.l2.close().unwrap();
+        stores.l1.chain.commit_block(&Fence::unfenced(), &block).unwrap();
+        stores.close();
         drop(stores);
         // As it was: fine.
         let stores = data.stores(&config, &network).unwrap();
-        stores.l1.close().unwrap();
-        stores.l2.close().unwrap();
+        stores.close();
         drop(stores);
         fs::remove_dir_all(data.path.join("l2")).unwrap();
         let error = data.stores(&config, &network).unwrap_err();
         assert!(error.to_string().contains("L1 database holds blocks"), "{error}");
 
         let (_folder, data, stores) = make();
-        stores.l1.close().unwrap();
-        stores.l2.close().unwrap();
+        stores.close();
         drop(stores);
         fs::remove_dir_all(data.path.join("l2")).unwrap();
         fs::create_dir(data.path.join("sequencer")).unwrap();

@@ -2,17 +2,20 @@
 
 mod folder;
 mod offline;
+mod provisioner;
 mod status;
 mod wiring;
 
-pub use folder::{DataFolder, Stores};
+pub use folder::{DataFolder, DuskStores, Stores};
 
 use crate::{
     cli::{DbReport, GenesisFiles, RunOptions},
     config::Config,
     network::{Network, NetworkError, NetworkFiles},
 };
+use duskevm_dusk_l1::keys::AccountId;
 use std::{
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -30,6 +33,9 @@ pub enum NodeError {
     /// The L1 database.
     #[error("{0}")]
     L1(#[from] duskevm_store::l1::L1StoreError),
+    /// The blob database.
+    #[error("{0}")]
+    Blobs(#[from] duskevm_store::blobs::BlobStoreError),
     /// The L2 database.
     #[error("{0}")]
     L2(#[from] duskevm_store::l2::L2Error),
@@ -58,6 +64,12 @@ pub enum NodeError {
         /// What shows that it was there.
         trace: &'static str,
     },
+    /// The identity under which peers know this node.
+    #[error(transparent)]
+    Identity(#[from] duskevm_gossip::IdentityError),
+    /// There is no way to peers.
+    #[error(transparent)]
+    Peers(#[from] duskevm_gossip::HostError),
     /// The combination of roles is not possible yet.
     #[error("{0}")]
     Roles(&'static str),
@@ -65,7 +77,7 @@ pub enum NodeError {
     #[error("cannot listen on {address} ({source}): stop what listens there, or set another {setting}")]
     Port {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The setting that names it.
         setting: &'static str,
         /// What the system says.
@@ -107,8 +119,11 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
     let folder = folder::DataFolder::open(&data)?;
     let network = Arc::new(Network::open(&config, &data, now())?);
     let config = network.in_force(&config)?;
+    // What the network says may ask for more than the settings did.
+    check_roles(&config)?;
+    let signers = network.signers(&config)?;
     let stores = folder.stores(&config, &network)?;
-    let (running, status) = wiring::start(&config, &network, &data, &stores, &options.metrics)?;
+    let (running, status) = wiring::start(&config, &network, &data, &stores, &signers, &options.metrics)?;
     let bound = Duration::from_millis(config.supervision.shutdown_ms);
 
     let reason = tokio::select! {
@@ -117,6 +132,7 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
                 let endpoints = running.endpoints();
                 let _ = status.endpoints.set(serde_json::json!({
                     "rpc": endpoints.rpc, "admin": endpoints.admin, "http": endpoints.http,
+                    "blobs": endpoints.blobs,
                 }));
                 (options.started)(&endpoints, &config);
                 tokio::select! {
@@ -128,6 +144,7 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         },
         () = options.stop.requested() => running.supervisor.shutdown(bound).await,
     };
+    running.disconnect();
     if reason.exit_code() == 0 {
         tracing::info!("{reason}");
     } else if tracing::enabled!(tracing::Level::ERROR) {
@@ -137,14 +154,7 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
         eprintln!("duskevm: {reason}");
     }
     // Closed here and not when the last handle goes: whoever called may want to remove the folder.
-    let closed = within(bound, move || {
-        if let Err(error) = stores.l2.close() {
-            tracing::warn!(%error, "closing the L2 database");
-        }
-        if let Err(error) = stores.l1.close() {
-            tracing::warn!(%error, "closing the L1 database");
-        }
-    });
+    let closed = within(bound, move || stores.close());
     if closed.await {
         return Ok(reason.exit_code());
     }
@@ -172,12 +182,14 @@ fn check_ports(config: &Config) -> Result<(), NodeError> {
         (config.actors.rpc, config.rpc.host, config.rpc.port, "rpc.port"),
         (true, config.admin.host, config.admin.port, "admin.port"),
         (config.actors.http, config.http.host, config.http.port, "http.port"),
+        (config.actors.blob_api, config.blobs.host, config.blobs.port, "blobs.port"),
     ];
-    for (on, host, port, setting) in ports {
-        let address = std::net::SocketAddr::new(host, port);
+    let ports = ports.map(|(on, host, port, setting)| (on, SocketAddr::new(host, port), setting));
+    let listen = config.gossip.listen.iter().map(|address| (config.has_peers(), *address, "gossip.listen"));
+    for (on, address, setting) in ports.into_iter().chain(listen) {
         if on
-            && port != 0
-            && let Err(source) = std::net::TcpListener::bind(address)
+            && address.port() != 0
+            && let Err(source) = TcpListener::bind(address)
         {
             return Err(NodeError::Port { address, setting, source });
         }
@@ -204,6 +216,25 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
             "actors.l1 follows the embedded L1, which actors.consensus runs: switch it on, or actors.l1 off",
         ));
     }
+    if on.da_store && !on.consensus {
+        return Err(NodeError::Roles(
+            "actors.da_store keeps the blobs of the L1 that actors.consensus runs: switch it on, or actors.da_store off",
+        ));
+    }
+    if on.blob_api && !on.da_store {
+        return Err(NodeError::Roles("actors.blob_api needs actors.da_store: switch it on, or the API off"));
+    }
+    let talks = config.has_peers() || config.l1.provisioners > 1;
+    if on.gossip && talks && !(on.consensus && on.da_store) {
+        return Err(NodeError::Roles(
+            "actors.gossip carries what actors.consensus and actors.da_store have to say: switch them on, or it off",
+        ));
+    }
+    if config.l1.provisioners > 1 && !on.gossip {
+        return Err(NodeError::Roles(
+            "the provisioners of l1.provisioners talk through actors.gossip: switch it on, or have one provisioner",
+        ));
+    }
     Ok(())
 }
 
@@ -213,6 +244,15 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
 /// If the settings make no sense together.
 pub fn genesis(config: &Config) -> anyhow::Result<GenesisFiles> {
     let NetworkFiles { l2, rollup, l1 } = NetworkFiles::local(config, now())?;
+    Ok(GenesisFiles { l2, rollup, l1 })
+}
+
+/// The files of a new network with these provisioners, each with this stake in lux.
+///
+/// # Errors
+/// If the settings make no sense together.
+pub fn genesis_of(config: &Config, provisioners: &[AccountId], stake: u64) -> anyhow::Result<GenesisFiles> {
+    let NetworkFiles { l2, rollup, l1 } = NetworkFiles::with_provisioners(config, now(), provisioners, stake)?;
     Ok(GenesisFiles { l2, rollup, l1 })
 }
 

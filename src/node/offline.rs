@@ -1,17 +1,29 @@
 //! `db check` and `db verify`: a data folder whose node does not run.
 
-use super::{NodeError, folder::DataFolder};
+use super::{
+    NodeError,
+    folder::{DataFolder, DuskStores},
+};
 use crate::{cli::DbReport, config::Config, network::Network};
 use anyhow::Context;
+use duskevm_blobs::Sidecar;
 use duskevm_evm::{ScratchChain, ScratchState};
 use duskevm_rpc::{StoreReader, chain::ChainReader};
-use duskevm_store::l2::L2Store;
-use std::sync::Arc;
+use duskevm_store::{
+    blobs::{BlobStore, BlobStoreError},
+    l2::L2Store,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tokio::sync::watch;
 
 struct Opened {
     network: Network,
     l2: Arc<L2Store>,
+    /// The L1 of each provisioner that has one.
+    l1: Vec<DuskStores>,
     /// Held to the end.
     _folder: DataFolder,
 }
@@ -25,7 +37,8 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
     if l2.is_empty() {
         return Err(NodeError::NoChain(data.join("l2")).into());
     }
-    Ok(Opened { network, l2, _folder: folder })
+    let l1 = folder.existing_l1(&network)?;
+    Ok(Opened { network, l2, l1, _folder: folder })
 }
 
 fn reader(opened: &Opened) -> StoreReader {
@@ -37,7 +50,7 @@ pub(super) fn check(config: &Config) -> anyhow::Result<DbReport> {
     let opened = open(config)?;
     let heads = opened.l2.reader().heads()?;
     let report = opened.l2.check(|_| {}).context("checking the L2 database")?;
-    Ok(DbReport {
+    let mut found = DbReport {
         facts: vec![
             ("L2 chain id".into(), opened.network.rollup.l2_chain_id.to_string()),
             ("unsafe head".into(), heads.latest.to_string()),
@@ -46,7 +59,51 @@ pub(super) fn check(config: &Config) -> anyhow::Result<DbReport> {
             ("oldest state".into(), heads.oldest_state.to_string()),
         ],
         problems: report.problems.iter().map(ToString::to_string).collect(),
-    })
+    };
+    for (number, l1) in opened.l1.iter().enumerate() {
+        let of = if number == 0 { String::new() } else { format!(" of provisioner {}", number + 1) };
+        let height = |height: Option<u64>| height.map_or_else(|| "none".to_owned(), |height| height.to_string());
+        found.facts.push((format!("L1 tip{of}"), height(l1.chain.tip()?)));
+        found.facts.push((format!("final L1 block{of}"), height(l1.chain.final_height()?)));
+        if let Some(blobs) = &l1.blobs {
+            check_blobs(blobs, &of, &mut found).with_context(|| format!("checking the blob database{of}"))?;
+        }
+    }
+    Ok(found)
+}
+
+/// Reads every blob that a block has: is it there, or noted as missing, and is it what its name says?
+fn check_blobs(store: &BlobStore, of: &str, report: &mut DbReport) -> Result<(), BlobStoreError> {
+    let missing: BTreeSet<_> = store.missing()?.into_iter().collect();
+    let mut claimed = BTreeMap::new();
+    for claim in store.claims()? {
+        for hash in claim.blobs {
+            claimed.insert(hash, claim.height);
+        }
+    }
+    let (mut stored, mut noted) = (0u64, 0u64);
+    for (hash, height) in &claimed {
+        let name = alloy_primitives::hex::encode_prefixed(hash);
+        let wrong = match store.blob(hash) {
+            Ok(Some(_)) if missing.contains(hash) => "is stored and noted as missing".to_owned(),
+            Ok(Some(bytes)) if Sidecar::decode(&bytes).is_ok_and(|sidecar| sidecar.hash() == *hash) => {
+                stored += 1;
+                continue;
+            }
+            Ok(Some(_)) => "is another one than its name says".to_owned(),
+            Ok(None) if missing.contains(hash) => {
+                noted += 1;
+                continue;
+            }
+            Ok(None) => "is neither stored nor noted as missing".to_owned(),
+            Err(error @ BlobStoreError::DamagedBlob { .. }) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        report.problems.push(format!("blob {name} of L1 block {height}{of}: {wrong}"));
+    }
+    report.facts.push((format!("blobs{of}"), stored.to_string()));
+    report.facts.push((format!("blobs to fetch from peers{of}"), noted.to_string()));
+    Ok(())
 }
 
 pub(super) fn verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Result<DbReport> {
@@ -119,4 +176,47 @@ pub(super) fn verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Re
         ("state root".into(), parent.state_root.to_string()),
     ];
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::B256;
+    use duskevm_store::{
+        Identity,
+        blobs::{BlobCommit, StoredClaim},
+    };
+    use duskevm_supervision::Fence;
+
+    #[test]
+    fn a_check_of_blobs_names_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            BlobStore::open(&folder.path().join("blobs"), &Identity { chain_id: 1, genesis: B256::ZERO }).unwrap();
+        let blob = |n: u8| Sidecar::new([n; 48], [n; 48], &vec![n; duskevm_blobs::BYTES]).unwrap();
+        let (good, other) = (blob(1), blob(2));
+        let (noted, lost) = ([3; 32], [4; 32]);
+        let commit = BlobCommit {
+            blobs: vec![(good.hash(), good.encode()), (other.hash(), good.encode())],
+            claims: vec![StoredClaim {
+                height: 7,
+                block: [9; 32],
+                blobs: vec![good.hash(), other.hash(), noted, lost],
+            }],
+            missing: vec![noted],
+            ..BlobCommit::default()
+        };
+        store.commit(&Fence::unfenced(), commit).unwrap();
+        let mut report = DbReport::default();
+        check_blobs(&store, "", &mut report).unwrap();
+        let figures: Vec<&str> = report.facts.iter().map(|(_, figure)| figure.as_str()).collect();
+        assert_eq!(figures, ["1", "1"]);
+        let problem = |hash: &[u8]| {
+            let name = alloy_primitives::hex::encode_prefixed(hash);
+            report.problems.iter().find(|problem| problem.contains(&name)).unwrap()
+        };
+        assert_eq!(report.problems.len(), 2, "{:?}", report.problems);
+        assert!(problem(&other.hash()).contains("L1 block 7: is another one"), "{:?}", report.problems);
+        assert!(problem(&lost).contains("neither stored nor noted"), "{:?}", report.problems);
+    }
 }

@@ -1,5 +1,6 @@
 //! How the node is doing, for operators: one screen, readiness with reasons, and the doors to the supervisor.
 
+use super::provisioner::{Provisioner, View};
 use crate::network::Network;
 use alloy_primitives::B256;
 use duskevm_http::{Readiness, ReadyReport};
@@ -9,13 +10,17 @@ use duskevm_messages::{
     txpool::GetStatus,
 };
 use duskevm_rpc::{
-    AdminBackend,
+    AdminBackend, DuskPorts,
     node::{L1Ref, L1Status, NodeView, SyncProgress},
 };
 use duskevm_supervision::{ActorState, ActorStatus, Cause, Fault, InjectError, Port, Supervisor};
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join, join_all},
+};
 use serde_json::{Map, Value, json};
 use std::{
+    ops::Deref,
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -32,6 +37,10 @@ pub(super) struct NodeStatus {
     pub(super) heads: HeadsFeed,
     pub(super) l1_heads: L1HeadsFeed,
     pub(super) pool: Port<GetStatus>,
+    /// The L1 of this process; the first of them serves this node. None where L1 does not run here.
+    pub(super) provisioners: Vec<Provisioner>,
+    /// The ways to the L1 of this node.
+    pub(super) dusk: Option<DuskPorts>,
     /// Does this node make blocks, so that heads must move?
     pub(super) sequencing: bool,
     pub(super) started: Instant,
@@ -76,8 +85,13 @@ impl NodeStatus {
         all
     }
 
+    /// The L1 of each provisioner of this process, at this moment.
+    fn look(&self) -> impl Future<Output = Vec<View>> + Send + use<> {
+        join_all(self.provisioners.iter().cloned().map(Provisioner::look))
+    }
+
     /// What keeps the node from doing its work; empty if nothing does.
-    fn obstacles(&self) -> Vec<String> {
+    fn obstacles(&self, l1: Option<&View>) -> Vec<String> {
         let Some(supervisor) = self.supervisor() else { return vec!["the node is starting".into()] };
         let mut seen = Vec::new();
         if let Some(down) = supervisor.actors().iter().find(|actor| !is_at_work(&actor.state)) {
@@ -94,10 +108,55 @@ impl NodeStatus {
                 }
             }
         }
+        seen.extend(l1.and_then(|l1| l1.obstacle(now(), self.network.l1.block_time)));
         if !seen.is_empty() {
             seen.extend(links(&supervisor.why()).map(ToString::to_string));
         }
         seen
+    }
+
+    fn peers(&self) -> u64 {
+        self.provisioners.first().map_or(0, |own| own.peers.borrow().len() as u64)
+    }
+
+    fn actors(&self) -> Vec<ActorStatus> {
+        self.supervisor().map(Supervisor::actors).unwrap_or_default()
+    }
+
+    /// One screen about the node.
+    fn screen(&self, l1: &[View]) -> Value {
+        let causes = self.obstacles(l1.first());
+        let actors: Vec<Value> = self
+            .actors()
+            .iter()
+            .map(|actor| {
+                json!({
+                    "name": &*actor.name,
+                    "state": state_text(&actor.state),
+                    "restarts": actor.restarts,
+                    "lastCause": actor.last_cause.as_ref().map(ToString::to_string),
+                    "mailbox": actor.mailbox_depth,
+                    "done": actor.lease.done.as_ref().map(|(what, _)| what.clone()),
+                    "waiting": actor.lease.waiting_for.as_ref().map(|(what, _)| what.clone()),
+                })
+            })
+            .collect();
+        let mut screen = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "chainId": self.network.rollup.l2_chain_id,
+            "uptimeSeconds": self.started.elapsed().as_secs(),
+            "ready": causes.is_empty(),
+            "causes": causes,
+            "heads": self.heads_json(),
+            "peers": self.peers(),
+            "actors": actors,
+        });
+        match l1 {
+            [] => {}
+            [own] => screen["l1"] = own.json(),
+            all => screen["provisioners"] = all.iter().map(View::json).collect(),
+        }
+        screen
     }
 }
 
@@ -123,16 +182,33 @@ fn state_text(state: &ActorState) -> String {
     }
 }
 
-impl Readiness for NodeStatus {
-    fn ready(&self) -> ReadyReport {
-        let causes = self.obstacles();
-        let mut report = if causes.is_empty() { ReadyReport::ready() } else { ReadyReport::not_ready(causes) };
-        report.details.insert("heads".into(), Value::Object(self.heads_json()));
-        report
+/// The same for all servers, whose answers may outlive a request.
+#[derive(Debug, Clone)]
+pub(super) struct SharedStatus(pub(super) Arc<NodeStatus>);
+
+impl Deref for SharedStatus {
+    type Target = NodeStatus;
+
+    fn deref(&self) -> &NodeStatus {
+        &self.0
     }
 }
 
-impl NodeView for NodeStatus {
+impl Readiness for SharedStatus {
+    fn ready(&self) -> BoxFuture<'static, ReadyReport> {
+        let status = self.clone();
+        async move {
+            let l1 = status.look().await;
+            let causes = status.obstacles(l1.first());
+            let mut report = if causes.is_empty() { ReadyReport::ready() } else { ReadyReport::not_ready(causes) };
+            report.details.insert("heads".into(), Value::Object(status.heads_json()));
+            report
+        }
+        .boxed()
+    }
+}
+
+impl NodeView for SharedStatus {
     fn l1(&self) -> L1Status {
         self.l1_heads.borrow().as_ref().map_or_else(L1Status::default, |heads| {
             let (latest, safe, finalized) = (l1_ref(&heads.latest), l1_ref(&heads.safe), l1_ref(&heads.finalized));
@@ -147,7 +223,7 @@ impl NodeView for NodeStatus {
     }
 
     fn peers(&self) -> u64 {
-        0
+        self.0.peers()
     }
 
     fn syncing(&self) -> Option<SyncProgress> {
@@ -155,9 +231,9 @@ impl NodeView for NodeStatus {
     }
 }
 
-impl AdminBackend for NodeStatus {
+impl AdminBackend for SharedStatus {
     fn actors(&self) -> Vec<ActorStatus> {
-        self.supervisor().map(Supervisor::actors).unwrap_or_default()
+        self.0.actors()
     }
 
     fn why(&self) -> Vec<Cause> {
@@ -172,39 +248,15 @@ impl AdminBackend for NodeStatus {
     }
 
     fn status(&self) -> BoxFuture<'static, Value> {
-        let causes = self.obstacles();
-        let actors: Vec<Value> = self
-            .actors()
-            .iter()
-            .map(|actor| {
-                json!({
-                    "name": &*actor.name,
-                    "state": state_text(&actor.state),
-                    "restarts": actor.restarts,
-                    "lastCause": actor.last_cause.as_ref().map(ToString::to_string),
-                    "mailbox": actor.mailbox_depth,
-                    "done": actor.lease.done.as_ref().map(|(what, _)| what.clone()),
-                    "waiting": actor.lease.waiting_for.as_ref().map(|(what, _)| what.clone()),
-                })
-            })
-            .collect();
-        let mut status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "chainId": self.network.rollup.l2_chain_id,
-            "uptimeSeconds": self.started.elapsed().as_secs(),
-            "ready": causes.is_empty(),
-            "causes": causes,
-            "heads": self.heads_json(),
-            "peers": 0,
-            "actors": actors,
-        });
-        let pool = self.pool.clone();
+        let status = self.clone();
+        // Whoever is down does not take the rest of the screen with it.
         async move {
-            // A pool that is down does not take the rest of the screen with it.
-            if let Ok(pool) = pool.ask_within(GetStatus, PATIENCE).await {
-                status["pool"] = json!({ "pending": pool.pending, "queued": pool.queued });
+            let (l1, pool) = join(status.look(), status.pool.ask_within(GetStatus, PATIENCE)).await;
+            let mut screen = status.screen(&l1);
+            if let Ok(pool) = pool {
+                screen["pool"] = json!({ "pending": pool.pending, "queued": pool.queued });
             }
-            status
+            screen
         }
         .boxed()
     }
@@ -218,5 +270,8 @@ impl AdminBackend for NodeStatus {
             "l2Genesis": self.network.rollup.genesis.l2.hash,
             "endpoints": self.endpoints.get().cloned().unwrap_or(Value::Null),
         })
+    }
+    fn dusk(&self) -> Option<DuskPorts> {
+        self.dusk.clone()
     }
 }

@@ -120,7 +120,7 @@ if [ -z "$URL" ]; then
   URL=http://127.0.0.1:$PORT
   # Its own temporary folder, so that nothing of it stays behind even if it has to be killed.
   mkdir "$WORK/tmp"
-  TMPDIR=$WORK/tmp "$BINARY" dev --port "$PORT" --admin-port "$ADMIN" --metrics-port "$METRICS" >"$NODE_LOG" 2>&1 &
+  TMPDIR=$WORK/tmp "$BINARY" dev --port "$PORT" --admin-port "$ADMIN" --metrics-port "$METRICS" --blob-port 0 >"$NODE_LOG" 2>&1 &
   PID=$!
   for _ in $(seq 300); do
     kill -0 "$PID" 2>/dev/null || break

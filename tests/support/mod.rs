@@ -36,19 +36,20 @@ use std::{
 pub const CHAIN_ID: u64 = 31310;
 pub const MNEMONIC: &str = "test test test test test test test test test test test junk";
 
-/// Three ports that were free a moment ago. Restarts of the same node use them again.
+/// Ports that were free a moment ago. Restarts of the same node use them again.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
     pub rpc: u16,
     pub admin: u16,
     pub http: u16,
+    pub blobs: u16,
 }
 
 impl Ports {
     pub fn free() -> Self {
-        let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let port = |i: usize| listeners[i].local_addr().unwrap().port();
-        Self { rpc: port(0), admin: port(1), http: port(2) }
+        Self { rpc: port(0), admin: port(1), http: port(2), blobs: port(3) }
     }
 }
 
@@ -72,7 +73,7 @@ impl Node {
         let child = Command::new(env!("CARGO_BIN_EXE_duskevm"))
             .args(["dev", "--no-banner", "--block-time", "1", "--l1-block-time", "2"])
             .args(["--port", &ports.rpc.to_string(), "--admin-port", &ports.admin.to_string()])
-            .args(["--metrics-port", &ports.http.to_string(), "--data-dir"])
+            .args(["--metrics-port", &ports.http.to_string(), "--blob-port", &ports.blobs.to_string(), "--data-dir"])
             .arg(data)
             .args(extra)
             .stdin(Stdio::null())
@@ -402,21 +403,63 @@ pub async fn check_included(node: &Node, acknowledged: &[B256]) -> Vec<B256> {
 
 /// `duskevm db verify` on the folder of a node that does not run.
 pub fn verify(data: &Path) {
+    db("verify", data);
+}
+
+/// `duskevm db check` on the folder of a node that does not run.
+pub fn check(data: &Path) {
+    db("check", data);
+}
+
+fn db(command: &str, data: &Path) {
     let output =
-        Command::new(env!("CARGO_BIN_EXE_duskevm")).args(["db", "verify", "--data-dir"]).arg(data).output().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_duskevm")).args(["db", command, "--data-dir"]).arg(data).output().unwrap();
     assert!(
         output.status.success(),
-        "db verify: {}\n{}",
+        "db {command}: {}\n{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
 }
 
+/// Waits until an actor runs.
+pub async fn up(admin: &HttpClient, actor: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let actors = call(admin, "admin_actors", vec![]).await;
+        let running = actors.as_ref().ok().and_then(|list| list.as_array()).is_some_and(|list| {
+            list.iter().any(|entry| entry["name"] == json!(actor) && entry["state"].as_str() == Some("running"))
+        });
+        if running {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{actor} does not come back: {actors:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How often an actor was restarted for this cause.
+pub fn restarts(ports: Ports, actor: &str, cause: &str) -> f64 {
+    let text = metrics(ports);
+    let series = text.lines().find(|line| {
+        line.starts_with("duskevm_actor_restarts_total")
+            && line.contains(&format!("actor=\"{actor}\""))
+            && line.contains(&format!("cause=\"{cause}\""))
+    });
+    series.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |count| count.parse().unwrap())
+}
+
 /// The text of `/metrics`.
 pub fn metrics(ports: Ports) -> String {
+    get(ports.http, "/metrics")
+}
+
+/// The whole answer to a GET, head included.
+pub fn get(port: u16, path: &str) -> String {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", ports.http)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text

@@ -102,12 +102,16 @@ impl Identity {
     pub fn write(&self, path: &Path) -> Result<(), IdentityError> {
         let io = |source| IdentityError::Io { path: path.into(), source };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        let text: String = self.secret.iter().map(|byte| format!("{byte:02x}")).chain(["\n".into()]).collect();
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        file.write_all(self.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
         if let Some(folder) = path.parent() {
             sync_folder(folder).map_err(io)?;
         }
         Ok(())
+    }
+
+    /// The content of its file: the secret key.
+    pub fn to_text(&self) -> String {
+        self.secret.iter().map(|byte| format!("{byte:02x}")).chain(["\n".into()]).collect()
     }
 
     /// The identity of a folder: read, or made and kept at the first time.

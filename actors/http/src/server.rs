@@ -138,8 +138,8 @@ fn is_of_the_client(error: &io::Error) -> bool {
 /// One connection. Whatever the client does wrong ends only this.
 async fn connection(stream: TcpStream, site: Arc<Site>, limits: Limits, mut stopped: watch::Receiver<()>) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let response = site.answer(request.method(), request.uri().path(), request.headers());
-        async move { Ok::<_, Infallible>(response) }
+        let site = site.clone();
+        async move { Ok::<_, Infallible>(site.answer(request.method(), request.uri().path(), request.headers()).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -11,11 +12,11 @@ use serde::Serialize;
 use crate::accept::{Form, choose};
 use crate::metrics;
 
-/// Whether the node does its work. Implemented by the node; asked on every `/readyz`, so it must answer from memory and
-/// never block.
+/// Whether the node does its work. Implemented by the node; asked on every `/readyz`, so it must answer within a second,
+/// whatever hangs, and never block the thread.
 pub trait Readiness: Send + Sync + 'static {
     /// The state now.
-    fn ready(&self) -> ReadyReport;
+    fn ready(&self) -> BoxFuture<'static, ReadyReport>;
 }
 
 /// The answer of `/readyz`.
@@ -83,7 +84,7 @@ const JSON: &str = "application/json";
 
 impl Site {
     /// The answer to a request. Bodies of requests are not read.
-    pub(crate) fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         let (label, status, content_type, body) = if *method != Method::GET && *method != Method::HEAD {
             ("other", StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered here\n".to_owned())
@@ -91,7 +92,7 @@ impl Site {
             match path {
                 "/metrics" => ("/metrics", StatusCode::OK, PROMETHEUS, (self.metrics)()),
                 "/healthz" => ("/healthz", StatusCode::OK, TEXT, "ok\n".to_owned()),
-                "/readyz" => self.readyz(accept),
+                "/readyz" => self.readyz(accept).await,
                 "/" => self.index(accept),
                 _ => ("other", StatusCode::NOT_FOUND, TEXT, "nothing here; / lists what there is\n".to_owned()),
             }
@@ -109,8 +110,8 @@ impl Site {
         response
     }
 
-    fn readyz(&self, accept: Option<&str>) -> (&'static str, StatusCode, &'static str, String) {
-        let report = self.readiness.ready();
+    async fn readyz(&self, accept: Option<&str>) -> (&'static str, StatusCode, &'static str, String) {
+        let report = self.readiness.ready().await;
         let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         match choose(accept, &[Form::Json, Form::Text]) {
             Some(Form::Text) => ("/readyz", status, TEXT, report.text()),

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
+
 use crate::server::{Limits, serve};
 use crate::site::{Readiness, ReadyReport, Site};
 use crate::{HttpError, Socket};
@@ -17,14 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Switch(Arc<AtomicBool>);
 
 impl Readiness for Switch {
-    fn ready(&self) -> ReadyReport {
-        if self.0.load(Ordering::SeqCst) {
+    fn ready(&self) -> BoxFuture<'static, ReadyReport> {
+        let report = if self.0.load(Ordering::SeqCst) {
             let mut report = ReadyReport::ready();
             report.details.insert("unsafe".to_owned(), 7.into());
             report
         } else {
             ReadyReport::not_ready(vec!["unsafe head 7 stuck for 9 s".to_owned(), "executor is restarting".to_owned()])
-        }
+        };
+        ready(report).boxed()
     }
 }
 

@@ -1,0 +1,122 @@
+//! The rollup: state, pool and block builder.
+
+use super::{Base, LEAST_DEADLINE, l1::DuskL1};
+use duskevm_executor::Executor;
+use duskevm_messages::{executor::HeadsFeed, txpool::PendingFeed};
+use duskevm_sequencer::Sequencer;
+use duskevm_supervision::{ChildSpec, Ref, Tree};
+use duskevm_txpool::TxPool;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{broadcast, watch};
+
+/// Announced pool transactions that a slow subscriber may leave unread.
+const PENDING_BACKLOG: usize = 4096;
+
+/// The actors of L2.
+pub(super) struct Rollup {
+    /// Pending transactions.
+    pub(super) pool: Ref<TxPool>,
+    /// Announces them.
+    pub(super) pending: PendingFeed,
+    /// Heads of the chain.
+    pub(super) heads: HeadsFeed,
+    executor: Option<ChildSpec<Executor>>,
+    txpool: Option<ChildSpec<TxPool>>,
+    sequencer: Option<ChildSpec<Sequencer>>,
+}
+
+impl Rollup {
+    pub(super) fn new(base: Base<'_>, l1: &DuskL1) -> Self {
+        let executor: Ref<Executor> = Ref::declare("executor");
+        let txpool: Ref<TxPool> = Ref::declare("txpool");
+        let sequencer: Ref<Sequencer> = Ref::declare("sequencer");
+        let (heads_out, heads_feed) = watch::channel(None);
+        let (pool_heads, pool_heads_feed) = watch::channel(None);
+        let (pending, _) = broadcast::channel(PENDING_BACKLOG);
+        let on = &base.config.actors;
+
+        let executor_spec = {
+            let settings = duskevm_executor::Settings {
+                spec: base.network.spec.clone(),
+                block_time: base.network.rollup.block_time,
+                trie: duskevm_trie::StateLimits::default(),
+            };
+            let feeds = duskevm_executor::Feeds {
+                heads: heads_out,
+                pool: pool_heads,
+                head_changed: txpool.port(),
+                suspect: duskevm_executor::Suspect::default(),
+            };
+            let store = base.stores.l2.clone();
+            ChildSpec::new(&executor, move |start| {
+                Ok(Executor::open(settings.clone(), store.clone(), feeds.clone(), &start)?)
+            })
+            .mailbox(duskevm_executor::MAILBOX)
+            .deadline(base.deadline(duskevm_executor::DEADLINE))
+        };
+        let txpool_spec = {
+            let mut settings = duskevm_txpool::Settings::new(base.network.rollup.l2_chain_id);
+            let limits = &base.config.txpool;
+            settings.pool.max_slots = limits.max_slots as usize;
+            settings.pool.max_bytes = limits.max_bytes as usize;
+            settings.pool.max_tx_bytes = limits.max_tx_bytes as usize;
+            settings.pool.account_ready = limits.account_ready as usize;
+            settings.pool.account_waiting = limits.account_waiting as usize;
+            settings.pool.max_nonce_gap = limits.max_nonce_gap;
+            settings.pool.waiting_lifetime = limits.waiting_lifetime_seconds;
+            settings.pool.price_bump = limits.price_bump;
+            settings.pool.min_tip = limits.min_tip_wei.into();
+            settings.pool.allow_unprotected = limits.allow_unprotected;
+            let wiring = duskevm_txpool::Wiring { heads: pool_heads_feed, pending: pending.clone() };
+            duskevm_txpool::spec(&txpool, settings, wiring, duskevm_txpool::journal_in(base.data.join("txpool")))
+                .deadline(base.deadline(LEAST_DEADLINE))
+        };
+        let sequencer_spec = {
+            let settings = Arc::new(duskevm_sequencer::Settings {
+                rollup: base.network.rollup.clone(),
+                spec: base.network.spec.clone(),
+                journal: base.data.join("sequencer"),
+                time_budget: Duration::from_millis(base.config.sequencer.time_budget_ms),
+                max_transactions: base.config.sequencer.max_transactions as usize,
+                confirmations: base.config.sequencer.l1_confirmations,
+                clock: duskevm_sequencer::Clock::system(),
+            });
+            let ports = duskevm_sequencer::Ports {
+                build: executor.port(),
+                insert: executor.port(),
+                import: executor.port(),
+                rewind: executor.port(),
+                best: txpool.port(),
+                invalid: txpool.port(),
+                l1_by_hash: l1.port.port(),
+                l1_by_number: l1.port.port(),
+                heads: heads_feed.clone(),
+                l1_heads: l1.heads.clone(),
+            };
+            ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
+                .mailbox(duskevm_sequencer::MAILBOX)
+                .deadline(base.deadline(duskevm_sequencer::DEADLINE))
+        };
+        Self {
+            pool: txpool,
+            pending,
+            heads: heads_feed,
+            executor: on.executor.then_some(executor_spec),
+            txpool: on.txpool.then_some(txpool_spec),
+            sequencer: on.sequencer.then_some(sequencer_spec),
+        }
+    }
+
+    pub(super) fn plant(self, mut tree: Tree) -> Tree {
+        if let Some(spec) = self.executor {
+            tree = tree.actor(spec);
+        }
+        if let Some(spec) = self.txpool {
+            tree = tree.actor(spec);
+        }
+        if let Some(spec) = self.sequencer {
+            tree = tree.actor(spec);
+        }
+        tree
+    }
+}
