@@ -1,10 +1,17 @@
 //! The chain of one simulated node: headers that obey the rules, without transactions.
+//!
+//! Nodes share what they know of blocks: a header, or a block with its attestation, is checked once for all of them,
+//! because the outcome follows from the block and its ancestors alone.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use dusk_node_data::bls::PublicKeyBytes;
 use dusk_node_data::ledger::{Attestation, Block, Header, IterationInfo, IterationsInfo, Signature};
 use dusk_node_data::message::ConsensusHeader;
+use dusk_node_data::message::payload::Vote;
 use duskevm_dusk_l1::finality::Finality;
 use duskevm_dusk_l1::sa::attestation::{Expect, verify_attestation};
 use duskevm_dusk_l1::sa::bls::Bls;
@@ -12,15 +19,21 @@ use duskevm_dusk_l1::sa::committee::Committees;
 use duskevm_dusk_l1::sa::fork::unattested;
 use duskevm_dusk_l1::sa::machine::{ApplyFailure, Recent, TipInfo, Verdict};
 use duskevm_dusk_l1::sa::provisioners::Provisioners;
-use duskevm_dusk_l1::sa::rules::{RELAXED, Rules};
+use duskevm_dusk_l1::sa::rules::{MINIMUM_STAKE, RELAXED, Rules};
 use duskevm_dusk_l1::sa::wire;
 use duskevm_dusk_l1::sha3::sha3_256;
 
 /// Unix seconds of the genesis block.
 pub const GENESIS_TIME: u64 = 1_000_000;
 
+/// Blocks from a stake to the first round in which it counts, and rounds for which a penalty suspends.
+const MATURITY: u64 = 8;
+
+/// Heights below the newest whose blocks are still shared.
+const SHARED: u64 = 256;
+
 /// A block that was accepted, with everything that belongs to it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Entry {
     /// The header, attestation included.
     pub header: Header,
@@ -28,14 +41,39 @@ pub struct Entry {
     pub bytes: Arc<[u8]>,
     /// How ripe the newest blocks were after it.
     pub labels: Finality,
+    /// Provisioners after it.
+    pub provisioners: Arc<Provisioners>,
 }
 
-/// A chain from the genesis block on. What is in it counts as written to disk.
+/// What all nodes know of blocks.
+#[derive(Debug, Default)]
+struct Archive {
+    /// Whether a header with this hash and signature obeys the rules but for its attestation.
+    headers: HashMap<([u8; 32], [u8; 48]), (u64, bool)>,
+    /// Accepted blocks, by hash; each with every attestation under which somebody accepted it.
+    blocks: HashMap<[u8; 32], Vec<Rc<Entry>>>,
+    newest: u64,
+}
+
+impl Archive {
+    fn forget(&mut self, height: u64) {
+        if height >= self.newest + SHARED {
+            self.newest = height;
+            let low = height - SHARED;
+            self.headers.retain(|_, (at, _)| *at >= low);
+            self.blocks.retain(|_, entries| entries.iter().any(|entry| entry.header.height >= low));
+        }
+    }
+}
+
+/// A chain from the genesis block on. What is in it counts as written to disk. Clones share what is known of blocks.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    provisioners: Arc<Provisioners>,
     rules: Rules,
-    entries: Vec<Entry>,
+    /// Blocks change the stakes.
+    changing: bool,
+    archive: Rc<RefCell<Archive>>,
+    entries: Vec<Rc<Entry>>,
 }
 
 fn encode(block: &Block) -> Arc<[u8]> {
@@ -51,24 +89,27 @@ fn block(header: Header) -> Option<Block> {
 }
 
 impl Ledger {
-    /// Only the genesis block.
-    pub fn new(rules: Rules, provisioners: Arc<Provisioners>) -> Self {
+    /// Only the genesis block. With `changing`, blocks stake, unstake and punish as their hashes will have it.
+    pub fn new(rules: Rules, provisioners: Arc<Provisioners>, changing: bool) -> Self {
         let header = Header { timestamp: GENESIS_TIME, gas_limit: rules.block_gas_limit, ..Header::default() };
-        let entries = block(header).map(|block| Entry {
-            header: block.header().clone(),
-            bytes: encode(&block),
-            labels: Finality::genesis(),
+        let entries = block(header).map(|block| {
+            Rc::new(Entry {
+                header: block.header().clone(),
+                bytes: encode(&block),
+                labels: Finality::genesis(),
+                provisioners,
+            })
         });
-        Self { provisioners, rules, entries: entries.into_iter().collect() }
+        Self { rules, changing, archive: Rc::default(), entries: entries.into_iter().collect() }
     }
 
     /// The accepted blocks, from genesis on.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Rc<Entry>] {
         &self.entries
     }
 
     /// The newest block. There always is one: genesis cannot be undone.
-    pub fn tip(&self) -> &Entry {
+    pub fn tip(&self) -> &Rc<Entry> {
         &self.entries[self.entries.len() - 1]
     }
 
@@ -90,18 +131,19 @@ impl Ledger {
         Arc::new(TipInfo {
             header: tip.header.clone(),
             faults: Vec::new(),
-            provisioners: self.provisioners.clone(),
+            provisioners: tip.provisioners.clone(),
             labels: tip.labels.clone(),
             recent: recent
                 .iter()
-                .map(|entry| Recent { header: entry.header.clone(), provisioners: self.provisioners.clone() })
+                .map(|entry| Recent { header: entry.header.clone(), provisioners: entry.provisioners.clone() })
                 .collect(),
         })
     }
 
-    fn committees(&self, parent: &Header) -> Committees {
-        let seed = *parent.seed.inner();
-        Committees::new(seed, parent.height + 1, self.provisioners.clone(), self.rules.quorums())
+    /// The committees of the round after `parent`.
+    fn committees(&self, parent: &Entry) -> Arc<Committees> {
+        let seed = *parent.header.seed.inner();
+        Committees::shared(seed, parent.header.height + 1, &parent.provisioners, self.rules.quorums())
     }
 
     /// The block after the tip. `now` in Unix seconds.
@@ -142,10 +184,22 @@ impl Ledger {
 
     /// Everything about a header above the tip but its attestation.
     fn is_valid<B: Bls>(&self, bls: &B, header: &Header) -> bool {
+        let key = (header.hash, *header.signature.inner());
+        if let Some((_, valid)) = self.archive.borrow().headers.get(&key) {
+            return *valid;
+        }
+        let valid = self.obeys_rules(bls, header);
+        self.archive.borrow_mut().headers.insert(key, (header.height, valid));
+        valid
+    }
+
+    fn obeys_rules<B: Bls>(&self, bls: &B, header: &Header) -> bool {
         let parent = &self.tip().header;
-        let committees = self.committees(parent);
+        let committees = self.committees(self.tip());
         let Some(generator) = committees.generator(header.iteration) else { return false };
-        let right = header.timestamp >= parent.timestamp + self.rules.block_time
+        let hashed = block(Header { hash: [0; 32], att: Attestation::default(), ..header.clone() });
+        let right = hashed.is_some_and(|block| block.header().hash == header.hash)
+            && header.timestamp >= parent.timestamp + self.rules.block_time
             && header.generator_bls_pubkey.inner() == generator.as_bytes()
             && header.state_hash == sha3_256(&[&parent.state_hash, b"next"])
             && header.gas_limit == self.rules.block_gas_limit
@@ -159,7 +213,7 @@ impl Ledger {
         let Some(grandparent) = parent.height.checked_sub(1).and_then(|at| self.entries.get(at as usize)) else {
             return header.prev_block_cert == Attestation::default();
         };
-        let committees = self.committees(&grandparent.header);
+        let committees = self.committees(grandparent);
         let expect = Expect::Success(&parent.hash);
         verify_attestation(bls, &header.prev_block_cert, &parent.to_consensus_header(), &committees, expect).is_ok()
     }
@@ -176,15 +230,37 @@ impl Ledger {
             })
     }
 
-    /// Accepts an encoded block with its attestation.
-    pub fn apply<B: Bls>(&mut self, bls: &B, bytes: &[u8], attestation: Attestation) -> Result<(), ApplyFailure> {
-        let mut block = wire::decode_block(bytes).map_err(|_| ApplyFailure::Invalid)?;
-        block.set_attestation(attestation);
-        let header = block.header();
-        let parent = &self.tip().header;
-        if header.prev_block_hash != parent.hash || header.height != parent.height + 1 {
+    /// Accepts an encoded block with its attestation. True if the block changed the stakes.
+    pub fn apply<B: Bls>(&mut self, bls: &B, bytes: &[u8], attestation: Attestation) -> Result<bool, ApplyFailure> {
+        let header = wire::decode_header(bytes).map_err(|_| ApplyFailure::Invalid)?;
+        let parent = self.tip().clone();
+        if header.prev_block_hash != parent.header.hash || header.height != parent.header.height + 1 {
             return Err(ApplyFailure::Outdated);
         }
+        let known = |entry: &&Rc<Entry>| {
+            entry.header.att == attestation && entry.header.signature.inner() == header.signature.inner()
+        };
+        let entry = self.archive.borrow().blocks.get(&header.hash).and_then(|all| all.iter().find(known).cloned());
+        let entry = match entry {
+            Some(entry) => entry,
+            None => Rc::new(self.accept(bls, bytes, attestation)?),
+        };
+        let changed = !Arc::ptr_eq(&entry.provisioners, &parent.provisioners);
+        let mut archive = self.archive.borrow_mut();
+        archive.forget(header.height);
+        let all = archive.blocks.entry(header.hash).or_default();
+        if !all.iter().any(|known| Rc::ptr_eq(known, &entry)) {
+            all.push(entry.clone());
+        }
+        drop(archive);
+        self.entries.push(entry);
+        Ok(changed)
+    }
+
+    fn accept<B: Bls>(&self, bls: &B, bytes: &[u8], attestation: Attestation) -> Result<Entry, ApplyFailure> {
+        let mut block = wire::decode_block(bytes).map_err(|_| ApplyFailure::Invalid)?;
+        block.set_attestation(attestation);
+        let (header, parent) = (block.header(), self.tip());
         let attested = verify_attestation(
             bls,
             &attestation,
@@ -195,10 +271,55 @@ impl Ledger {
         if attested.is_err() || !self.is_valid(bls, header) {
             return Err(ApplyFailure::Invalid);
         }
-        let mut labels = self.tip().labels.clone();
+        let mut labels = parent.labels.clone();
         labels.accept(unattested(header).ok_or(ApplyFailure::Invalid)?);
-        self.entries.push(Entry { header: header.clone(), bytes: encode(&block), labels });
-        Ok(())
+        // Under another attestation the block is the same, and so is what it does.
+        let known = self.archive.borrow().blocks.get(&header.hash).and_then(|all| all.first().cloned());
+        let provisioners = match known {
+            Some(known) => known.provisioners.clone(),
+            None => self.stakes_after(parent, header),
+        };
+        Ok(Entry { header: header.clone(), bytes: encode(&block), labels, provisioners })
+    }
+
+    /// What a block does to the stakes: its hash decides, in place of transactions. A quarter of the blocks raise, withdraw
+    /// or renew a stake; the generator of an iteration that failed with an invalid candidate is suspended. Three quarters
+    /// of the provisioners stay able to vote.
+    fn stakes_after(&self, parent: &Entry, header: &Header) -> Arc<Provisioners> {
+        let set = &parent.provisioners;
+        if !self.changing {
+            return set.clone();
+        }
+        let next = header.height + 1;
+        let mut stakes: Vec<_> = set.iter().copied().collect();
+        let spare = set.eligible(next + MATURITY).count() > set.len() * 3 / 4;
+        let culprit = header.failed_iterations.att_list.iter().flatten().find_map(|(attestation, generator)| {
+            matches!(attestation.result.vote(), Vote::Invalid(_)).then_some(generator.inner())
+        });
+        let [dice, place, action, ..] = header.hash;
+        let place = usize::from(place) % stakes.len().max(1);
+        let Some(chosen) = stakes.get_mut(place) else { return set.clone() };
+        match (action % 3, chosen.value >= MINIMUM_STAKE) {
+            _ if dice >= 64 => {}
+            (0, true) if spare => chosen.value = MINIMUM_STAKE - 1,
+            (_, true) => chosen.value = (chosen.value + chosen.value / 10).min(2 * MINIMUM_STAKE),
+            (_, false) => {
+                chosen.value = MINIMUM_STAKE + MINIMUM_STAKE / 5;
+                chosen.eligibility = next + MATURITY;
+            }
+        }
+        if let Some(punished) = stakes.iter_mut().find(|p| spare && Some(p.id.as_bytes()) == culprit) {
+            punished.eligibility = next + MATURITY;
+        }
+        if stakes.iter().zip(set.iter()).all(|(after, before)| after == before) {
+            return set.clone();
+        }
+        Arc::new(Provisioners::from_entries(stakes.into_iter().map(|p| (p.id, p.value, p.eligibility))))
+    }
+
+    /// Forgets everything but genesis.
+    pub fn clear(&mut self) {
+        self.entries.truncate(1);
     }
 
     /// Undoes blocks until the one with `hash` is the tip. Never goes below the last final block.

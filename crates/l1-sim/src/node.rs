@@ -1,32 +1,16 @@
 //! One simulated node: what is on its disk, and the machine that runs while it is up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use duskevm_dusk_l1::sa::ballots::{Ballots, Record, RecordError};
 use duskevm_dusk_l1::sa::bls::Bls;
 use duskevm_dusk_l1::sa::machine::{Machine, Persist, Start, TimerId};
 use duskevm_dusk_l1::sa::rules::Rules;
 use duskevm_dusk_l1::sa::timeouts::Timeouts;
-use duskevm_dusk_l1::sa::wire::Frame;
 
 use crate::byzantine::Strategy;
 use crate::ledger::Ledger;
-
-/// How long a node remembers messages it has had.
-const REMEMBERED: Duration = Duration::from_secs(120);
-
-/// A frame on its way: decoded once for all its receivers.
-#[derive(Debug)]
-pub struct Message {
-    /// Tells messages apart.
-    pub id: [u8; 32],
-    /// What is sent.
-    pub bytes: Arc<[u8]>,
-    /// What receivers make of it; none if it does not decode.
-    pub frame: Option<Frame>,
-}
 
 /// What survives a crash.
 #[derive(Debug, Clone)]
@@ -35,10 +19,19 @@ pub struct Disk {
     pub ledger: Ledger,
     /// Synced records of own messages.
     pub journal: Vec<Record>,
+    /// Whether the journal was ever written above the first round, which begins before anything is known of the network.
+    pub signed: bool,
     /// Tip and running iteration.
     pub resume: Option<([u8; 32], u8)>,
     /// Measured step times.
     pub timeouts: Vec<u8>,
+}
+
+impl Disk {
+    /// A disk that holds nothing but a chain.
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger, journal: Vec::new(), signed: false, resume: None, timeouts: Vec::new() }
+    }
 }
 
 /// What is lost in a crash.
@@ -50,9 +43,21 @@ pub struct Running<B: Bls> {
     pub ballots: Ballots,
     /// Latest setting of each timer.
     pub timers: BTreeMap<TimerId, u64>,
-    /// Messages that wait for the machine's word.
-    pub judged: HashMap<u64, Arc<Message>>,
-    seen: HashMap<[u8; 32], Duration>,
+    /// Own messages that are in the journal and of which the machine does not know yet.
+    pub unsent: u32,
+    /// A block is stored of which the machine does not know yet.
+    pub storing: bool,
+    /// Number of the newest message that arrived.
+    pub newest: u64,
+}
+
+/// A place at which a node is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trap {
+    /// Its next own message is in the journal and not sent.
+    Journalled,
+    /// Its next block is stored and the machine does not know.
+    Stored,
 }
 
 /// A provisioner and its computer.
@@ -64,17 +69,18 @@ pub struct Node<B: Bls> {
     pub disk: Disk,
     /// Absent while it is down.
     pub running: Option<Running<B>>,
-    /// Counts starts, so that what was under way at a crash does not reach the next life.
-    pub life: u64,
+    /// Counts starts and stops, so that what was under way at a crash does not reach the next life.
+    pub life: u32,
     /// Absent if it is honest.
     pub strategy: Option<Strategy>,
+    /// Where it stops next.
+    pub trap: Option<Trap>,
 }
 
 impl<B: Bls> Node<B> {
     /// A node that is not up yet.
     pub fn new(secret: B::Secret, ledger: Ledger, strategy: Option<Strategy>) -> Self {
-        let disk = Disk { ledger, journal: Vec::new(), resume: None, timeouts: Vec::new() };
-        Self { secret, disk, running: None, life: 0, strategy }
+        Self { secret, disk: Disk::new(ledger), running: None, life: 1, strategy, trap: None }
     }
 
     /// Starts the node from its disk.
@@ -83,6 +89,9 @@ impl<B: Bls> Node<B> {
         for record in &self.disk.journal {
             ballots.replay(record)?;
         }
+        // What is final needs no record any more.
+        ballots.forget_below(self.disk.ledger.last_final());
+        self.disk.journal = ballots.records().collect();
         let timeouts =
             Timeouts::decode(rules.times, &self.disk.timeouts).unwrap_or_else(|_| Timeouts::new(rules.times));
         let start = Start {
@@ -90,19 +99,20 @@ impl<B: Bls> Node<B> {
             ballots: ballots.clone(),
             timeouts,
             resume: self.disk.resume,
-            may_vote_from: 0,
+            journal_lost: !self.disk.signed,
         };
         let machine = Machine::new(bls.clone(), rules.clone(), Some(bls.id(&self.secret)), start);
         self.life += 1;
         self.running =
-            Some(Running { machine, ballots, timers: BTreeMap::new(), judged: HashMap::new(), seen: HashMap::new() });
+            Some(Running { machine, ballots, timers: BTreeMap::new(), unsent: 0, storing: false, newest: 0 });
         Ok(())
     }
 
     /// Stops it at once.
-    pub fn crash(&mut self) {
-        self.running = None;
+    pub fn crash(&mut self) -> Option<Running<B>> {
         self.life += 1;
+        self.trap = None;
+        self.running.take()
     }
 
     /// Writes what the machine wants kept.
@@ -110,19 +120,6 @@ impl<B: Bls> Node<B> {
         match what {
             Persist::Resume { prev, iteration } => self.disk.resume = Some((prev, iteration)),
             Persist::Timeouts(bytes) => self.disk.timeouts = bytes,
-        }
-    }
-}
-
-impl<B: Bls> Running<B> {
-    /// Whether a message is new to the node.
-    pub fn is_new(&mut self, now: Duration, id: [u8; 32]) -> bool {
-        if self.seen.len() > 20_000 {
-            self.seen.retain(|_, until| *until > now);
-        }
-        match self.seen.insert(id, now + REMEMBERED) {
-            Some(until) => until <= now,
-            None => true,
         }
     }
 }

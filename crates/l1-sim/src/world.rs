@@ -1,142 +1,110 @@
 //! Nodes, the network between them, and the order of what happens.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dusk_node_data::message::payload::Vote;
-use duskevm_dusk_l1::sa::ballots::Ballot;
 use duskevm_dusk_l1::sa::bls::Bls;
-use duskevm_dusk_l1::sa::machine::{
-    Action, Event, Note, Now, PeerId, Source, SyncBlock, TimerId, Token, Unsigned, Want,
-};
+use duskevm_dusk_l1::sa::machine::{Action, Event, Now, PeerId, Source, SyncBlock, TimerId, Token, Want};
 use duskevm_dusk_l1::sa::provisioners::Provisioners;
 use duskevm_dusk_l1::sa::rules::Rules;
 use duskevm_dusk_l1::sa::triage::Triage;
 use duskevm_dusk_l1::sa::wire::{self, Frame};
-use duskevm_dusk_l1::sha3::sha3_256;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::byzantine::{self, Strategy};
 use crate::check::{Checks, Violation};
 use crate::ledger::{GENESIS_TIME, Ledger};
-use crate::node::{Message, Node};
+use crate::message::{Message, Post};
+use crate::network::Network;
+use crate::node::{Disk, Node, Trap};
+use crate::schedule::Schedule;
+use crate::tally::{Tally, Trouble};
 
-/// Stake of every provisioner in lux.
-const STAKE: u64 = 1_000_000_000_000;
+/// Stake of every provisioner in lux. Twice the least, so that stakes can change.
+const STAKE: u64 = 2_000_000_000_000;
 
-/// How the network treats messages.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Network {
-    /// Least and most milliseconds on the way.
-    pub delay: (u64, u64),
-    /// Share of messages that are lost.
-    pub loss: f64,
-    /// Share of messages that arrive twice.
-    pub repeated: f64,
-    /// Side of each node; only nodes of one side reach each other. Empty: all do.
-    pub sides: Vec<u8>,
-    /// Nodes that hear no Ratification votes and no quorums.
-    pub deaf: Vec<usize>,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { delay: (5, 60), loss: 0.0, repeated: 0.0, sides: Vec::new(), deaf: Vec::new() }
-    }
-}
+/// Messages that are kept for liars to send again.
+const KEPT: usize = 2_000;
 
 /// Something that a scenario does to the world.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// A node stops at once.
     Crash(usize),
-    /// It starts again from its disk.
+    /// It stops as soon as it is at a place where that hurts.
+    CrashAt(usize, Trap),
+    /// It starts again from its disk, or for the first time.
     Restart(usize),
+    /// It stops and loses everything but its key.
+    Wipe(usize),
     /// The journal of its own messages is lost, which nothing may ever do.
     ForgetJournal(usize),
     /// From now on the network is like this.
     Network(Network),
 }
 
-enum What {
-    Deliver { to: usize, from: usize, message: Arc<Message>, direct: bool },
-    Timer { node: usize, life: u64, id: TimerId, setting: u64 },
-    Local { node: usize, life: u64, event: Box<Event> },
-    Retry { node: usize, life: u64, from: Source, frame: Box<Frame> },
-    Ask { to: usize, from: usize, want: Want },
-    Blocks { to: usize, from: usize, blocks: Vec<SyncBlock> },
-    Fault(Fault),
+/// How a message gets to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Passed on from neighbour to neighbour; nobody takes it twice.
+    Spread,
+    /// Once more, although the receiver may have had it.
+    Again,
+    /// As an answer.
+    Answer,
 }
 
-struct Queued {
-    at: Duration,
-    order: u64,
-    what: What,
+pub(crate) enum What {
+    Deliver { to: u32, from: u32, message: Rc<Message>, way: Way },
+    Timer { node: u32, life: u32, id: TimerId, setting: u64 },
+    Local { node: u32, life: u32, event: Box<Event> },
+    Retry { node: u32, life: u32, frame: Box<(Source, Frame)> },
+    Ask { to: u32, from: u32, want: Box<Want> },
+    Blocks { to: u32, from: u32, blocks: Box<Vec<SyncBlock>> },
+    Fault(Box<Fault>),
 }
 
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Queued {}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
-/// What happened in a run, in numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Messages that arrived.
-    pub delivered: u64,
-    /// Messages that were refused as their sender's fault.
-    pub rejected: u64,
-    /// Own messages that a journal refused.
-    pub refused: u64,
-    /// Own messages that were sent before, in this life or an earlier one.
-    pub sent_again: u64,
-    /// Iterations that failed by quorum.
-    pub failed_iterations: u64,
-    /// Steps that ran out of time.
-    pub timeouts: u64,
-    /// Times a node followed others to a later iteration.
-    pub caught_up: u64,
-    /// Branches that were given up.
-    pub forks: u64,
-    /// Requests for blocks.
-    pub syncs: u64,
-    /// Two votes of one signer, as seen by some node.
-    pub double_votes: u64,
-    /// Highest iteration that anybody reached.
-    pub highest_iteration: u8,
+/// Who takes part.
+#[derive(Debug)]
+pub struct Cast<S> {
+    /// One secret for each node. Nodes with the same one are twins.
+    pub secrets: Vec<S>,
+    /// Who lies, and how.
+    pub liars: Vec<(usize, Strategy)>,
+    /// Who is not there at the beginning.
+    pub absent: Vec<usize>,
+    /// Whether blocks change the stakes.
+    pub changing: bool,
 }
 
 /// Everything.
 pub struct World<B: Bls> {
-    bls: Arc<B>,
+    pub(crate) bls: Arc<B>,
     rules: Rules,
-    dice: StdRng,
-    now: Duration,
-    order: u64,
-    heap: BinaryHeap<Reverse<Queued>>,
-    nodes: Vec<Node<B>>,
+    pub(crate) dice: StdRng,
+    pub(crate) now: Duration,
+    /// Counts the settings of timers.
+    settings: u64,
+    schedule: Schedule<What>,
+    pub(crate) nodes: Vec<Node<B>>,
     network: Network,
-    checks: Checks,
-    tally: Tally,
-    violation: Option<Violation>,
+    neighbours: Vec<Vec<u32>>,
+    post: Post,
+    /// Some of what was sent, for liars.
+    kept: VecDeque<Rc<Message>>,
+    /// The message that is being delivered, which its receiver may pass on.
+    pub(crate) current: Option<Rc<Message>>,
+    /// Candidates whose blobs some nodes cannot have, and who can.
+    pub(crate) withheld: HashMap<[u8; 32], BTreeSet<usize>>,
+    pub(crate) checks: Checks,
+    pub(crate) tally: Tally,
+    pub(crate) violation: Option<Violation>,
+    /// Some chain changed.
+    pub(crate) moved: bool,
+    spare: Vec<Action>,
 }
 
 impl<B: Bls> std::fmt::Debug for World<B> {
@@ -146,31 +114,42 @@ impl<B: Bls> std::fmt::Debug for World<B> {
 }
 
 impl<B: Bls> World<B> {
-    /// One node for each secret, with equal stakes, all up. `strategies` name the liars.
-    pub fn new(bls: B, rules: Rules, seed: u64, secrets: Vec<B::Secret>, strategies: &[(usize, Strategy)]) -> Self {
+    /// A node for each secret, the keys with equal stakes, all up that are not absent.
+    pub fn new(bls: B, rules: Rules, seed: u64, cast: Cast<B::Secret>) -> Self {
         let bls = Arc::new(bls);
-        let stakes = secrets.iter().map(|secret| (bls.id(secret), STAKE, 0));
-        let ledger = Ledger::new(rules.clone(), Arc::new(Provisioners::from_entries(stakes)));
-        let strategy = |node| strategies.iter().find(|(liar, _)| *liar == node).map(|(_, strategy)| *strategy);
-        let nodes = secrets
+        let stakes = cast.secrets.iter().map(|secret| (bls.id(secret), STAKE, 0));
+        let ledger = Ledger::new(rules.clone(), Arc::new(Provisioners::from_entries(stakes)), cast.changing);
+        let strategies: BTreeMap<_, _> = cast.liars.into_iter().collect();
+        let nodes: Vec<_> = cast
+            .secrets
             .into_iter()
             .enumerate()
-            .map(|(at, secret)| Node::new(secret, ledger.clone(), strategy(at)))
-            .collect::<Vec<_>>();
+            .map(|(at, secret)| Node::new(secret, ledger.clone(), strategies.get(&at).copied()))
+            .collect();
+        let mut dice = StdRng::seed_from_u64(seed);
+        let network = Network::default();
+        let neighbours = network.neighbours(nodes.len(), &mut dice);
         let mut world = Self {
             bls,
             rules,
-            dice: StdRng::seed_from_u64(seed),
+            dice,
             now: Duration::ZERO,
-            order: 0,
-            heap: BinaryHeap::new(),
-            network: Network::default(),
+            settings: 0,
+            schedule: Schedule::default(),
+            network,
+            neighbours,
+            post: Post::default(),
+            kept: VecDeque::new(),
+            current: None,
+            withheld: HashMap::new(),
             checks: Checks::default(),
             tally: Tally::default(),
             violation: None,
+            moved: true,
+            spare: Vec::new(),
             nodes,
         };
-        for node in 0..world.nodes.len() {
+        for node in (0..world.nodes.len()).filter(|node| !cast.absent.contains(node)) {
             world.start(node);
         }
         world
@@ -178,7 +157,7 @@ impl<B: Bls> World<B> {
 
     /// Has something happen at a time.
     pub fn schedule(&mut self, at: Duration, fault: Fault) {
-        self.push(at, What::Fault(fault));
+        self.push(at, What::Fault(Box::new(fault)));
     }
 
     /// Virtual time since the start.
@@ -206,50 +185,60 @@ impl<B: Bls> World<B> {
         self.checks.highest_final()
     }
 
-    /// The chain of a node.
-    pub fn ledger(&self, node: usize) -> &Ledger {
-        &self.nodes[node].disk.ledger
+    /// The chains of the honest nodes.
+    pub fn ledgers(&self) -> impl Iterator<Item = (usize, &Ledger)> {
+        let nodes = self.nodes.iter().enumerate().filter(|(_, node)| node.strategy.is_none());
+        nodes.map(|(at, node)| (at, &node.disk.ledger))
+    }
+
+    /// Iterations for which an honest node was shown a success, a failure, or both.
+    pub fn outcomes(&self) -> crate::check::Outcomes {
+        self.checks.outcomes()
     }
 
     /// Lets things happen until `end`, or until every honest node has reached `height`. True in the latter case.
     pub fn run(&mut self, end: Duration, height: u64) -> Result<bool, Violation> {
+        self.moved = true;
         loop {
             if let Some(violation) = self.violation.take() {
                 return Err(violation);
             }
-            if self.honest().all(|node| node.disk.ledger.height() >= height) {
+            if std::mem::take(&mut self.moved) && self.honest().all(|node| node.disk.ledger.height() >= height) {
                 return Ok(true);
             }
-            match self.heap.peek() {
-                Some(Reverse(next)) if next.at <= end => {}
-                _ => {
-                    self.now = end;
-                    return Ok(false);
-                }
-            }
-            if let Some(Reverse(next)) = self.heap.pop() {
-                self.now = next.at;
-                self.happen(next.what);
-            }
+            let Some((at, what)) = self.schedule.next(end) else {
+                self.now = end;
+                return Ok(false);
+            };
+            self.now = at;
+            self.happen(what);
         }
     }
 
-    fn push(&mut self, at: Duration, what: What) {
-        self.order += 1;
-        self.heap.push(Reverse(Queued { at, order: self.order, what }));
+    pub(crate) fn push(&mut self, at: Duration, what: What) {
+        self.schedule.put(at, what);
     }
 
     fn after(&mut self, millis: (u64, u64)) -> Duration {
         self.now + Duration::from_micros(self.dice.random_range(millis.0 * 1000..=millis.1 * 1000))
     }
 
-    fn local(&mut self, node: usize, millis: (u64, u64), event: Event) {
+    pub(crate) fn local(&mut self, node: usize, millis: (u64, u64), event: Event) {
         let at = self.after(millis);
         let life = self.nodes[node].life;
-        self.push(at, What::Local { node, life, event: Box::new(event) });
+        self.push(at, What::Local { node: node as u32, life, event: Box::new(event) });
     }
 
-    fn clocks(&self) -> Now {
+    pub(crate) fn set_timer(&mut self, node: usize, id: TimerId, at: Duration) {
+        self.settings += 1;
+        let (setting, life) = (self.settings, self.nodes[node].life);
+        if let Some(running) = self.nodes[node].running.as_mut() {
+            running.timers.insert(id, setting);
+        }
+        self.push(at, What::Timer { node: node as u32, life, id, setting });
+    }
+
+    pub(crate) fn clocks(&self) -> Now {
         Now { mono: self.now, unix: self.now + Duration::from_secs(GENESIS_TIME) }
     }
 
@@ -259,91 +248,218 @@ impl<B: Bls> World<B> {
         }
     }
 
+    pub(crate) fn crash(&mut self, node: usize) {
+        if let Some(running) = self.nodes[node].crash() {
+            self.tally.note(Trouble::Crash);
+            if running.unsent > 0 {
+                self.tally.note(Trouble::CrashBeforeSending);
+            }
+            if running.storing {
+                self.tally.note(Trouble::CrashAfterStoring);
+            }
+        }
+    }
+
     fn happen(&mut self, what: What) {
         match what {
-            What::Deliver { to, from, message, direct } => self.deliver(to, from, &message, direct),
+            What::Deliver { to, from, message, way } => self.deliver(to as usize, from as usize, message, way),
             What::Timer { node, life, id, setting } => {
+                let node = node as usize;
                 let current = self.nodes[node].running.as_ref().and_then(|running| running.timers.get(&id));
                 if self.nodes[node].life == life && current == Some(&setting) {
                     self.feed(node, Event::Timer(id));
                 }
             }
             What::Local { node, life, event } => {
-                if self.nodes[node].life == life {
-                    self.feed(node, *event);
+                if self.nodes[node as usize].life == life {
+                    self.happened(node as usize, *event);
                 }
             }
-            What::Retry { node, life, from, frame } => {
-                if self.nodes[node].life == life {
-                    self.judge(node, from, &frame);
+            What::Retry { node, life, frame } => {
+                if self.nodes[node as usize].life == life {
+                    self.judge(node as usize, frame.0, &frame.1);
                 }
             }
-            What::Ask { to, from, want } => self.answer(to, from, want),
+            What::Ask { to, from, want } => self.answer(to as usize, from as usize, *want),
             What::Blocks { to, from, blocks } => {
-                self.feed(to, Event::Blocks { from: PeerId(from as u64), blocks });
+                self.feed(to as usize, Event::Blocks { from: PeerId(u64::from(from)), blocks: *blocks });
             }
-            What::Fault(Fault::Crash(node)) => self.nodes[node].crash(),
-            What::Fault(Fault::Restart(node)) => {
+            What::Fault(fault) => self.fault(*fault),
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash(node) => self.crash(node),
+            Fault::CrashAt(node, trap) => self.nodes[node].trap = Some(trap),
+            Fault::Restart(node) => {
+                self.nodes[node].trap = None;
                 if self.nodes[node].running.is_none() {
+                    let own = &self.nodes[node];
+                    let first = own.life == 1 && self.checks.highest_final() > 0;
+                    self.tally.note(if first { Trouble::LateJoiner } else { Trouble::Restart });
                     self.start(node);
                 }
             }
-            What::Fault(Fault::ForgetJournal(node)) => self.nodes[node].disk.journal.clear(),
-            What::Fault(Fault::Network(network)) => self.network = network,
+            Fault::Wipe(node) => {
+                self.crash(node);
+                self.tally.note(Trouble::Wiped);
+                let mut ledger = self.nodes[node].disk.ledger.clone();
+                ledger.clear();
+                self.nodes[node].disk = Disk::new(ledger);
+                self.checks.wiped(node);
+            }
+            Fault::ForgetJournal(node) => self.nodes[node].disk.journal.clear(),
+            Fault::Network(network) => {
+                match (self.network.sides.is_empty(), network.sides.is_empty()) {
+                    (true, false) => self.tally.note(Trouble::Partition),
+                    (false, true) => self.tally.note(Trouble::Healed),
+                    _ => {}
+                }
+                self.network = network;
+                self.neighbours = self.network.neighbours(self.nodes.len(), &mut self.dice);
+            }
         }
     }
 
-    fn reaches(&self, from: usize, to: usize) -> bool {
-        self.network.sides.is_empty() || self.network.sides.get(from) == self.network.sides.get(to)
+    /// When something that leaves now arrives; never if it is lost.
+    fn travel(&mut self) -> Option<Duration> {
+        if self.network.loss > 0.0 && self.dice.random_bool(self.network.loss) {
+            self.tally.note(Trouble::Lost);
+            return None;
+        }
+        let mut at = self.after(self.network.delay);
+        let (share, longer) = self.network.late;
+        if share > 0.0 && self.dice.random_bool(share) {
+            self.tally.note(Trouble::Delayed);
+            at += Duration::from_millis(self.dice.random_range(longer / 2..=longer));
+        }
+        Some(at)
     }
 
-    /// Puts a message on its way, if the network is so kind.
-    fn send(&mut self, from: usize, to: usize, what: impl Fn() -> What) {
-        if from == to || !self.reaches(from, to) || self.dice.random_bool(self.network.loss) {
+    /// Puts something on its way from one node to another, if the network is so kind.
+    pub(crate) fn send(&mut self, from: usize, to: usize, what: impl Fn() -> What) {
+        if from == to || !self.network.reaches(from, to) {
             return;
         }
-        let times = if self.dice.random_bool(self.network.repeated) { 2 } else { 1 };
-        for _ in 0..times {
-            let at = self.after(self.network.delay);
+        if let Some(at) = self.travel() {
             self.push(at, what());
         }
     }
 
-    fn broadcast(&mut self, from: usize, message: &Arc<Message>, to: impl Fn(usize) -> bool) {
-        let outcome = matches!(message.frame, Some(Frame::Ratification(_) | Frame::Quorum(_)));
-        for node in 0..self.nodes.len() {
-            if to(node) && !(outcome && self.network.deaf.contains(&node)) {
-                self.send(from, node, || What::Deliver { to: node, from, message: message.clone(), direct: false });
+    fn spread(&mut self, from: usize, to: usize, message: &Rc<Message>) {
+        let life = self.nodes[to].life;
+        if from == to || !self.network.reaches(from, to) || message.is_known(to, life) {
+            return;
+        }
+        let Some(at) = self.travel() else { return };
+        let (from, to) = (from as u32, to as u32);
+        if self.network.repeated > 0.0 && self.dice.random_bool(self.network.repeated) {
+            let later = at + Duration::from_millis(self.dice.random_range(0..2_000));
+            self.push(later, What::Deliver { to, from, message: message.clone(), way: Way::Again });
+        }
+        if message.is_due(to as usize, life, at) {
+            self.push(at, What::Deliver { to, from, message: message.clone(), way: Way::Spread });
+        }
+    }
+
+    fn hears(&self, node: usize, message: &Message) -> bool {
+        !(matches!(message.frame, Some(Frame::Ratification(_) | Frame::Quorum(_))) && self.network.deaf.contains(&node))
+    }
+
+    /// Gives a message to the neighbours.
+    pub(crate) fn broadcast(&mut self, from: usize, message: &Rc<Message>) {
+        for at in 0..self.neighbours[from].len() {
+            let to = self.neighbours[from][at] as usize;
+            if self.hears(to, message) {
+                self.spread(from, to, message);
             }
         }
     }
 
-    fn message(bytes: Arc<[u8]>) -> Arc<Message> {
-        let frame = wire::decode(&bytes, &wire::Limits::default()).ok();
-        Arc::new(Message { id: sha3_256(&[&bytes]), bytes, frame })
+    /// Gives a message to certain nodes, as only liars do.
+    pub(crate) fn whisper(&mut self, from: usize, message: &Rc<Message>, to: impl Fn(usize) -> bool) {
+        for node in (0..self.nodes.len()).filter(|node| to(*node)) {
+            if self.hears(node, message) {
+                self.spread(from, node, message);
+            }
+        }
     }
 
-    fn deliver(&mut self, to: usize, from: usize, message: &Arc<Message>, direct: bool) {
-        let now = self.now;
-        let Some(running) = self.nodes[to].running.as_mut() else { return };
-        if !direct && !running.is_new(now, message.id) {
-            return;
+    pub(crate) fn message(&mut self, bytes: Arc<[u8]>) -> Rc<Message> {
+        let message = self.post.message(self.now, bytes, self.nodes.len());
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(message.clone());
+        message
+    }
+
+    fn deliver(&mut self, to: usize, from: usize, message: Rc<Message>, way: Way) {
+        let own = &mut self.nodes[to];
+        let Some(running) = own.running.as_mut() else { return };
+        let new = message.arrives(to, own.life);
+        match (new, way) {
+            (false, Way::Spread) => return,
+            (false, Way::Again) => self.tally.note(Trouble::Repeated),
+            _ => {}
         }
         self.tally.delivered += 1;
+        if new && message.serial < running.newest {
+            self.tally.note(Trouble::Reordered);
+        }
+        running.newest = running.newest.max(message.serial);
         let Some(frame) = &message.frame else {
             self.tally.rejected += 1;
             return;
         };
-        let token = (!direct).then_some(Token(self.order));
-        if let Some(token) = token {
-            running.judged.insert(token.0, message.clone());
+        if own.strategy.is_some() {
+            self.lie(to, frame);
         }
-        self.order += 1;
-        if let Some(lie) = self.nodes[to].strategy.and_then(|strategy| strategy.echo(frame)) {
-            let lie = Self::message(wire::encode(&lie).into());
-            self.broadcast(to, &lie, |_| true);
-        }
+        let token = (way != Way::Answer).then_some(Token(message.serial));
+        self.current = Some(message.clone());
         self.judge(to, Source { peer: PeerId(from as u64), token }, frame);
+        self.current = None;
+    }
+
+    /// What a liar makes of a message.
+    fn lie(&mut self, node: usize, frame: &Frame) {
+        let Some(strategy) = self.nodes[node].strategy else { return };
+        if let Some((lie, trouble)) = strategy.echo(frame) {
+            self.tally.note(trouble);
+            let lie = self.message(wire::encode(&lie).into());
+            self.broadcast(node, &lie);
+        }
+        if let Some(vote) = strategy.joins(frame) {
+            let unix = self.clocks().unix.as_secs();
+            if let Some(vote) = byzantine::sign(&*self.bls, &self.nodes[node].secret, &vote, unix) {
+                let vote = self.message(vote);
+                self.broadcast(node, &vote);
+            }
+        }
+        // Not everything heard, or the others would do nothing else than refuse.
+        if strategy != Strategy::Forge || !self.dice.random_bool(0.05) {
+            return;
+        }
+        let (bytes, trouble): (Arc<[u8]>, _) = match self.dice.random_range(0..3) {
+            0 => {
+                let Some(old) = self.kept.front() else { return };
+                (old.bytes.clone(), Trouble::Stale)
+            }
+            1 => {
+                let Some(lie) = byzantine::forged(frame, &mut self.dice) else { return };
+                (wire::encode(&lie).into(), Trouble::Forged)
+            }
+            _ => {
+                let mut bytes = wire::encode(frame);
+                let at = self.dice.random_range(0..bytes.len());
+                bytes.truncate(at);
+                (bytes.into(), Trouble::Garbage)
+            }
+        };
+        self.tally.note(trouble);
+        let lie = self.post.fresh(bytes, self.nodes.len());
+        self.broadcast(node, &lie);
     }
 
     /// Triage and check of a frame.
@@ -351,234 +467,38 @@ impl<B: Bls> World<B> {
         let now = self.clocks();
         let Some(running) = self.nodes[node].running.as_mut() else { return };
         let checked = match running.machine.triage(now, from, frame) {
-            Triage::Check(check) => check.run(&*self.bls),
+            Triage::Check(check) => match &self.current {
+                Some(message) => message.verified(|| check.run(&*self.bls)),
+                None => check.run(&*self.bls),
+            },
             Triage::Later => return self.feed(node, Event::Later { from, frame: frame.clone() }),
             Triage::Reject(why) => Err(why),
-            Triage::Ignore(_) => {
-                if let Some(token) = from.token {
-                    running.judged.remove(&token.0);
-                }
-                return;
-            }
+            Triage::Ignore(_) => return,
         };
         match checked {
-            Ok(frame) => self.feed(node, Event::Frame { from, frame }),
-            Err(_) => {
-                self.tally.rejected += 1;
-                if let Some(token) = from.token {
-                    running.judged.remove(&token.0);
+            Ok(checked) => {
+                if self.nodes[node].strategy.is_none() {
+                    self.checks.outcome(&checked);
                 }
+                self.feed(node, Event::Frame { from, frame: checked });
             }
+            Err(_) => self.tally.rejected += 1,
         }
     }
 
-    fn feed(&mut self, node: usize, event: Event) {
+    /// Hands an event to a node's machine and does what it wants.
+    pub(crate) fn feed(&mut self, node: usize, event: Event) {
         let now = self.clocks();
+        let life = self.nodes[node].life;
         let Some(running) = self.nodes[node].running.as_mut() else { return };
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.spare);
         running.machine.handle(now, event, &mut actions);
-        for action in actions {
-            self.act(node, action);
+        for action in actions.drain(..) {
+            // A crash leaves undone what comes after it.
+            if self.nodes[node].life == life {
+                self.act(node, action);
+            }
         }
-    }
-
-    fn act(&mut self, node: usize, action: Action) {
-        match action {
-            Action::Publish(_, bytes) => self.publish(node, bytes),
-            Action::Accept(token) => {
-                let judged = self.nodes[node].running.as_mut().and_then(|running| running.judged.remove(&token.0));
-                if let Some(message) = judged
-                    && self.nodes[node].strategy != Some(Strategy::Silent)
-                {
-                    self.broadcast(node, &message, |_| true);
-                }
-            }
-            Action::Ignore(token) => {
-                if let Some(running) = self.nodes[node].running.as_mut() {
-                    running.judged.remove(&token.0);
-                }
-            }
-            Action::Again(frames) => {
-                let life = self.nodes[node].life;
-                for (from, frame) in frames {
-                    self.push(self.now, What::Retry { node, life, from, frame: Box::new(frame) });
-                }
-            }
-            Action::SetTimer { id, at } => {
-                let setting = self.order;
-                let life = self.nodes[node].life;
-                if let Some(running) = self.nodes[node].running.as_mut() {
-                    running.timers.insert(id, setting);
-                }
-                self.push(at, What::Timer { node, life, id, setting });
-            }
-            Action::Build { round, iteration, cert, failed, .. } => {
-                let unix = self.clocks().unix.as_secs();
-                let own = &self.nodes[node];
-                let block = own.disk.ledger.build(&*self.bls, &own.secret, iteration, cert, failed, unix);
-                self.local(node, (1, 40), Event::Built { round, iteration, block: block.map(Arc::new) });
-            }
-            Action::Check { block } => {
-                let unix = self.clocks().unix.as_secs();
-                let header = block.header();
-                let verdict = self.nodes[node].disk.ledger.check(&*self.bls, header, unix);
-                let (round, iteration, hash) = (header.height, header.iteration, header.hash);
-                self.local(node, (1, 40), Event::Verdict { round, iteration, hash, verdict });
-            }
-            Action::Sign { key, what } => self.sign(node, key, &what),
-            Action::Apply { bytes, attestation, .. } => {
-                let own = &mut self.nodes[node];
-                let applied = own.disk.ledger.apply(&*self.bls, &bytes, attestation);
-                let applied = applied.map(|()| own.disk.ledger.tip_info());
-                self.chain_changed(node);
-                self.local(node, (1, 20), Event::Applied(applied));
-            }
-            Action::RevertTo { hash } => {
-                let own = &mut self.nodes[node];
-                let reverted = own.disk.ledger.revert_to(&hash).map(|()| own.disk.ledger.tip_info());
-                self.chain_changed(node);
-                self.local(node, (1, 20), Event::Reverted(reverted));
-            }
-            Action::Request { peer, want } => self.request(node, peer, want),
-            Action::Persist(what) => self.nodes[node].persist(what),
-            Action::Note(note) => self.note(&note),
-        }
-    }
-
-    fn chain_changed(&mut self, node: usize) {
-        if self.nodes[node].strategy.is_none()
-            && let Err(violation) = self.checks.chain(node, &self.nodes[node].disk.ledger)
-        {
-            self.violation.get_or_insert(violation);
-        }
-    }
-
-    fn publish(&mut self, node: usize, bytes: Arc<[u8]>) {
-        let message = Self::message(bytes);
-        let now = self.now;
-        if let Some(running) = self.nodes[node].running.as_mut() {
-            running.is_new(now, message.id);
-        }
-        match (self.nodes[node].strategy, &message.frame) {
-            (None, Some(frame)) => {
-                let signer = self.bls.id(&self.nodes[node].secret);
-                match self.checks.published(node, signer.as_bytes(), frame, &message.bytes) {
-                    Ok(again) => self.tally.sent_again += u64::from(again),
-                    Err(violation) => {
-                        self.violation.get_or_insert(violation);
-                    }
-                }
-                self.broadcast(node, &message, |_| true);
-            }
-            (Some(Strategy::Silent), _) => {}
-            (Some(Strategy::Withhold), Some(Frame::Candidate(_))) => {
-                let friend = (node + 1) % self.nodes.len();
-                self.broadcast(node, &message, |to| to == friend);
-            }
-            // The other half got something else already.
-            (Some(Strategy::SplitVotes), Some(Frame::Validation(_) | Frame::Ratification(_)))
-            | (Some(Strategy::TwoCandidates), Some(Frame::Candidate(_))) => {
-                self.broadcast(node, &message, |to| to % 2 == 0);
-            }
-            _ => self.broadcast(node, &message, |_| true),
-        }
-    }
-
-    fn sign(&mut self, node: usize, key: duskevm_dusk_l1::sa::ballots::BallotKey, what: &Unsigned) {
-        let unix = self.clocks().unix.as_secs();
-        if let Some(strategy) = self.nodes[node].strategy {
-            let secret = &self.nodes[node].secret;
-            let sign = |what: Unsigned| byzantine::sign(&*self.bls, secret, &what, unix);
-            let (first, second) = (strategy.first(what).and_then(sign), strategy.second(what).and_then(sign));
-            if let Some(second) = second {
-                self.broadcast(node, &Self::message(second), |to| to % 2 == 1);
-            }
-            if let Some(frame) = first {
-                self.local(node, (1, 8), Event::Signed { key, frame });
-            }
-            return;
-        }
-        let own = &mut self.nodes[node];
-        let Some(frame) = byzantine::sign(&*self.bls, &own.secret, what, unix) else { return };
-        let Some(running) = own.running.as_mut() else { return };
-        let event = match running.ballots.cast(key, what.digest(), frame.clone()) {
-            (Ballot::New, record) => {
-                own.disk.journal.extend(record);
-                Event::Signed { key, frame }
-            }
-            (Ballot::Same(frame), _) => Event::Signed { key, frame },
-            (Ballot::Refused, _) => {
-                self.tally.refused += 1;
-                Event::Refused { key }
-            }
-        };
-        self.local(node, (1, 8), event);
-    }
-
-    fn request(&mut self, node: usize, peer: Option<PeerId>, want: Want) {
-        self.tally.syncs += 1;
-        let mut targets: Vec<_> = peer.map(|peer| peer.0 as usize).into_iter().collect();
-        if targets.is_empty() {
-            targets = (0..3).map(|_| self.dice.random_range(0..self.nodes.len())).collect();
-        }
-        for to in targets {
-            self.send(node, to, || What::Ask { to, from: node, want });
-        }
-    }
-
-    fn answer(&mut self, node: usize, asker: usize, want: Want) {
-        let Some(running) = &self.nodes[node].running else { return };
-        if self.nodes[node].strategy == Some(Strategy::Silent) {
-            return;
-        }
-        let entries = self.nodes[node].disk.ledger.entries();
-        let blocks: Vec<_> = match want {
-            Want::Range { from, to } => entries
-                .iter()
-                .filter(|entry| (from..=to).contains(&entry.header.height))
-                .take(100)
-                .map(|entry| SyncBlock { header: entry.header.clone(), bytes: entry.bytes.clone() })
-                .collect(),
-            Want::Block(hash) => entries
-                .iter()
-                .rev()
-                .take(20)
-                .find(|entry| entry.header.hash == hash)
-                .map(|entry| SyncBlock { header: entry.header.clone(), bytes: entry.bytes.clone() })
-                .or_else(|| SyncBlock::new(running.machine.candidate_with(&hash)?.bytes().clone()).ok())
-                .into_iter()
-                .collect(),
-            Want::CandidateOf(_) | Want::Validation(_) => {
-                if let Some(frame) = running.machine.answer(&want) {
-                    let message = Self::message(wire::encode(&frame).into());
-                    self.send(node, asker, || What::Deliver {
-                        to: asker,
-                        from: node,
-                        message: message.clone(),
-                        direct: true,
-                    });
-                }
-                return;
-            }
-        };
-        if !blocks.is_empty() {
-            self.send(node, asker, || What::Blocks { to: asker, from: node, blocks: blocks.clone() });
-        }
-    }
-
-    fn note(&mut self, note: &Note) {
-        match note {
-            Note::Iteration { iteration, .. } => {
-                self.tally.highest_iteration = self.tally.highest_iteration.max(*iteration);
-            }
-            Note::TimedOut { .. } => self.tally.timeouts += 1,
-            Note::CaughtUp { .. } => self.tally.caught_up += 1,
-            Note::Fork { .. } => self.tally.forks += 1,
-            Note::TwoVotes { .. } => self.tally.double_votes += 1,
-            Note::Quorum { vote, built: true, .. } if !matches!(vote, Vote::Valid(_)) => {
-                self.tally.failed_iterations += 1;
-            }
-            _ => {}
-        }
+        self.spare = actions;
     }
 }

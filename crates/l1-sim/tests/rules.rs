@@ -42,13 +42,13 @@ fn committees(ledger: &Ledger) -> Committees {
 
 /// A machine of `me` in the first round, begun.
 fn one(me: AccountId, ballots: Ballots) -> (One, Vec<Action>) {
-    let ledger = Ledger::new(rules(), provisioners());
+    let ledger = Ledger::new(rules(), provisioners(), false);
     let start = Start {
         tip: ledger.tip_info(),
         ballots,
         timeouts: Timeouts::new(rules().times),
         resume: None,
-        may_vote_from: 0,
+        journal_lost: false,
     };
     let machine = Machine::new(Arc::new(StandIn), rules(), Some(me), start);
     let mut one = One { committees: committees(&ledger), ledger, machine };
@@ -142,7 +142,7 @@ fn votes(actions: &[Action]) -> Vec<Vote> {
 
 /// Somebody in the Validation committees of iterations 0 and 1.
 fn voter() -> AccountId {
-    let committees = committees(&Ledger::new(rules(), provisioners()));
+    let committees = committees(&Ledger::new(rules(), provisioners(), false));
     let is_in = |id: &AccountId, i| {
         let step = Step::new(i, StepKind::Validation).unwrap();
         committees.get(step).contains(id.as_bytes())

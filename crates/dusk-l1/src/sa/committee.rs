@@ -133,6 +133,13 @@ impl Committees {
         }
     }
 
+    /// The same as [`Self::new`]. Whoever asks for the committees of one round gets the same ones as long as somebody
+    /// holds them, so that they are drawn once.
+    pub fn shared(seed: [u8; 48], round: u64, provisioners: &Arc<Provisioners>, quorums: Quorums) -> Arc<Self> {
+        let fit = |held: &Self| held.round == round && held.seed == seed && held.quorums == quorums;
+        provisioners.committees(fit, || Self::new(seed, round, provisioners.clone(), quorums))
+    }
+
     /// The round.
     pub fn round(&self) -> u64 {
         self.round
@@ -262,6 +269,21 @@ mod tests {
             }
         }
         assert!(different > 100, "{different}");
+    }
+
+    #[test]
+    fn shared_committees_are_drawn_once_and_held_by_their_users_only() {
+        let set = Arc::new(Provisioners::from_entries((0..5).map(|i| (StandIn::id(i), MINIMUM_STAKE, 0))));
+        let get = |seed, round, quorums| Committees::shared([seed; 48], round, &set, quorums);
+        let first = get(1, 2, Quorums::published());
+        assert!(Arc::ptr_eq(&first, &get(1, 2, Quorums::published())));
+        assert!(!Arc::ptr_eq(&first, &get(2, 2, Quorums::published())));
+        assert!(!Arc::ptr_eq(&first, &get(1, 3, Quorums::published())));
+        assert!(!Arc::ptr_eq(&first, &get(1, 2, Quorums::broken_for_tests(1, 1))));
+        let held = Arc::downgrade(&first);
+        drop(first);
+        assert!(held.upgrade().is_none());
+        assert_eq!((get(1, 2, Quorums::published()).round(), Arc::strong_count(&set)), (2, 1));
     }
 
     #[test]

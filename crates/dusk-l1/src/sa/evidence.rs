@@ -138,16 +138,21 @@ pub fn fault_id(fault: &Fault) -> Result<FaultId, FaultError> {
     Parts::of(fault).map(|parts| parts.id())
 }
 
+/// Whether two votes are proof of anything.
+fn is_proof(kind: StepKind, a: &VoteFrame, b: &VoteFrame) -> bool {
+    kind != StepKind::Proposal
+        && a.header == b.header
+        && a.signer == b.signer
+        && a.vote != b.vote
+        && !is_emergency(a.header.iteration)
+}
+
 /// Two votes as a fault, if they are proof of anything. The lesser vote comes first, so that a pair has one form.
 fn fault(kind: StepKind, a: &VoteFrame, b: &VoteFrame) -> Option<Fault> {
-    let tag = match kind {
-        StepKind::Proposal => return None,
-        StepKind::Ratification => 1,
-        StepKind::Validation => 2,
-    };
-    if a.header != b.header || a.signer != b.signer || a.vote == b.vote || is_emergency(a.header.iteration) {
+    if !is_proof(kind, a, b) {
         return None;
     }
+    let tag = if kind == StepKind::Ratification { 1 } else { 2 };
     let (a, b) = if a.vote <= b.vote { (a, b) } else { (b, a) };
     let mut bytes = vec![tag];
     for vote in [a, b] {
@@ -163,7 +168,16 @@ fn fault(kind: StepKind, a: &VoteFrame, b: &VoteFrame) -> Option<Fault> {
 #[derive(Debug, Default)]
 pub struct Evidence {
     /// By round, then by identity.
-    waiting: BTreeMap<(u64, FaultId), Fault>,
+    waiting: BTreeMap<(u64, FaultId), Waiting>,
+}
+
+/// Two votes that prove a fault.
+#[derive(Debug)]
+enum Waiting {
+    /// As they came: a fault decompresses its keys, which takes longer than everything else that is done with a vote.
+    Votes(StepKind, Box<[VoteFrame; 2]>),
+    /// As a fault, made when this node first proposed it.
+    Fault(Box<Fault>),
 }
 
 impl Evidence {
@@ -174,8 +188,8 @@ impl Evidence {
         if self.waiting.contains_key(&key) {
             return;
         }
-        if let Some(fault) = fault(kind, a, b) {
-            self.waiting.insert(key, fault);
+        if is_proof(kind, a, b) {
+            self.waiting.insert(key, Waiting::Votes(kind, Box::new([a.clone(), b.clone()])));
             if self.waiting.len() > MAX_WAITING {
                 self.waiting.pop_first();
             }
@@ -185,13 +199,27 @@ impl Evidence {
     /// Faults for the block of `height`, the oldest first: at most as many as a block may have, and none that is too old
     /// for it. They stay until they are [`included`](Self::included), because the block may not become one. Whoever
     /// builds it leaves out those that [`verify_fault`] refuses, such as votes above a block that was replaced.
-    pub fn take(&self, height: u64) -> Vec<Fault> {
+    pub fn take(&mut self, height: u64) -> Vec<Fault> {
         let oldest = height.saturating_sub(FAULT_LIFETIME);
-        self.waiting
-            .range((oldest, [0; 32])..=(height, [0xff; 32]))
-            .take(MAX_FAULTS)
-            .map(|(_, fault)| fault.clone())
-            .collect()
+        let (mut faults, mut useless) = (Vec::new(), Vec::new());
+        for (key, waiting) in self.waiting.range_mut((oldest, [0; 32])..=(height, [0xff; 32])) {
+            if let Waiting::Votes(kind, votes) = waiting {
+                match fault(*kind, &votes[0], &votes[1]) {
+                    Some(fault) => *waiting = Waiting::Fault(Box::new(fault)),
+                    None => useless.push(*key),
+                }
+            }
+            if let Waiting::Fault(fault) = waiting {
+                faults.push(Fault::clone(fault));
+            }
+            if faults.len() + useless.len() == MAX_FAULTS {
+                break;
+            }
+        }
+        for key in useless {
+            self.waiting.remove(&key);
+        }
+        faults
     }
 
     /// Forgets the faults of an accepted block, whoever made it.

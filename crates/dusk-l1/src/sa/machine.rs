@@ -34,8 +34,8 @@ pub use types::*;
 
 /// How long an attestation waits for its block, during which nothing else is voted for in its round.
 const AWAIT_BLOCK: Duration = Duration::from_secs(60);
-/// Blocks that pass without this node's votes after its journal was lost.
-const ABSTAINED: u64 = 2;
+/// Iterations more than their least times allow that others may have gone through: they can fail without a wait.
+const QUICK: u8 = 4;
 /// How often a missing block is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -52,10 +52,10 @@ pub struct Machine<B: Bls> {
     bls: Arc<B>,
     rules: Rules,
     me: Option<AccountId>,
-    /// First round in which to sign.
-    may_vote_from: u64,
-    /// Nothing was signed since the journal was lost.
+    /// The journal was lost.
     journal_lost: bool,
+    /// Unix time of the first event: what was signed without a record of it was signed before.
+    began: Duration,
     resume: Option<([u8; 32], u8)>,
     pub(super) tip: Arc<TipInfo>,
     ballots: Ballots,
@@ -82,11 +82,11 @@ impl<B: Bls> Machine<B> {
     /// A machine above `start.tip`. It does nothing before [`Event::Begin`]. Without `me` it follows and signs nothing.
     pub fn new(bls: Arc<B>, rules: Rules, me: Option<AccountId>, start: Start) -> Self {
         let round = Round::new(&start.tip, &rules, Now::default());
-        let mut machine = Self {
+        Self {
             bls,
             me,
-            may_vote_from: 0,
             journal_lost: start.journal_lost,
+            began: Duration::ZERO,
             resume: start.resume,
             tip: start.tip,
             ballots: start.ballots,
@@ -100,23 +100,33 @@ impl<B: Bls> Machine<B> {
             begun: false,
             sync: Sync::new(&rules),
             rules,
-        };
-        if machine.tip.header.height > 0 {
-            machine.abstain();
         }
-        machine
     }
 
-    /// After the journal was lost: what this node may have signed above the tip is not known, so it lets two blocks pass.
-    fn abstain(&mut self) {
-        if self.journal_lost && self.tip.provisioners.eligible(self.tip.header.height + 1).count() > 1 {
-            self.may_vote_from = self.tip.header.height + ABSTAINED + 1;
+    /// Number of the first step of the running round in which this node signs. After its journal was lost, those are left
+    /// out in which it may have signed before: all that can have been reached until it began. Nobody votes before the
+    /// slot, but a candidate may be signed as soon as there is a tip. Above the genesis block nothing tells whether the
+    /// network is older than the node, and soon after it a start without a candidate would cost a young network time; a
+    /// sole provisioner has nobody to contradict itself to.
+    fn signs_from(&self) -> u8 {
+        let (header, round) = (&self.tip.header, &self.round);
+        let tip = Duration::from_secs(header.timestamp);
+        if !self.journal_lost || header.height == 0 || round.committees.eligible() < 2 || tip > self.began {
+            return 0;
         }
+        let slot = tip + Duration::from_secs(self.rules.block_time);
+        if self.began <= slot {
+            return u8::from(header.height > 1);
+        }
+        let possible = (self.began - slot).as_millis() / self.rules.times.min.as_millis().max(1);
+        let iterations = u8::try_from(possible).unwrap_or(u8::MAX).saturating_add(QUICK);
+        Step::new(iterations, StepKind::Proposal).map_or(u8::MAX, Step::number)
     }
 
     /// Whether this node signs: it has a key, and does not wait because its journal was lost.
     pub fn votes(&self) -> bool {
-        self.me.is_some() && self.round.number >= self.may_vote_from
+        let now = Step::new(self.round.iteration, self.round.kind);
+        self.me.is_some() && now.is_some_and(|step| step.number() >= self.signs_from())
     }
 
     /// The measured step times, as [`Timeouts::encode`] writes them.
@@ -197,11 +207,12 @@ impl<B: Bls> Machine<B> {
         out: &mut Vec<Action>,
         f: impl FnOnce(&mut Round<B>, &mut Cx<'_, B>) -> R,
     ) -> R {
-        let may_vote = self.round.number >= self.may_vote_from;
+        let signs_from = self.signs_from();
         let mut cx = Cx {
             bls: &*self.bls,
             rules: &self.rules,
-            me: self.me.filter(|_| may_vote),
+            me: self.me,
+            signs_from,
             ballots: &mut self.ballots,
             timeouts: &mut self.timeouts,
             evidence: &mut self.evidence,
@@ -215,6 +226,7 @@ impl<B: Bls> Machine<B> {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Begin => {
+                self.began = now.unix;
                 self.sync.accepted(now);
                 out.push(Action::SetTimer { id: TimerId::Heartbeat, at: now.mono + self.sync.heartbeat() });
                 self.next_round(now, out);
@@ -252,22 +264,15 @@ impl<B: Bls> Machine<B> {
             Event::Signed { key, frame } => {
                 // Only the frame is looked at here; what was signed is compared by the owner's ballots.
                 self.ballots.remember(key, sha3_256(&[&frame]), frame.clone());
-                // Above genesis nothing tells a node whose journal was lost that the network is older than it.
-                if key.round > 1 {
-                    self.journal_lost = false;
-                }
                 if (key.round, key.prev) == (self.round.number, self.round.prev) {
                     self.with_round(now, out, |round, cx| round.signed(cx, key, frame));
                 }
             }
             Event::Refused { key } => self.round.refused(&key),
             Event::Applied(Ok(tip)) => {
-                let caught_up = self.applying.take().is_some_and(|hash| self.sync.brought(&hash));
+                self.applying = None;
                 self.sync.accepted(now);
                 self.tip = tip;
-                if caught_up {
-                    self.abstain();
-                }
                 self.evidence.included(&self.tip.faults);
                 self.evidence.forget_before(self.round.number);
                 self.ballots.forget_below(self.tip.labels.last_final());

@@ -4,11 +4,12 @@
 //! the tip; which of it is eligible depends on the round.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use alloy_primitives::B256;
 
 use crate::keys::AccountId;
+use crate::sa::committee::Committees;
 use crate::sa::rules::MINIMUM_STAKE;
 use crate::sha3::sha3_256;
 use crate::state::Stake;
@@ -32,10 +33,22 @@ impl Provisioner {
 }
 
 /// All stakes, ascending by key: the order in which sortition walks them. Cheap to clone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Provisioners {
     sorted: Arc<[Provisioner]>,
+    /// The first bytes of each key, as a number: a key is found by comparing numbers.
+    prefixes: Arc<[u64]>,
+    /// Committees of the set that somebody holds, so that a round's are drawn once.
+    drawn: Arc<Mutex<Vec<Weak<Committees>>>>,
 }
+
+impl PartialEq for Provisioners {
+    fn eq(&self, other: &Self) -> bool {
+        self.sorted == other.sorted
+    }
+}
+
+impl Eq for Provisioners {}
 
 impl Provisioners {
     /// The set of `stakes`; of two stakes of one key the later counts. Empty stakes (only a reward, or only a locked
@@ -54,7 +67,8 @@ impl Provisioners {
                 sorted.remove(&id);
             }
         }
-        Self { sorted: sorted.into_values().collect() }
+        let prefixes = sorted.keys().map(|id| prefix(id.as_bytes())).collect();
+        Self { sorted: sorted.into_values().collect(), prefixes, drawn: Arc::default() }
     }
 
     /// The set after `changes`: new stakes, changed ones, and removed ones (`None`).
@@ -68,6 +82,23 @@ impl Provisioners {
             None => (*id, 0, 0),
         });
         Self::from_entries(before.chain(after))
+    }
+
+    /// The committees that `fit`, if somebody holds them, else what `draw` makes.
+    pub(super) fn committees(
+        &self,
+        fit: impl Fn(&Committees) -> bool,
+        draw: impl FnOnce() -> Committees,
+    ) -> Arc<Committees> {
+        // Nothing that runs under the lock can panic half-way through a change.
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = drawn.iter().filter_map(Weak::upgrade).find(|held| fit(held)) {
+            return held;
+        }
+        drawn.retain(|held| held.strong_count() > 0);
+        let new = Arc::new(draw());
+        drawn.push(Arc::downgrade(&new));
+        new
     }
 
     /// Number of stakes.
@@ -92,7 +123,11 @@ impl Provisioners {
 
     /// The place of a key in the order.
     pub fn position(&self, id: &[u8; 96]) -> Option<usize> {
-        self.sorted.binary_search_by(|p| p.id.as_bytes().cmp(id)).ok()
+        let prefix = prefix(id);
+        let from = self.prefixes.partition_point(|p| *p < prefix);
+        let same = self.prefixes.get(from..)?.iter().take_while(|p| **p == prefix).count();
+        let sorted = self.sorted.get(from..from + same)?;
+        Some(from + sorted.binary_search_by(|p| p.id.as_bytes().cmp(id)).ok()?)
     }
 
     /// Whether `id` may be drawn in `round`. What can be said of a signer of a future round.
@@ -115,6 +150,10 @@ impl Provisioners {
         }
         sha3_256(&[&bytes]).into()
     }
+}
+
+fn prefix(id: &[u8; 96]) -> u64 {
+    id.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// The provisioners that may be drawn in a round.
@@ -167,6 +206,24 @@ mod tests {
         assert!(set.is_eligible(id(1).as_bytes(), 10));
         assert!(!set.is_eligible(id(2).as_bytes(), 10));
         assert!(!set.is_eligible(id(9).as_bytes(), 10));
+    }
+
+    #[test]
+    fn keys_are_found_even_when_they_begin_alike() {
+        let id = |first: u8, last: u8| {
+            let mut bytes = [first; 96];
+            bytes[95] = last;
+            AccountId::from_trusted(bytes)
+        };
+        let ids: Vec<_> = [(1, 0), (2, 3), (2, 5), (2, 7), (9, 1)].map(|(first, last)| id(first, last)).into();
+        let set = Provisioners::from_entries(ids.iter().rev().map(|id| (*id, MINIMUM_STAKE, 0)));
+        for (place, id) in ids.iter().enumerate() {
+            assert_eq!(set.position(id.as_bytes()), Some(place));
+        }
+        for absent in [id(0, 0), id(1, 1), id(2, 0), id(2, 4), id(2, 8), id(3, 0), id(10, 0)] {
+            assert_eq!(set.position(absent.as_bytes()), None);
+        }
+        assert_eq!(Provisioners::default().position(&[0; 96]), None);
     }
 
     #[test]

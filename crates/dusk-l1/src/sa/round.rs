@@ -35,6 +35,8 @@ pub(super) struct Cx<'a, B: Bls> {
     pub(super) rules: &'a Rules,
     /// Absent: follow, and sign nothing.
     pub(super) me: Option<AccountId>,
+    /// Number of the first step of the round in which to sign.
+    pub(super) signs_from: u8,
     pub(super) ballots: &'a mut Ballots,
     pub(super) timeouts: &'a mut Timeouts,
     pub(super) evidence: &'a mut Evidence,
@@ -130,7 +132,8 @@ impl<B: Bls> Round<B> {
     }
 
     fn is_member(&self, cx: &Cx<'_, B>, step: Step) -> bool {
-        cx.me.is_some_and(|me| self.committees.get(step).credits_of(me.as_bytes()).is_some())
+        let me = cx.me.filter(|_| step.number() >= cx.signs_from);
+        me.is_some_and(|me| self.committees.get(step).credits_of(me.as_bytes()).is_some())
     }
 
     fn enter(&mut self, cx: &mut Cx<'_, B>, kind: StepKind, wait: Duration) {

@@ -39,8 +39,6 @@ pub(super) struct Sync {
     buffer: VecDeque<SyncBlock>,
     /// Who has probably more blocks above those that wait.
     more: Option<PeerId>,
-    /// The block that was taken from the buffer last.
-    taken: Option<[u8; 32]>,
     accepted: Duration,
     /// When it was last asked around, or a block accepted.
     asked_around: Duration,
@@ -55,7 +53,6 @@ impl Sync {
             asked: None,
             buffer: VecDeque::new(),
             more: None,
-            taken: None,
             accepted: Duration::ZERO,
             asked_around: Duration::ZERO,
         }
@@ -95,11 +92,6 @@ impl Sync {
     /// Whether blocks wait to be applied, or more of them are asked for.
     pub(super) fn is_busy(&self) -> bool {
         !self.buffer.is_empty() || self.more.is_some()
-    }
-
-    /// Whether a block that is applied came from here.
-    pub(super) fn brought(&self, hash: &[u8; 32]) -> bool {
-        self.taken == Some(*hash)
     }
 }
 
@@ -198,7 +190,6 @@ impl<B: Bls> Machine<B> {
             return self.sync.clear();
         }
         let (hash, attestation) = (header.hash, header.att);
-        self.sync.taken = Some(hash);
         self.apply(block.bytes, hash, attestation, out);
     }
 

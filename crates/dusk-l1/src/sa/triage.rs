@@ -96,18 +96,23 @@ pub(super) struct Scene<'a> {
     pub(super) seen: &'a Seen,
 }
 
+/// Distinct votes of one member in one step.
+type Said = [Option<Vote>; MAX_VOTES];
+
 /// What of a round was taken, so that repetitions cost nothing. Bounded by committees and iterations.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    votes: BTreeMap<(Step, [u8; 96]), Vec<Vote>>,
+    /// By the bits of the members.
+    votes: BTreeMap<Step, Vec<Said>>,
     candidates: BTreeMap<u8, Vec<[u8; 32]>>,
     outcomes: BTreeMap<Step, Vec<Vote>>,
 }
 
 impl Seen {
-    /// Takes note of a frame that passed its check. False if it is known or one too many.
-    pub(super) fn note(&mut self, frame: &Frame) -> bool {
-        if self.knows(frame) {
+    /// Takes note of a frame that passed its check. `bit` is the signer's in the committee of the step, if the frame is a
+    /// vote. False if it is known or one too many.
+    pub(super) fn note(&mut self, frame: &Frame, bit: Option<u8>) -> bool {
+        if self.knows(frame, bit) {
             return false;
         }
         let Some(step) = frame.step() else { return false };
@@ -115,10 +120,8 @@ impl Seen {
             Frame::Candidate(candidate) => {
                 self.candidates.entry(step.iteration).or_default().push(candidate.header().hash);
             }
-            Frame::Validation(vote) => self.votes.entry((step, vote.signer)).or_default().push(vote.vote),
-            Frame::Ratification(frame) => {
-                self.votes.entry((step, frame.vote.signer)).or_default().push(frame.vote.vote);
-            }
+            Frame::Validation(vote) => self.note_vote(step, bit, vote.vote),
+            Frame::Ratification(frame) => self.note_vote(step, bit, frame.vote.vote),
             _ => match outcome(frame) {
                 Some(vote) => self.outcomes.entry(step).or_default().push(vote),
                 None => return false,
@@ -127,27 +130,42 @@ impl Seen {
         true
     }
 
+    fn note_vote(&mut self, step: Step, bit: Option<u8>, vote: Vote) {
+        let said = self.votes.entry(step).or_default();
+        let at = usize::from(bit.unwrap_or_default());
+        if said.len() <= at {
+            said.resize(at + 1, Said::default());
+        }
+        if let Some(free) = said.get_mut(at).and_then(|said| said.iter_mut().find(|said| said.is_none())) {
+            *free = Some(vote);
+        }
+    }
+
     /// Whether there is nothing to be had from a frame any more.
-    fn knows(&self, frame: &Frame) -> bool {
+    fn knows(&self, frame: &Frame, bit: Option<u8>) -> bool {
         let Some(step) = frame.step() else { return true };
         match frame {
             Frame::Candidate(candidate) => self
                 .candidates
                 .get(&step.iteration)
                 .is_some_and(|known| known.len() >= MAX_CANDIDATES || known.contains(&candidate.header().hash)),
-            Frame::Validation(vote) => self.knows_vote(step, vote),
-            Frame::Ratification(frame) => self.knows_vote(step, &frame.vote),
+            Frame::Validation(vote) => self.knows_vote(step, bit, vote.vote),
+            Frame::Ratification(frame) => self.knows_vote(step, bit, frame.vote.vote),
             _ => outcome(frame).is_none_or(|vote| self.outcomes.get(&step).is_some_and(|known| known.contains(&vote))),
         }
     }
 
-    fn knows_vote(&self, step: Step, vote: &VoteFrame) -> bool {
-        self.votes.get(&(step, vote.signer)).is_some_and(|known| known.len() >= MAX_VOTES || known.contains(&vote.vote))
+    fn knows_vote(&self, step: Step, bit: Option<u8>, vote: Vote) -> bool {
+        // Who has no bit has no vote.
+        let Some(bit) = bit else { return true };
+        let said = self.votes.get(&step).and_then(|said| said.get(usize::from(bit)));
+        said.is_some_and(|said| said.iter().all(Option::is_some) || said.contains(&Some(vote)))
     }
 
-    /// Distinct votes of a signer in a step.
-    pub(super) fn votes(&self, step: Step, signer: &[u8; 96]) -> usize {
-        self.votes.get(&(step, *signer)).map_or(0, Vec::len)
+    /// Distinct votes of a member in a step.
+    pub(super) fn votes(&self, step: Step, bit: u8) -> usize {
+        let said = self.votes.get(&step).and_then(|said| said.get(usize::from(bit)));
+        said.map_or(0, |said| said.iter().flatten().count())
     }
 }
 
@@ -201,19 +219,22 @@ pub(super) fn triage(scene: &Scene<'_>, frame: &Frame) -> Triage {
     if header.prev_block_hash != *scene.tip {
         return Triage::Ignore(Why::Elsewhere);
     }
-    if scene.seen.knows(frame) {
-        return Triage::Ignore(Why::Known);
-    }
     // A round has 150 committees, drawn once each, so asking for those of far iterations costs nobody much.
-    let entitled = match (signer, step.kind) {
-        (None, _) => true,
+    let (entitled, bit) = match (signer, step.kind) {
+        (None, _) => (true, None),
         (Some(signer), StepKind::Proposal) => {
-            scene.committees.generator(step.iteration).is_some_and(|id| *id.as_bytes() == signer)
+            (scene.committees.generator(step.iteration).is_some_and(|id| *id.as_bytes() == signer), None)
         }
-        (Some(signer), _) => scene.committees.get(step).contains(&signer),
+        (Some(signer), _) => {
+            let bit = scene.committees.get(step).position(&signer);
+            (bit.is_some(), bit)
+        }
     };
     if !entitled {
         return Triage::Reject(Why::NotMember);
+    }
+    if scene.seen.knows(frame, bit) {
+        return Triage::Ignore(Why::Known);
     }
     Triage::Check(Box::new(Check { frame: frame.clone(), step, committees: scene.committees.clone() }))
 }

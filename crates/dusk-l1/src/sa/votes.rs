@@ -37,12 +37,12 @@ pub enum Cast {
     Ignored,
 }
 
-/// The votes of a round's steps.
+/// The votes of a round's steps, all above the same block.
 pub struct Tally<B: Bls> {
     /// One entry for each thing that was voted for. A committee has at most 64 opinions.
     sums: BTreeMap<(Step, Vote), Sum<B>>,
-    /// What each member voted for first, by step and bit.
-    first: BTreeMap<(Step, u8), VoteFrame>,
+    /// What each member voted for first, with its signature, by its bit.
+    first: BTreeMap<Step, Vec<Option<(Vote, [u8; 48])>>>,
 }
 
 struct Sum<B: Bls> {
@@ -84,10 +84,16 @@ impl<B: Bls> Tally<B> {
             return Ok(Cast::Known);
         }
         if !emergency {
-            if let Some(first) = self.first.get(&(step, position)) {
-                return Ok(Cast::Conflict(Box::new(first.clone())));
+            let first = self.first.entry(step).or_insert_with(|| vec![None; committee.len()]);
+            match first.get_mut(usize::from(position)) {
+                Some(Some((first, signature))) => {
+                    // All votes of a step have one header, and those of a bit one signer.
+                    let first = VoteFrame { vote: *first, signature: *signature, ..(**vote).clone() };
+                    return Ok(Cast::Conflict(Box::new(first)));
+                }
+                Some(none) => *none = Some((vote.vote, vote.signature)),
+                None => return Ok(Cast::NotMember),
             }
-            self.first.insert((step, position), (**vote).clone());
         }
         let sum = self.sums.entry((step, vote.vote)).or_insert(Sum { signature: None, bits: 0, credits: 0 });
         let signature = bls.add(sum.signature.take(), &vote.signature)?;

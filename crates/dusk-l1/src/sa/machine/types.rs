@@ -81,8 +81,8 @@ pub struct Start {
     pub timeouts: Timeouts,
     /// Hash of the tip and iteration that ran above it, from [`Persist::Resume`].
     pub resume: Option<([u8; 32], u8)>,
-    /// The journal of own messages holds nothing, though blocks may have been voted on: nothing is signed until two blocks were
-    /// accepted above where this node finds the network. Means nothing to a sole provisioner, and at the genesis block.
+    /// The journal of own messages holds nothing, though blocks may have been voted on: nothing is signed in iterations
+    /// that may have been reached before the start. Means nothing to a sole provisioner, and at the genesis block.
     pub journal_lost: bool,
 }
 
