@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use tracing::error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 
 use crate::config::{Log, LogFormat};
 
@@ -19,7 +20,7 @@ pub enum LoggingError {
         /// The setting.
         level: String,
         /// What the parser says.
-        source: tracing_subscriber::filter::ParseError,
+        source: ParseError,
     },
     /// Something else has installed a subscriber before.
     #[error("logging is already set up in this process: {0}")]
@@ -31,9 +32,7 @@ pub enum LoggingError {
 /// # Errors
 /// [`LoggingError`] says what is wrong.
 pub fn init(log: &Log) -> Result<(), LoggingError> {
-    let filter = EnvFilter::builder()
-        .parse(&log.level)
-        .map_err(|source| LoggingError::Level { level: log.level.clone(), source })?;
+    let filter = filter(&log.level).map_err(|source| LoggingError::Level { level: log.level.clone(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         // Escape sequences belong on a terminal only; `NO_COLOR` is the usual way to refuse them there as well.
@@ -46,6 +45,16 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
     .map_err(LoggingError::Installed)?;
     log_panics();
     Ok(())
+}
+
+/// The filter for a setting, which may say otherwise about the library for topics: it warns of every message that another node
+/// has published too, and several nodes find the same quorum.
+fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::builder().parse(level)?;
+    if level.contains("libp2p") || filter.max_level_hint() == Some(LevelFilter::OFF) {
+        return Ok(filter);
+    }
+    EnvFilter::builder().parse(format!("libp2p_gossipsub=error,{level}"))
 }
 
 /// Makes a panic an event like any other. An actor that panics is replaced and the node goes on; the text that Rust prints by
@@ -64,4 +73,19 @@ fn log_panics() {
             error!(thread = name, location, "panicked: {message}");
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_quiet_unless_asked_for() {
+        let text = |level| filter(level).unwrap().to_string();
+        assert!(text("info").contains("libp2p_gossipsub=error") && text("info").contains("info"));
+        assert!(text("debug,duskevm_rpc=warn").contains("libp2p_gossipsub=error"));
+        assert_eq!(text("off"), "off");
+        assert_eq!(text("libp2p_gossipsub=warn"), "libp2p_gossipsub=warn");
+        assert!(filter("no=such=level").is_err());
+    }
 }

@@ -277,6 +277,45 @@ pub fn db_verify(config: &Config, progress: &dyn Fn(u64, u64)) -> anyhow::Result
 mod tests {
     use super::*;
 
+    #[test]
+    fn roles_need_one_another() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            check_roles(&config).unwrap_err().to_string()
+        };
+        check_roles(&Config::default()).unwrap();
+        let without_consensus =
+            |c: &mut Config| (c.actors.consensus, c.actors.l1, c.actors.sequencer) = (false, false, false);
+        assert!(refused(without_consensus).contains("actors.da_store keeps the blobs"));
+        assert!(refused(|c| c.actors.da_store = false).contains("actors.blob_api needs actors.da_store"));
+        let listening_without_blobs = |c: &mut Config| {
+            c.gossip.listen = vec![([127, 0, 0, 1], 0).into()];
+            (c.actors.da_store, c.actors.blob_api) = (false, false);
+        };
+        assert!(refused(listening_without_blobs).contains("actors.gossip carries"));
+        let silent_provisioners = |c: &mut Config| (c.l1.provisioners, c.actors.gossip) = (2, false);
+        assert!(refused(silent_provisioners).contains("talk through actors.gossip"));
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_its_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let mut config = Config::default();
+        for port in [&mut config.rpc.port, &mut config.admin.port, &mut config.http.port, &mut config.blobs.port] {
+            *port = 0;
+        }
+        check_ports(&config).unwrap();
+        config.gossip.listen = vec![address];
+        let error = check_ports(&config).unwrap_err().to_string();
+        assert!(error.contains("gossip.listen") && error.contains(&address.to_string()), "{error}");
+        config.actors.gossip = false;
+        check_ports(&config).unwrap();
+        config.blobs.port = address.port();
+        assert!(check_ports(&config).unwrap_err().to_string().contains("blobs.port"));
+    }
+
     #[tokio::test]
     async fn closing_has_a_bound() {
         assert!(within(Duration::from_secs(10), || {}).await);

@@ -101,3 +101,48 @@ impl View {
         Value::Object(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::B256;
+
+    fn view() -> View {
+        let tip = DuskTip { height: 5, hash: B256::repeat_byte(7), timestamp: 1_000, final_height: 4 };
+        let state =
+            ConsensusState { round: 6, iteration: 2, step: ConsensusStep::Validation, votes: true, syncing: false };
+        View {
+            name: "consensus-2".into(),
+            tip: Some(tip),
+            state: Some(state),
+            blobs: Some(BlobStatus { stored: 12, missing: 1, blocks: 3, oldest: Some(2) }),
+            peers: 3,
+            highest: Some(90),
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_provisioner_from_taking_part_is_named() {
+        let mut view = view();
+        assert_eq!(view.obstacle(1_060, 2), None);
+        assert_eq!(view.obstacle(1_061, 2).unwrap(), "L1 block 5 of consensus-2 stands still for 61 s");
+        assert_eq!(view.obstacle(1_199, 10), None, "twenty blocks");
+        assert!(view.obstacle(1_201, 10).is_some());
+        view.state = view.state.map(|state| ConsensusState { syncing: true, ..state });
+        let behind = view.obstacle(1_000, 2).unwrap();
+        assert_eq!(behind, "consensus-2 fetches blocks from its peers: at block 5 of 90");
+        view.tip = None;
+        assert_eq!(view.obstacle(1_000, 2).unwrap(), "consensus-2 has no block yet");
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let mut view = view();
+        let all = view.json();
+        assert_eq!((&all["round"], &all["iteration"], &all["step"]), (&6.into(), &2.into(), &"validation".into()));
+        assert_eq!((&all["tip"]["number"], &all["final"], &all["peers"]), (&5.into(), &4.into(), &3.into()));
+        assert_eq!((&all["blobs"], &all["blobsMissing"]), (&12.into(), &1.into()));
+        (view.tip, view.state, view.blobs) = (None, None, None);
+        assert_eq!(view.json(), json!({ "name": "consensus-2", "peers": 3 }));
+    }
+}
