@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::json;
 use std::time::Duration;
-use support::{Load, Node, Ports, accounts, call, check_included, grow, restarts, up, verify};
+use support::{Load, Node, Ports, accounts, call, check_included, grow, restarted, restarts, up, verify};
 
 /// Every actor that carries the chain or faces clients.
 const ACTORS: [&str; 7] = ["consensus", "l1", "executor", "txpool", "sequencer", "rpc", "http"];
@@ -22,16 +22,18 @@ async fn campaign(actors: &[&str], rounds: usize) {
 
     for _ in 0..rounds {
         for actor in actors {
-            for fault in ["admin_kill", "admin_panic", "admin_hang"] {
+            for (fault, cause) in [("admin_kill", "stop"), ("admin_panic", "panic"), ("admin_hang", "hang")] {
                 // The fault before may have come back in a block before its actor did.
                 up(&admin, actor).await;
+                let before = restarts(ports, actor, cause);
                 let mut params = vec![json!(actor)];
                 if fault == "admin_hang" {
                     params.push(json!(3_600_000));
                 }
                 call(&admin, fault, params).await.unwrap_or_else(|error| panic!("{fault} {actor}: {error}"));
-                // A hang is found by the watchdog; the rest is back at once.
+                // A hang is found by the watchdog; the rest is back at once, unless it was at work on something.
                 grow(&node, 2, Duration::from_secs(60)).await;
+                restarted(ports, actor, cause, before).await;
             }
         }
     }

@@ -449,6 +449,15 @@ pub fn restarts(ports: Ports, actor: &str, cause: &str) -> f64 {
     series.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |count| count.parse().unwrap())
 }
 
+/// Waits until an actor was restarted for this cause more often than `before`. What it does for the chain need not have been missed.
+pub async fn restarted(ports: Ports, actor: &str, cause: &str, before: f64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while restarts(ports, actor, cause) <= before {
+        assert!(Instant::now() < deadline, "{actor} is not restarted by {cause}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The text of `/metrics`.
 pub fn metrics(ports: Ports) -> String {
     get(ports.http, "/metrics")
