@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_third_breaks_it_and_a_tenth_does_not() {
         let lasts = Duration::from_secs(60);
-        let (few, many) = (row(6, lasts, 2, 0), row(20, lasts, 20, 0));
+        let (few, many) = (row(6, lasts, 2, 0), row(20, lasts, 8, 0));
         assert_eq!(few.broken, 0, "{few:?}");
         assert!(few.break_estimated < 0.01, "{few:?}");
         assert!(many.broken > 0 && many.break_estimated > 0.1, "{many:?}");

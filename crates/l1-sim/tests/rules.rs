@@ -258,3 +258,52 @@ fn votes_of_a_third_lead_to_a_later_iteration_but_not_sooner_than_it_can_be() {
         assert_eq!(one.machine.view().iteration, expected);
     }
 }
+
+/// A ledger with a block in every slot.
+fn grown(blocks: u64) -> Ledger {
+    let mut ledger = Ledger::new(rules(), provisioners(), false);
+    for height in 1..=blocks {
+        let tip = ledger.tip().header.clone();
+        let committees = Committees::new(*tip.seed.inner(), height, provisioners(), rules().quorums());
+        let generator = committees.generator(0).unwrap();
+        let mut block = ledger.build(&StandIn, &generator, 0, tip.att, Vec::new(), 0).unwrap();
+        block.set_signature(Signature::from(StandIn.sign(&generator, &block.header().hash)));
+        let vote = Vote::Valid(block.header().hash);
+        let votes = |kind| {
+            let committee = committees.get(Step::new(0, kind).unwrap());
+            let bytes = signed_bytes(kind, &block.header().to_consensus_header(), &vote);
+            let add = |sum, (id, _)| Some(StandIn.add(sum, &StandIn.sign(&id, &bytes)).unwrap());
+            let sum = committee.iter().fold(None, add).unwrap();
+            StepVotes::new(StandIn.sum_bytes(&sum), (1 << committee.len()) - 1)
+        };
+        let (validation, ratification) = (votes(StepKind::Validation), votes(StepKind::Ratification));
+        let attestation = Attestation { result: RatificationResult::from(vote), validation, ratification };
+        let frame = CandidateFrame::from_block(&block).unwrap();
+        ledger.apply(&StandIn, frame.bytes(), attestation).unwrap();
+    }
+    ledger
+}
+
+#[test]
+fn without_its_journal_a_node_signs_only_where_it_cannot_have_signed_before() {
+    // Blocks at 2, 4 and 6 s: the slot of the next is at 8 s. An iteration takes a second at least, four may have been
+    // quicker.
+    let ledger = grown(3);
+    for (lost, starts, expected) in
+        [(false, 13, 0), (true, 5, 0), (true, 7, 1), (true, 8, 1), (true, 9, 5), (true, 13, 9)]
+    {
+        for iteration in 0..12 {
+            let start = Start {
+                tip: ledger.tip_info(),
+                ballots: Ballots::default(),
+                timeouts: Timeouts::new(rules().times),
+                resume: Some((ledger.tip().header.hash, iteration)),
+                journal_lost: lost,
+            };
+            let mut machine = Machine::new(Arc::new(StandIn), rules(), Some(voter()), start);
+            machine.handle(now(starts), Event::Begin, &mut Vec::new());
+            assert_eq!(machine.view().iteration, iteration);
+            assert_eq!(machine.votes(), iteration >= expected, "started at {starts} s, iteration {iteration}");
+        }
+    }
+}
