@@ -248,7 +248,7 @@ impl<B: Bls> World<B> {
             }
         };
         if !blocks.is_empty() {
-            self.send(node, asker, || What::Blocks { to, from, blocks: Box::new(blocks.clone()) });
+            self.send(node, asker, || What::Blocks { to, from, blocks: blocks.clone().into() });
         }
     }
 

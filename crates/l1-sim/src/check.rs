@@ -71,6 +71,9 @@ pub enum Violation {
 /// What a message is for: node, round, parent, step.
 type Signed = (usize, u64, [u8; 32], Step);
 
+/// What a message is for, whoever signs it: round, parent, step.
+type Place = (u64, [u8; 32], Step);
+
 /// Rounds below the newest final block whose messages are still compared.
 const COMPARED: u64 = 100;
 
@@ -91,7 +94,7 @@ pub struct Checks {
     own: HashMap<usize, u64>,
     ballots: HashMap<Signed, Arc<[u8]>>,
     pruned: u64,
-    twins: HashMap<([u8; 96], u64, [u8; 32], Step), Arc<[u8]>>,
+    twins: HashMap<([u8; 96], Place), Arc<[u8]>>,
     /// By round, parent and iteration: attested as a success (1), as a failure (2), as both (3).
     outcomes: BTreeMap<(u64, [u8; 32], u8), u8>,
 }
@@ -123,7 +126,7 @@ impl Checks {
         if low >= self.pruned + COMPARED {
             self.pruned = low;
             self.ballots.retain(|(_, round, ..), _| *round >= low);
-            self.twins.retain(|(_, round, ..), _| *round >= low);
+            self.twins.retain(|(_, (round, ..)), _| *round >= low);
         }
         Ok(())
     }
@@ -157,8 +160,8 @@ impl Checks {
 
     /// Looks at a frame that one of two twins sends. True if the other sent another one for the same step.
     pub fn twin(&mut self, signer: &[u8; 96], frame: &Frame, bytes: &Arc<[u8]>) -> bool {
-        let Some((round, prev, step)) = own(signer, frame) else { return false };
-        self.twins.insert((*signer, round, prev, step), bytes.clone()).is_some_and(|first| first != *bytes)
+        let Some(place) = own(signer, frame) else { return false };
+        self.twins.insert((*signer, place), bytes.clone()).is_some_and(|first| first != *bytes)
     }
 
     /// Takes note of an outcome that an honest node was shown.
@@ -191,7 +194,7 @@ impl Checks {
 }
 
 /// Round, parent and step of a frame that `signer` signed.
-fn own(signer: &[u8; 96], frame: &Frame) -> Option<(u64, [u8; 32], Step)> {
+fn own(signer: &[u8; 96], frame: &Frame) -> Option<Place> {
     let own = match frame {
         Frame::Candidate(candidate) => candidate.header().generator_bls_pubkey.inner() == signer,
         Frame::Validation(vote) => vote.signer == *signer,
@@ -214,15 +217,13 @@ fn newest_final(chain: &[Header]) -> u64 {
             continue;
         }
         // From the new block down, as long as what is above suffices.
-        let mut stable = 1;
-        for at in (0..tip).rev() {
+        for (stable, at) in (1..).zip((0..tip).rev()) {
             if !confirmed[at] {
                 if stable < needed[at] {
                     break;
                 }
                 confirmed[at] = true;
             }
-            stable += 1;
         }
     }
     confirmed.iter().take_while(|confirmed| **confirmed).count() as u64

@@ -314,7 +314,7 @@ impl Scenario {
         let (liars, honest) = order.split_at(liars);
         // Every other run they are of one mind, else each has his own way.
         let alike = Strategy::ALL.get(dice.random_range(0..=Strategy::ALL.len())).copied();
-        match (seed % 2 == 0, alike) {
+        match (seed.is_multiple_of(2), alike) {
             (true, Some(strategy)) => new.liars = liars.iter().map(|liar| (*liar, strategy)).collect(),
             (true, None) => new.with_twins(liars),
             (false, _) => {

@@ -63,7 +63,7 @@ pub(crate) enum What {
     Local { node: u32, life: u32, event: Box<Event> },
     Retry { node: u32, life: u32, frame: Box<(Source, Frame)> },
     Ask { to: u32, from: u32, want: Box<Want> },
-    Blocks { to: u32, from: u32, blocks: Box<Vec<SyncBlock>> },
+    Blocks { to: u32, from: u32, blocks: Box<[SyncBlock]> },
     Fault(Box<Fault>),
 }
 
@@ -282,7 +282,7 @@ impl<B: Bls> World<B> {
             }
             What::Ask { to, from, want } => self.answer(to as usize, from as usize, *want),
             What::Blocks { to, from, blocks } => {
-                self.feed(to as usize, Event::Blocks { from: PeerId(u64::from(from)), blocks: *blocks });
+                self.feed(to as usize, Event::Blocks { from: PeerId(u64::from(from)), blocks: blocks.into_vec() });
             }
             What::Fault(fault) => self.fault(*fault),
         }

@@ -37,12 +37,15 @@ pub enum Cast {
     Ignored,
 }
 
+/// A vote and its signature.
+type Said = (Vote, [u8; 48]);
+
 /// The votes of a round's steps, all above the same block.
 pub struct Tally<B: Bls> {
     /// One entry for each thing that was voted for. A committee has at most 64 opinions.
     sums: BTreeMap<(Step, Vote), Sum<B>>,
     /// What each member voted for first, with its signature, by its bit.
-    first: BTreeMap<Step, Vec<Option<(Vote, [u8; 48])>>>,
+    first: BTreeMap<Step, Vec<Option<Said>>>,
 }
 
 struct Sum<B: Bls> {
