@@ -1,12 +1,12 @@
 //! Writes the samples of every target to a folder, one folder each: what a fuzzer begins from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
 use duskevm_fuzz_checks::TARGETS;
 
-fn write(root: &PathBuf) -> io::Result<()> {
+fn write(root: &Path) -> io::Result<()> {
     for target in TARGETS {
         let folder = root.join(target.name);
         fs::create_dir_all(&folder)?;
