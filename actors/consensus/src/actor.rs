@@ -103,6 +103,8 @@ pub struct Consensus {
     /// What the consensus has not been told yet.
     pub(crate) events: VecDeque<Event>,
     pub(crate) feeding: bool,
+    /// It takes part. Until then messages of the consensus are of no use.
+    pub(crate) begun: bool,
     /// A block that is to be built when its time comes.
     pub(crate) order: Option<Pending>,
     pub(crate) checks: Checks,
@@ -159,6 +161,7 @@ impl Consensus {
             timers: BTreeMap::new(),
             events: VecDeque::new(),
             feeding: false,
+            begun: false,
             order: None,
             checks: Checks::default(),
             submissions: Submissions::default(),
@@ -196,7 +199,7 @@ impl Actor for Consensus {
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
         self.announce(ctx.fence())?;
-        self.feed(Event::Begin, ctx)?;
+        self.begin_when_connected(ctx)?;
         self.tick(ctx)
     }
 
@@ -242,6 +245,7 @@ impl Handle<GossipFrame> for Consensus {
             },
             // Blocks come as answers; one that is spread only says that its sender is there.
             Ok(Frame::Block(_)) => self.judged(token, Verdict::Ignore),
+            Ok(frame) if frame.step().is_some() && !self.begun => self.judged(token, Verdict::Ignore),
             Ok(frame) if frame.step().is_some() => {
                 let from = Source { peer: self.numbers.of(peer), token: Some(into_token(token)) };
                 self.judge(from, frame, ctx)?;

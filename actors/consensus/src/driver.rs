@@ -16,7 +16,7 @@ use duskevm_dusk_l1::sa::wire::{self, CandidateFrame};
 use duskevm_dusk_l1::tx::{TxId, VerifiedTx};
 use duskevm_dusk_l1::{Attestation, Block};
 use duskevm_messages::da_store::{DropBlobs, KeepBlobs};
-use duskevm_messages::gossip::{BadAnswer, Publish, PublishFailure, Verdict};
+use duskevm_messages::gossip::{BadAnswer, PeerInfo, Publish, PublishFailure, Verdict};
 use duskevm_p2p::Topic;
 use duskevm_supervision::{Context, Fence};
 
@@ -35,6 +35,14 @@ const CLOCK_BEHIND: u64 = 30;
 /// How long before its time a block is built where others have to hear of it, so that it holds what came until then and nobody
 /// waits for it.
 const LEAD: Duration = Duration::from_millis(500);
+
+/// How long a node that starts waits for peers before it takes part: what it sends before it knows anybody reaches nobody, and its
+/// first iterations would run for nothing.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Peers that are enough to begin.
+const ENOUGH_PEERS: usize = 6;
+/// From the connection of a peer until it has told what it takes part in.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Candidates and executed blocks that are kept above the tip.
 const KEPT: usize = 8;
@@ -82,6 +90,32 @@ impl Consensus {
         let view = self.machine.view();
         ctx.waiting(format!("L1 round {}, iteration {}, {:?}", view.round, view.iteration, view.kind));
         done
+    }
+
+    /// Begins when there is somebody to talk to, or after a while without.
+    pub(crate) fn begin_when_connected(&mut self, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
+        let others = {
+            let tip = self.machine.tip();
+            tip.provisioners.eligible(tip.header.height + 1).count().saturating_sub(1).min(ENOUGH_PEERS)
+        };
+        let connected =
+            move |peers: &Arc<[PeerInfo]>| peers.iter().filter(|peer| peer.status.is_some()).count() >= others;
+        let feed = self.wiring.network.as_ref().map(|network| network.peers.clone());
+        // Connections outlive this actor: after a restart it goes on at once.
+        let Some(mut feed) = feed.filter(|feed| !connected(&feed.borrow())) else { return self.begin(ctx) };
+        ctx.waiting("peers");
+        let wait = async move {
+            if tokio::time::timeout(CONNECT, feed.wait_for(connected)).await.is_ok() {
+                tokio::time::sleep(SETTLE).await;
+            }
+        };
+        ctx.listen(wait, |me, (), ctx| me.begin(ctx));
+        Ok(())
+    }
+
+    fn begin(&mut self, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
+        self.begun = true;
+        self.feed(Event::Begin, ctx)
     }
 
     fn drain(&mut self, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
