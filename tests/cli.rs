@@ -122,6 +122,47 @@ fn a_genesis_is_made_for_local_networks_only() {
     assert!(!Path::new(out).exists(), "nothing is written");
 }
 
+#[test]
+fn a_network_of_several_provisioners_needs_a_password_and_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |more: &[&str], password: Option<&str>| {
+        let mut command = duskevm(&["genesis", "--provisioners", "2", "--out", "net", "--l1-block-time", "2"]);
+        command.args(more).current_dir(folder.path());
+        if let Some(password) = password {
+            command.env("DUSKEVM_PASSWORD", password);
+        }
+        command.output().unwrap()
+    };
+    let refused = make(&[], None);
+    assert_eq!(code(&refused), 2);
+    let message = stderr(&refused);
+    assert!(message.contains("--password-file") && message.contains("DUSKEVM_PASSWORD"), "{message}");
+    assert!(!folder.path().join("net").exists(), "nothing is written");
+
+    let made = make(&[], Some("secret"));
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    assert!(stdout(&made).contains("duskevm node --config net/node-2.toml"), "{}", stdout(&made));
+    let net = folder.path().join("net");
+    let keys = fs::read(net.join("node-1.keys")).unwrap();
+    fs::write(folder.path().join("password"), "other").unwrap();
+    let again = make(&["--password-file", "password"], None);
+    assert_eq!(code(&again), 1);
+    assert!(stderr(&again).contains("is there already"), "{}", stderr(&again));
+    assert_eq!(fs::read(net.join("node-1.keys")).unwrap(), keys);
+
+    // Wherever it is started: what the file names lies beside it.
+    let elsewhere = folder.path().join("else");
+    fs::create_dir(&elsewhere).unwrap();
+    let shown = duskevm(&["config", "show", "--json", "--config", "../net/node-2.toml"])
+        .current_dir(elsewhere)
+        .output()
+        .unwrap();
+    assert_eq!(code(&shown), 0, "{}", stderr(&shown));
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["keys.consensus"]["value"], "../net/node-2.keys");
+    assert_eq!(shown["actors.rpc"]["value"], false);
+}
+
 fn shipped(name: &str) -> Effective {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
     let loader = if name == "dev.toml" { Loader::dev() } else { Loader::new().needs_data_dir() };
