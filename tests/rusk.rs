@@ -13,7 +13,7 @@ mod dusk_node;
 use alloy_primitives::hex;
 use dusk_ledger::{CHAIN_ID, Ledger, account_of};
 use dusk_node::{Answer, DuskNode, Genesis, Network};
-use duskevm_blobs::{Sidecar, kzg};
+use duskevm_blobs::{Sidecar, api, api::dusk::Form, kzg};
 use duskevm_dusk_l1::{
     keys::Signer,
     stakes::Stake,
@@ -171,6 +171,16 @@ fn check_blobs(nodes: &[DuskNode], id: &TxId, sidecars: &[Sidecar]) {
             let given = Sidecar::decode(&answer.body).unwrap();
             assert!(given == *sidecar, "{path} is not what was sent");
             kzg::verify(&sidecar.hash(), given).unwrap();
+        }
+        // Our blob API answers the same, in each of its forms. The node does not always say what form it is.
+        for kind in ["application/octet-stream", "application/json", "text/plain"] {
+            let theirs = node.post(&format!("/on/blobs:{hash}/hash"), kind, b"").unwrap();
+            let ours = api::dusk::blob(sidecar, Form::of(Some(kind), None));
+            let says = theirs.content_type.as_deref();
+            assert!(says.is_none_or(|says| says == ours.content_type), "{kind}: {says:?} is not {}", ours.content_type);
+            let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+            let is_same = ours.body == theirs.body || json(&ours.body).is_some_and(|o| Some(o) == json(&theirs.body));
+            assert!(is_same && theirs.status == 200, "{kind}: {:?} is not as ours", theirs.text().get(..100));
         }
     }
 }

@@ -146,6 +146,7 @@ pub struct DuskNode {
 /// An answer by HTTP.
 pub struct Answer {
     pub status: u16,
+    pub content_type: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -195,8 +196,9 @@ impl DuskNode {
         self.child.wait().unwrap();
     }
 
-    /// A request. Version 1.0 of the protocol, so that the answer is neither cut in chunks nor followed by another one.
-    fn post(&self, path: &str, kind: &str, body: &[u8]) -> Option<Answer> {
+    /// A request; nothing if it is not answered. Version 1.0 of the protocol, so that the answer is neither cut in chunks nor
+    /// followed by another one.
+    pub fn post(&self, path: &str, kind: &str, body: &[u8]) -> Option<Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).ok()?;
         stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
         let (port, length) = (self.http, body.len());
@@ -206,8 +208,12 @@ impl DuskNode {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).ok()?;
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let status = std::str::from_utf8(&bytes[..end]).ok()?.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, body: bytes.split_off(end + 4) })
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let fields = head.lines().filter_map(|line| line.split_once(':'));
+        let mut kinds = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let content_type = kinds.next().map(|(_, kind)| kind.trim().to_owned());
+        Some(Answer { status, content_type, body: bytes.split_off(end + 4) })
     }
 
     /// A request with a binary body, which is answered in binary.
