@@ -79,8 +79,7 @@ impl Consensus {
     pub(crate) fn check_next(&mut self, ctx: &mut Context<Self>) {
         let height = self.chain.tip().height.saturating_add(1);
         while let Some((bytes, origin)) = self.submissions.next() {
-            let check = move || Ok(check_transaction(Tx::decode(&bytes, height)?)?);
-            let check = tokio::task::spawn_blocking(move || -> Result<VerifiedTx, BadTransaction> { check() });
+            let check = tokio::task::spawn_blocking(move || check_transaction(Tx::decode(&bytes, height)?));
             ctx.pipe(check, move |me, checked, ctx| {
                 me.submissions.checking -= 1;
                 me.check_next(ctx);
