@@ -92,7 +92,7 @@ mod tests {
         let mut config = Config::default();
         let network = |config: &Config| NetworkFiles::local(config, 1_700_000_000).unwrap().load().unwrap();
         let one = network(&config);
-        assert_eq!(one.l1.producer().unwrap(), local_producer().id(), "the key that it always had");
+        assert_eq!(one.l1.provisioners().collect::<Vec<_>>(), [local_producer().id()], "the key that it always had");
         config.l1.provisioners = 3;
         let three = network(&config);
         let keys: Vec<_> = (1..=3).map(|number| local_provisioner(number).id()).collect();

@@ -71,14 +71,13 @@ impl ActorError for ConsensusError {
             | Self::Clock { .. }
             | Self::Votes(_)
             | Self::Journal(JournalError::Damaged { .. } | JournalError::TooLarge { .. }) => Reaction::Abort,
-            Self::Build(BuildError::WrongKey { .. } | BuildError::HeightOverflow) => Reaction::Abort,
+            Self::Build(BuildError::HeightOverflow) => Reaction::Abort,
             // Memory and disk may differ now: begin again from the disk.
             Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) | Self::Journal(_) => {
                 Reaction::RestartSelf
             }
             Self::Build(
-                BuildError::TooEarly { .. }
-                | BuildError::Codec(_)
+                BuildError::Codec(_)
                 | BuildError::Execute(
                     ExecuteError::State(_) | ExecuteError::Key(_) | ExecuteError::Event(_) | ExecuteError::NoVoters(_),
                 ),

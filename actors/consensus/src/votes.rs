@@ -1,7 +1,10 @@
 //! The journal of own messages: what was signed is on disk before it is sent, and is sent again instead of being signed anew.
 //!
-//! Records: kind 0 is the first one and only says that the journal was begun; kind 1 a message ([`Ballots`]); kind 2 the iteration
-//! that runs above a block, written together with the next message: losing it costs time and never safety.
+//! Records: kind 0 says that the journal was there before, so that it holds whatever was signed; kind 1 a message ([`Ballots`]);
+//! kind 2 the iteration that runs above a block, written together with the next message: losing it costs time and never safety.
+//!
+//! A journal counts as there before only when it has seen a round above the first. A node that lost its data believes itself at the
+//! beginning until it hears of the others: what it signs then says nothing about what it may have signed later.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +16,11 @@ use duskevm_supervision::Fence;
 use crate::error::ConsensusError;
 
 const NAME: &str = "own consensus messages";
-const BEGUN: u8 = 0;
+const WHOLE: u8 = 0;
 const MESSAGE: u8 = 1;
 const RESUME: u8 = 2;
+/// The round above the genesis block.
+const FIRST_ROUND: u64 = 1;
 /// hash ‖ iteration.
 const RESUME_BYTES: usize = 32 + 1;
 
@@ -33,8 +38,10 @@ pub(crate) struct Votes {
     resume: Option<([u8; 32], u8)>,
     /// Not written yet.
     pending: Option<Vec<u8>>,
-    /// It was there before, so it holds whatever was signed.
+    /// At the start there was no journal that holds whatever was signed.
     lost: bool,
+    /// The journal holds whatever this instance and its successors signed.
+    whole: bool,
     appended: usize,
 }
 
@@ -49,10 +56,13 @@ fn resume_record((prev, iteration): ([u8; 32], u8)) -> Vec<u8> {
 impl Votes {
     /// Opens the journal, or begins one.
     pub(crate) fn open(folder: &Path, fence: &Fence) -> Result<Self, ConsensusError> {
-        let (mut ballots, mut resume, mut begun, mut wrong) = (Ballots::default(), None, false, None);
+        let (mut ballots, mut resume, mut whole, mut wrong) = (Ballots::default(), None, false, None);
         let (journal, recovered) = Journal::open(folder, fence, NAME, LIMITS, |number, bytes| {
             let outcome = match bytes.split_first() {
-                Some((&BEGUN, [])) => Ok(()),
+                Some((&WHOLE, [])) => {
+                    whole = true;
+                    Ok(())
+                }
                 Some((&MESSAGE, message)) => ballots.replay(message).map_err(|error| error.to_string()),
                 Some((&RESUME, rest)) if rest.len() == RESUME_BYTES => {
                     resume = rest.split_first_chunk::<32>().map(|(prev, iteration)| (*prev, iteration[0]));
@@ -60,7 +70,6 @@ impl Votes {
                 }
                 _ => Err("of no known kind".to_owned()),
             };
-            begun = true;
             if let Err(why) = outcome {
                 wrong.get_or_insert_with(|| format!("record {number} of the vote journal: {why}"));
             }
@@ -69,14 +78,11 @@ impl Votes {
             return Err(ConsensusError::Votes(wrong));
         }
         tracing::debug!(records = recovered.records, torn = recovered.torn_bytes, "vote journal read");
-        let mut votes = Self { journal, ballots, resume, pending: None, lost: !begun, appended: 0 };
-        if !begun {
-            votes.journal.append(fence, &[BEGUN])?;
-        }
-        Ok(votes)
+        let whole = whole || ballots.newest_round().is_some_and(|round| round > FIRST_ROUND);
+        Ok(Self { journal, ballots, resume, pending: None, lost: !whole, whole, appended: 0 })
     }
 
-    /// Whether there was no journal: this node may have signed anything.
+    /// Whether there was no journal, or one of the first round only: this node may have signed anything.
     pub(crate) fn was_lost(&self) -> bool {
         self.lost
     }
@@ -106,6 +112,7 @@ impl Votes {
                 let records: Vec<Vec<u8>> = records.into_iter().flatten().collect();
                 self.appended += records.iter().map(Vec::len).sum::<usize>();
                 self.journal.append_all(fence, &records)?;
+                self.whole |= key.round > FIRST_ROUND;
                 Ok(Some(frame))
             }
             (Ballot::Same(frame), _) => Ok(Some(frame)),
@@ -127,7 +134,7 @@ impl Votes {
         }
         let messages = self.ballots.records().map(|message| record(MESSAGE, &message));
         let resume = self.resume.map(resume_record);
-        let records: Vec<Vec<u8>> = std::iter::once(vec![BEGUN]).chain(messages).chain(resume).collect();
+        let records: Vec<Vec<u8>> = self.whole.then(|| vec![WHOLE]).into_iter().chain(messages).chain(resume).collect();
         self.journal.rewrite(fence, &records)?;
         self.appended = 0;
         Ok(())
@@ -161,6 +168,18 @@ mod tests {
         assert_eq!(votes.cast(&fence, key(7), [1; 32], other.clone()).unwrap(), Some(frame));
         assert_eq!(votes.cast(&fence, key(7), [2; 32], other.clone()).unwrap(), None);
         assert_eq!(votes.cast(&fence, key(8), [2; 32], other.clone()).unwrap(), Some(other));
+    }
+
+    #[test]
+    fn what_was_signed_at_the_beginning_alone_makes_no_journal_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = Fence::unfenced();
+        let frame: Arc<[u8]> = Arc::from(&b"the vote"[..]);
+        for (round, lost) in [(1, true), (2, true), (3, false)] {
+            let mut votes = Votes::open(folder.path(), &fence).unwrap();
+            assert_eq!(votes.was_lost(), lost, "before round {round}");
+            votes.cast(&fence, key(round), [1; 32], frame.clone()).unwrap();
+        }
     }
 
     #[test]

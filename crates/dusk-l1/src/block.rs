@@ -1,23 +1,18 @@
-//! Making a block, and checking one that somebody else made.
-//!
-//! The check is stricter than the published node's: it recomputes the header hash, both Merkle roots and the transaction
-//! formats, all of which that node takes on trust when it accepts a block.
+//! Blocks: their bounds and bytes, what all blocks of a network share, and what can be wrong with one. The rules of headers are
+//! in [`crate::header`], those of the content in [`crate::body`].
 
 use dusk_node_data::Serializable;
-use dusk_node_data::ledger::{Attestation, Block, Header, LedgerTransaction};
-use dusk_node_data::message::BLOCK_HEADER_VERSION;
+use dusk_node_data::ledger::{Block, Header, LedgerTransaction};
 
-use crate::attest::{self, AttestationError};
-use crate::body::{BlobsNeeded, Draft, build_body, verify_body};
 use crate::contracts::NativeContracts;
 use crate::execute::{BlockEnv, ExecuteError, Executed, Rejection, TxRules};
 use crate::forks;
 use crate::genesis::{Genesis, GenesisError};
-use crate::keys::{AccountId, KeyError, Signer, verify_multisig};
+use crate::keys::AccountId;
 use crate::merkle::merkle_root;
 use crate::stakes::StakeRules;
-use crate::state::{StateError, StateRoot};
-use crate::tx::{TxError, TxId, VerifiedTx};
+use crate::state::StateError;
+use crate::tx::{TxError, TxId};
 
 /// Most bytes of an encoded block.
 pub const MAX_BLOCK_BYTES: usize = 1024 * 1024;
@@ -81,22 +76,6 @@ impl LedgerParams {
     }
 }
 
-/// What all blocks of a network with one provisioner share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChainParams {
-    /// What does not depend on who makes the blocks.
-    pub ledger: LedgerParams,
-    /// The sole provisioner.
-    pub producer: AccountId,
-}
-
-impl ChainParams {
-    /// The parameters that `genesis` fixes.
-    pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
-        Ok(Self { ledger: LedgerParams::new(genesis)?, producer: genesis.producer()? })
-    }
-}
-
 /// A block with everything that its execution produced.
 #[derive(Debug, Clone)]
 pub struct ExecutedBlock {
@@ -109,7 +88,7 @@ pub struct ExecutedBlock {
 /// A block that was just made.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The signed and attested block, with its effects.
+    /// The block, its hash set, neither signed nor attested, with its effects.
     pub block: ExecutedBlock,
     /// Transactions that can never be included, with the reason.
     pub rejected: Vec<(TxId, Rejection)>,
@@ -118,22 +97,6 @@ pub struct Built {
 /// Why no block could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The key is not the network's producer.
-    #[error("the signing key {have} is not the block producer {want} of this L1 network: use the network's own key")]
-    WrongKey {
-        /// Account of the key.
-        have: Box<AccountId>,
-        /// Account that the genesis names.
-        want: Box<AccountId>,
-    },
-    /// The block would come too early.
-    #[error("block timestamp {timestamp} is before {earliest}, the earliest after its parent")]
-    TooEarly {
-        /// What was asked for.
-        timestamp: u64,
-        /// What is possible.
-        earliest: u64,
-    },
     /// The height does not fit.
     #[error("the chain has reached the last possible height")]
     HeightOverflow,
@@ -166,16 +129,6 @@ pub enum BlockError {
         field: &'static str,
         /// Expected and found, or what failed.
         detail: String,
-    },
-    /// A certificate is wrong.
-    #[error("block {height}: {field}: {error}")]
-    Attestation {
-        /// Claimed height.
-        height: u64,
-        /// `prev_block_cert` or `att`.
-        field: &'static str,
-        /// What is wrong.
-        error: AttestationError,
     },
     /// A transaction that is malformed or not signed by its sender.
     #[error("block {height}, transaction {index}: {error}")]
@@ -253,138 +206,6 @@ pub fn header_hash(header: &Header) -> Result<[u8; 32], BlockError> {
 /// Merkle root over the transactions.
 pub fn tx_root(txs: &[LedgerTransaction]) -> [u8; 32] {
     merkle_root(&txs.iter().map(LedgerTransaction::digest).collect::<Vec<_>>())
-}
-
-/// Earliest timestamp of the block after `parent`.
-pub fn earliest_timestamp(parent: &Header, params: &ChainParams) -> u64 {
-    parent.timestamp.saturating_add(params.ledger.block_time)
-}
-
-/// Makes the block after `parent` with as many of `candidates` as fit, in the order given.
-///
-/// `timestamp` is in Unix seconds. `state` is the state after `parent`.
-pub fn build_block<'a, S: StateRoot + ?Sized>(
-    parent: &Header,
-    timestamp: u64,
-    params: &ChainParams,
-    signer: &Signer,
-    state: &S,
-    contracts: &dyn NativeContracts,
-    candidates: impl IntoIterator<Item = &'a VerifiedTx>,
-) -> Result<Built, BuildError> {
-    forks::activate();
-    if signer.id() != params.producer {
-        return Err(BuildError::WrongKey { have: Box::new(signer.id()), want: Box::new(params.producer) });
-    }
-    let earliest = earliest_timestamp(parent, params);
-    if timestamp < earliest {
-        return Err(BuildError::TooEarly { timestamp, earliest });
-    }
-    let height = parent.height.checked_add(1).ok_or(BuildError::HeightOverflow)?;
-    let header = Header {
-        version: BLOCK_HEADER_VERSION,
-        height,
-        timestamp,
-        prev_block_hash: parent.hash,
-        seed: signer.sign_multisig(height, parent.seed.inner()),
-        generator_bls_pubkey: dusk_node_data::bls::PublicKeyBytes(*signer.id().as_bytes()),
-        gas_limit: params.ledger.block_gas_limit,
-        prev_block_cert: parent.att,
-        ..Default::default()
-    };
-
-    let voters = attest::voters(&parent.att, params.producer);
-    let draft = Draft { header, faults: Vec::new(), cert_voters: &voters };
-    let mut built = build_body(draft, &params.ledger, state, contracts, candidates)?;
-    let block = &mut built.block.block;
-    block.set_signature(signer.sign_multisig(height, &block.header().hash));
-    let attestation: Attestation = attest::attest(signer, block.header());
-    block.set_attestation(attestation);
-    Ok(built)
-}
-
-/// Checks that `block` is the block after `parent` and computes its effects.
-///
-/// `now` is the local clock in Unix seconds, `None` for a block that was accepted earlier. `state` is the state after
-/// `parent`. Signatures of transactions are checked one after another.
-pub fn verify_block<S: StateRoot + ?Sized>(
-    parent: &Header,
-    block: Block,
-    params: &ChainParams,
-    now: Option<u64>,
-    state: &S,
-    contracts: &dyn NativeContracts,
-) -> Result<ExecutedBlock, BlockError> {
-    forks::activate();
-    verify_header(parent, block.header(), params, now)?;
-    let header = block.header();
-    if !block.faults().is_empty() || header.faultroot != merkle_root(&[]) {
-        let detail = "a sole producer has no faults to prove".into();
-        return Err(BlockError::Header { height: header.height, field: "faultroot", detail });
-    }
-    let voters = attest::voters(&header.prev_block_cert, params.producer);
-    verify_body(block, &voters, &params.ledger, state, contracts, BlobsNeeded::None)
-}
-
-/// Checks everything of a header that needs neither transactions nor state.
-pub fn verify_header(
-    parent: &Header,
-    header: &Header,
-    params: &ChainParams,
-    now: Option<u64>,
-) -> Result<(), BlockError> {
-    let height = header.height;
-    let wrong = |field, detail: String| BlockError::Header { height, field, detail };
-
-    if parent.height.checked_add(1) != Some(height) {
-        return Err(wrong("height", format!("the parent has {}", parent.height)));
-    }
-    if header.version != BLOCK_HEADER_VERSION {
-        return Err(wrong("version", format!("{}, expected {BLOCK_HEADER_VERSION}", header.version)));
-    }
-    expect("prev_block_hash", height, &parent.hash, &header.prev_block_hash)?;
-    let earliest = earliest_timestamp(parent, params);
-    if header.timestamp < earliest {
-        return Err(wrong("timestamp", format!("{}, not before {earliest}", header.timestamp)));
-    }
-    if let Some(now) = now
-        && header.timestamp > now.saturating_add(CLOCK_MARGIN)
-    {
-        return Err(wrong("timestamp", format!("{}, but it is {now}", header.timestamp)));
-    }
-    if header.gas_limit != params.ledger.block_gas_limit {
-        return Err(wrong("gas_limit", format!("{}, expected {}", header.gas_limit, params.ledger.block_gas_limit)));
-    }
-    if header.iteration != 0 || !header.failed_iterations.att_list.is_empty() {
-        return Err(wrong("iteration", "a sole producer needs no second iteration".into()));
-    }
-    if header.generator_bls_pubkey.0 != *params.producer.as_bytes() {
-        return Err(wrong("generator_bls_pubkey", format!("expected {}", params.producer)));
-    }
-    expect("hash", height, &header_hash(header)?, &header.hash)?;
-    let signed = |field, message: &[u8], signature| {
-        verify_multisig(&params.producer, height, message, signature)
-            .map_err(|error: KeyError| wrong(field, error.to_string()))
-    };
-    signed("signature", &header.hash, &header.signature)?;
-    signed("seed", parent.seed.inner(), &header.seed)?;
-
-    if parent.height == 0 {
-        if header.prev_block_cert != Attestation::default() {
-            return Err(wrong("prev_block_cert", "the genesis block has no certificate".into()));
-        }
-    } else {
-        attest::verify(&header.prev_block_cert, parent, &params.producer).map_err(|error| BlockError::Attestation {
-            height,
-            field: "prev_block_cert",
-            error,
-        })?;
-    }
-    attest::verify(&header.att, header, &params.producer).map_err(|error| BlockError::Attestation {
-        height,
-        field: "att",
-        error,
-    })
 }
 
 pub(crate) fn expect(field: &'static str, height: u64, want: &[u8; 32], got: &[u8; 32]) -> Result<(), BlockError> {

@@ -41,9 +41,6 @@ pub enum GenesisError {
         "the L1 genesis needs a stake of at least {MINIMUM_STAKE} lux that counts from block 1, so that there is a provisioner"
     )]
     NoProvisioner,
-    /// Asked for the sole producer of a network that has several.
-    #[error("one block producer was expected, but the genesis lists {0} stakes of sufficient size")]
-    ManyProvisioners(usize),
     /// A consensus parameter that cannot work.
     #[error("the L1 genesis sets consensus.{name}, which {problem}")]
     Consensus {
@@ -253,19 +250,6 @@ impl Genesis {
         Rules::new(self.block_time, self.block_gas_limit).with_times(self.consensus.step_times())
     }
 
-    /// The one provisioner that produces every block, if there is but one.
-    ///
-    /// # Errors
-    /// [`GenesisError::NoProvisioner`] or [`GenesisError::ManyProvisioners`].
-    pub fn producer(&self) -> Result<AccountId, GenesisError> {
-        let able: Vec<_> = self.provisioners().collect();
-        match able[..] {
-            [only] => Ok(only),
-            [] => Err(GenesisError::NoProvisioner),
-            _ => Err(GenesisError::ManyProvisioners(able.len())),
-        }
-    }
-
     /// The records of the genesis state.
     pub fn state(&self) -> StateDiff {
         let empty = MemoryState::default();
@@ -388,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn many_provisioners_are_a_network_but_no_sole_producer() {
+    fn provisioners_are_those_with_stake_enough_and_in_time() {
         let mut genesis = testing::genesis();
         let second = Signer::from_seed(b"second").id();
         genesis.stakes.push(GenesisStake { key: second, amount: MINIMUM_STAKE, eligibility: 0 });
@@ -398,7 +382,6 @@ mod tests {
         genesis.stakes.push(GenesisStake { key: key(b"late"), amount: MINIMUM_STAKE, eligibility: 2 });
         assert_eq!(genesis.validate(), Ok(()));
         assert_eq!(genesis.provisioners().collect::<Vec<_>>(), [key(b"producer"), second]);
-        assert_eq!(genesis.producer(), Err(GenesisError::ManyProvisioners(2)));
         let mut state = MemoryState::default();
         state.apply(&genesis.state()).unwrap();
         assert_eq!(state.stakes().count(), 4);

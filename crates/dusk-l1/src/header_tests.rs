@@ -305,14 +305,13 @@ fn a_known_certificate_is_not_verified_again() {
 /// What the sole producer of a network makes is right by the rules for many, with real signatures.
 #[test]
 fn blocks_of_a_sole_producer_pass() {
-    use crate::block::{ChainParams, build_block, earliest_timestamp};
     use crate::contracts::NoContracts;
     use crate::keys::Signer;
+    use crate::sole::{ChainParams, build_block, earliest_timestamp};
     use crate::state::MemoryState;
 
     let genesis = testing::genesis();
-    let (params, signer, bls) =
-        (ChainParams::new(&genesis).unwrap(), Signer::from_seed(b"producer"), DuskBls::default());
+    let (params, signer, bls) = (ChainParams::new(&genesis), Signer::from_seed(b"producer"), DuskBls::default());
     let mut state = MemoryState::default();
     state.apply(&genesis.state()).unwrap();
     let (mut tip, mut previous) = (genesis.block().header().clone(), None);

@@ -3,7 +3,6 @@
 //! Pure functions and state machines: no clock, disk or network. Formats are those of `dusk-core` and `dusk-node-data`
 //! 1.7; see the crate's README for what of Dusk L1 is here and what is not.
 
-pub mod attest;
 pub mod block;
 pub mod bloom;
 pub mod body;
@@ -29,6 +28,8 @@ pub mod wallet;
 
 #[cfg(test)]
 mod chain_tests;
+#[cfg(test)]
+mod sole;
 #[cfg(test)]
 mod testing;
 

@@ -132,6 +132,11 @@ impl Ballots {
         !self.replayed
     }
 
+    /// Height of the newest round that a message is for.
+    pub fn newest_round(&self) -> Option<u64> {
+        self.cast.last_key_value().map(|(key, _)| key.round)
+    }
+
     /// Messages held.
     pub fn len(&self) -> usize {
         self.cast.len()
