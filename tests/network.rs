@@ -32,7 +32,7 @@ async fn begin(block_time: u64) -> Network {
     let all: Vec<usize> = network.numbers().collect();
     network
         .until(&all, "four connected nodes with final blocks", |all| {
-            all.iter().all(|look| look.peers == 3 && look.final_height >= 2)
+            all.iter().all(|look| look.peers == 3 && look.final_height >= 1)
         })
         .await;
     network
