@@ -103,6 +103,8 @@ pub struct Consensus {
     /// What the consensus has not been told yet.
     pub(crate) events: VecDeque<Event>,
     pub(crate) feeding: bool,
+    /// Workers that build, judge or execute a block.
+    pub(crate) working: u32,
     /// It takes part. Until then messages of the consensus are of no use.
     pub(crate) begun: bool,
     /// A block that is to be built when its time comes.
@@ -161,6 +163,7 @@ impl Consensus {
             timers: BTreeMap::new(),
             events: VecDeque::new(),
             feeding: false,
+            working: 0,
             begun: false,
             order: None,
             checks: Checks::default(),
@@ -266,14 +269,11 @@ impl Handle<ServeFrames> for Consensus {
     fn handle(&mut self, msg: ServeFrames, ctx: &mut Context<Self>) -> Result<Reply<ServeFrames>, ConsensusError> {
         let parts = match wire::decode(&msg.frame, &wire::Limits::default()) {
             Ok(Frame::GetResource(request)) => self.resources(&request.inventory),
-            Ok(Frame::GetBlocks { locator, .. }) => {
-                let items = serve::after(self.chain.store(), &locator)?;
-                vec![Part::Ready(wire::encode(&Frame::Inv(Inventory { items, max_entries: 0 })))]
-            }
+            Ok(Frame::GetBlocks { locator, .. }) => vec![Part::After(locator)],
             Ok(Frame::GetMempool { .. }) => {
                 let ids = self.chain.mempool().ids().take(1000);
                 let items = ids.map(|id| Item::Transaction(*id)).collect();
-                vec![Part::Ready(wire::encode(&Frame::Inv(Inventory { items, max_entries: 0 })))]
+                vec![Part::Frame(Frame::Inv(Inventory { items, max_entries: 0 }).into())]
             }
             Ok(_) | Err(_) => Vec::new(),
         };
@@ -297,22 +297,30 @@ impl Consensus {
             0 => MAX_FRAMES,
             most => MAX_FRAMES.min(most.into()),
         };
-        let frame = |want| self.machine.answer(&want).map(|frame| Part::Ready(wire::encode(&frame)));
-        let part = |item: &Item| match *item {
+        let frame = |want| self.machine.answer(&want).map(|frame| Part::Frame(frame.into()));
+        // The same one twice is asked for by nobody honest; what is large is encoded by the worker.
+        let mut transactions = MAX_TRANSACTIONS;
+        let mut part = |item: &Item| match *item {
             Item::Transaction(id) => {
-                let payload = encode_transaction(self.chain.mempool().get(&id)?)?;
-                Some(Part::Ready(wire::encode(&Frame::Tx(payload))))
+                let tx = self.chain.mempool().get(&id)?;
+                transactions = transactions.checked_sub(1)?;
+                Some(Part::Frame(Frame::Tx(encode_transaction(tx)?).into()))
             }
             Item::Height(height) => Some(Part::Height(height)),
             Item::Block(hash) => Some(Part::Hash(hash)),
             Item::Candidate(hash) => {
-                let candidate = self.machine.candidate_with(&hash)?.clone();
-                Some(Part::Ready(wire::encode(&Frame::Candidate(candidate))))
+                Some(Part::Frame(Frame::Candidate(self.machine.candidate_with(&hash)?.clone()).into()))
             }
             Item::CandidateOf(header) => frame(duskevm_dusk_l1::sa::machine::Want::CandidateOf(header)),
             Item::ValidationOf(header) => frame(duskevm_dusk_l1::sa::machine::Want::Validation(header)),
         };
-        inventory.items.iter().filter_map(part).take(most).collect()
+        let mut items: Vec<&Item> = Vec::new();
+        for item in inventory.items.iter().take(2 * MAX_FRAMES) {
+            if !items.contains(&item) {
+                items.push(item);
+            }
+        }
+        items.into_iter().filter_map(&mut part).take(most).collect()
     }
 }
 
@@ -412,6 +420,9 @@ impl Handle<DuskBlockByHeight> for Consensus {
         Ok(reply)
     }
 }
+
+/// Transactions of the pool in one answer: each may be a megabyte.
+const MAX_TRANSACTIONS: usize = 16;
 
 /// How long a request to another actor of this node may take before it is given up.
 pub(crate) const LOCAL: Duration = Duration::from_secs(10);

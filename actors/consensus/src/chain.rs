@@ -14,11 +14,12 @@ use duskevm_dusk_l1::keys::{AccountId, Signer};
 use duskevm_dusk_l1::mempool::{Limits, Mempool, MempoolError};
 use duskevm_dusk_l1::record::AcceptedBlock;
 use duskevm_dusk_l1::sa::committee::Committees;
+use duskevm_dusk_l1::sa::evidence::fault_id;
 use duskevm_dusk_l1::sa::machine::{Recent, TipInfo};
 use duskevm_dusk_l1::sa::provisioners::Provisioners;
 use duskevm_dusk_l1::sa::rules::Rules;
 use duskevm_dusk_l1::state::{Account, MemoryState, Stake, StateDiff, StateKey, account, stake, stake_changes};
-use duskevm_dusk_l1::tx::{TxId, VerifiedTx};
+use duskevm_dusk_l1::tx::{Tx, TxId, VerifiedTx};
 use duskevm_dusk_l1::{Fault, Header};
 use duskevm_messages::consensus::{DuskProvisioner, DuskTip, DuskTransactionStatus};
 use duskevm_p2p::PeerStatus;
@@ -349,7 +350,7 @@ impl Chain {
                 finality: finality.encode(),
                 final_height: finality.last_final(),
                 undo: named(&self.state.undo_of(diff)),
-                faults: block.block.faults().iter().map(Fault::id).collect(),
+                faults: block.block.faults().iter().filter_map(|fault| fault_id(fault).ok()).collect(),
             },
         )?;
 
@@ -467,6 +468,14 @@ impl Chain {
             Some(block) => Ok(Some(block)),
             None => read_block(&self.store, height),
         }
+    }
+
+    /// Why a transaction cannot be taken, as far as can be told before its signature is checked. One that is known is not refused.
+    pub(crate) fn refuses(&self, tx: &Tx) -> Result<Option<MempoolError>, ConsensusError> {
+        if self.mempool.contains(tx.id()) || self.store.transaction(tx.id())?.is_some() {
+            return Ok(None);
+        }
+        Ok(self.mempool.check_account(tx, self.account(tx.sender())?).err())
     }
 
     pub(crate) fn insert(&mut self, tx: VerifiedTx) -> Result<Result<Inserted, MempoolError>, ConsensusError> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use duskevm_dusk_l1::contracts::NativeContracts;
 use duskevm_dusk_l1::sa::bls::DuskBls;
 use duskevm_dusk_l1::sa::machine::{Event, Source};
 use duskevm_dusk_l1::sa::triage::{Check, Checked, Triage, Why};
@@ -75,13 +76,14 @@ impl Checks {
     }
 }
 
-fn run(bls: &DuskBls, job: Job) -> Outcome {
+fn run(bls: &DuskBls, contracts: &(dyn NativeContracts + Send + Sync), job: Job) -> Outcome {
     let Job { from, check, candidate } = job;
     let outcome = check.run(bls).and_then(|frame| {
-        let prepared = candidate.map(|candidate| Prepared::new(&candidate)).transpose().map_err(|error| {
-            tracing::debug!(%error, "a candidate that is not passed on");
-            Why::Invalid
-        })?;
+        let prepared =
+            candidate.map(|candidate| Prepared::new(&candidate, contracts)).transpose().map_err(|error| {
+                tracing::debug!(%error, "a candidate that is not passed on");
+                Why::Invalid
+            })?;
         Ok((frame, prepared.map(Arc::new)))
     });
     (from, outcome)
@@ -134,9 +136,9 @@ impl Consensus {
 
     fn run_checks(&mut self, ctx: &mut Context<Self>) {
         while let Some(batch) = self.checks.next() {
-            let bls = self.bls.clone();
+            let (bls, contracts) = (self.bls.clone(), self.chain.settings().contracts.clone());
             let work = tokio::task::spawn_blocking(move || -> Vec<Outcome> {
-                batch.into_iter().map(|job| run(&bls, job)).collect()
+                batch.into_iter().map(|job| run(&bls, &*contracts, job)).collect()
             });
             ctx.pipe(work, |me, outcomes, ctx| {
                 me.checks.running -= 1;

@@ -87,8 +87,11 @@ impl Consensus {
         self.feeding = true;
         let done = self.drain(ctx);
         self.feeding = false;
-        let view = self.machine.view();
-        ctx.waiting(format!("L1 round {}, iteration {}, {:?}", view.round, view.iteration, view.kind));
+        // While a worker builds, judges or executes, its end is owed: one that never ends is a hang.
+        if self.working == 0 {
+            let view = self.machine.view();
+            ctx.waiting(format!("L1 round {}, iteration {}, {:?}", view.round, view.iteration, view.kind));
+        }
         done
     }
 
@@ -245,8 +248,10 @@ impl Consensus {
         {
             let (bls, above, txs) = (self.bls.clone(), self.chain.above(), self.chain.ready());
             let iteration = order.iteration;
+            self.working += 1;
             let build = tokio::task::spawn_blocking(move || above.build(&bls, &signer, order, now.as_secs(), &txs));
             ctx.pipe(build, move |me, built, ctx| {
+                me.working -= 1;
                 let built = built.map_err(|died| ConsensusError::Worker(died.to_string()));
                 let block = match built.and_then(|built| Ok(built?)) {
                     Ok(built) => {
@@ -295,11 +300,12 @@ impl Consensus {
         let prepared = self.candidates.get(&hash).cloned();
         let known = self.known(prepared.as_ref());
         let (bls, above, now) = (self.bls.clone(), self.chain.above(), self.chain.now().as_secs());
+        self.working += 1;
         let check = tokio::task::spawn_blocking(move || {
             // It is not kept any more, or comes from the journal.
             let prepared = match prepared {
                 Some(prepared) => prepared,
-                None => Arc::new(Prepared::new(&candidate).map_err(|error| {
+                None => Arc::new(Prepared::new(&candidate, &*above.contracts).map_err(|error| {
                     tracing::warn!(%error, round, iteration, "a candidate cannot be judged");
                     Vote::Abstain
                 })?),
@@ -310,6 +316,7 @@ impl Consensus {
             })
         });
         ctx.pipe(check, move |me, judged, ctx| {
+            me.working -= 1;
             let verdict = match judged {
                 Ok(Ok(executed)) => {
                     if me.executed.len() >= KEPT {
@@ -381,6 +388,7 @@ impl Consensus {
         let known = if executed.is_some() { BTreeMap::new() } else { self.known(prepared.as_ref()) };
         let (bls, above) = (self.bls.clone(), self.chain.above());
         let keeps_blobs = self.wiring.blobs.is_some();
+        self.working += 1;
         let accept = tokio::task::spawn_blocking(move || -> Result<Accepted, Refused> {
             let block = above.accept(&bls, &bytes, attestation, executed, known)?;
             let hashes = if keeps_blobs { blob_hashes(block.block.txs()) } else { Vec::new() };
@@ -391,30 +399,42 @@ impl Consensus {
             };
             Ok(Accepted { block, bytes, hashes, blobs })
         });
-        ctx.pipe(accept, move |me, accepted, ctx| match accepted {
-            Ok(Ok(accepted)) => {
-                me.keep_blobs(accepted, ctx);
-                Ok(())
-            }
-            Ok(Err(refused)) => {
-                tracing::warn!(%refused, hash = %alloy_primitives::B256::from(hash), "an L1 block is not taken");
-                let failure = refused.failure();
-                if failure == ApplyFailure::Invalid {
-                    me.blame(&hash);
-                }
-                me.feed(Event::Applied(Err(failure)), ctx)
-            }
-            Err(died) => {
-                tracing::error!(%died, "the check of an L1 block died");
-                me.feed(Event::Applied(Err(ApplyFailure::Outdated)), ctx)
-            }
+        ctx.pipe(accept, move |me, accepted, ctx| {
+            me.working -= 1;
+            me.accepted(&hash, accepted, ctx)
         });
     }
 
+    fn accepted(
+        &mut self,
+        hash: &[u8; 32],
+        accepted: Result<Result<Accepted, Refused>, tokio::task::JoinError>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ConsensusError> {
+        match accepted {
+            Ok(Ok(accepted)) => {
+                self.keep_blobs(accepted, ctx);
+                Ok(())
+            }
+            Ok(Err(refused)) => {
+                tracing::warn!(%refused, hash = %alloy_primitives::B256::from(*hash), "an L1 block is not taken");
+                let failure = refused.failure();
+                if failure == ApplyFailure::Invalid {
+                    self.blame(hash);
+                }
+                self.feed(Event::Applied(Err(failure)), ctx)
+            }
+            Err(died) => {
+                tracing::error!(%died, "the check of an L1 block died");
+                self.feed(Event::Applied(Err(ApplyFailure::Outdated)), ctx)
+            }
+        }
+    }
+
     /// Reports the peer that sent a block.
-    fn blame(&self, hash: &[u8; 32]) {
-        if let (Some(network), Some(peer)) = (&self.wiring.network, self.brought.get(hash)) {
-            let _ = network.bad_answer.tell(BadAnswer { peer: *peer });
+    fn blame(&mut self, hash: &[u8; 32]) {
+        if let (Some(network), Some(peer)) = (&self.wiring.network, self.brought.remove(hash)) {
+            let _ = network.bad_answer.tell(BadAnswer { peer });
         }
     }
 

@@ -1,9 +1,15 @@
 //! Questions of the consensus to peers, and what is made of their answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use duskevm_dusk_l1::block::header_hash;
+use duskevm_dusk_l1::body::{verify_kinds, verify_roots};
+use duskevm_dusk_l1::contracts::NativeContracts;
+use duskevm_dusk_l1::keys::AccountId;
+use duskevm_dusk_l1::sa::bls::{Bls, DuskBls};
 use duskevm_dusk_l1::sa::machine::{Event, PeerId as Number, Source, SyncBlock, Want};
-use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item, ResourceRequest};
+use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item, ResourceRequest, decode_block};
 use duskevm_messages::gossip::{Ask, AskFailure, BadAnswer, PeerChoice};
 use duskevm_p2p::{Answer, PeerId, Request};
 use duskevm_supervision::Context;
@@ -40,8 +46,26 @@ fn question(want: &Want) -> Vec<u8> {
     wire::encode(&Frame::GetResource(ResourceRequest { inventory, requester, expires: u64::MAX, hops: 1 }))
 }
 
-/// Reads an answer. Whether a block is good shows when it is applied.
-fn read(want: &Want, peer: PeerId, answer: Answer) -> Found {
+/// A block whose header hashes to its hash.
+fn hashed(bytes: Arc<[u8]>) -> Option<SyncBlock> {
+    let block = SyncBlock::new(bytes).ok()?;
+    (header_hash(&block.header).ok() == Some(block.header.hash)).then_some(block)
+}
+
+/// The block with this hash, complete: it was agreed on, so whoever sends something else under its name is lying. Whether it can
+/// be executed shows when it is applied.
+fn the_block(bytes: Arc<[u8]>, hash: &[u8; 32], contracts: &dyn NativeContracts) -> Option<SyncBlock> {
+    let block = hashed(bytes).filter(|block| block.header.hash == *hash)?;
+    let decoded = decode_block(&block.bytes).ok()?;
+    let generator = AccountId::from_bytes(*decoded.header().generator_bls_pubkey.inner()).ok()?;
+    DuskBls::default().verify_ids([&generator], hash, decoded.header().signature.inner()).ok()?;
+    verify_roots(&decoded).ok()?;
+    verify_kinds(&decoded, contracts).ok()?;
+    Some(block)
+}
+
+/// Reads an answer. Whether the blocks are good shows when they are applied.
+fn read(want: &Want, peer: PeerId, answer: Answer, contracts: &dyn NativeContracts) -> Found {
     let Answer::Frames(frames) = answer else {
         return match answer {
             Answer::Refused(_) => Found::Nobody("the peer refused".to_owned()),
@@ -52,18 +76,20 @@ fn read(want: &Want, peer: PeerId, answer: Answer) -> Found {
     for frame in frames {
         let Ok(frame) = wire::decode(&frame, &wire::Limits::default()) else { return Found::Nonsense(peer) };
         match (want, frame) {
-            (Want::Range { from, to }, Frame::Block(bytes)) => match SyncBlock::new(bytes) {
-                Ok(block) if (*from..=*to).contains(&block.header.height) => blocks.push(block),
+            (Want::Range { from, to }, Frame::Block(bytes)) => match hashed(bytes) {
+                Some(block) if (*from..=*to).contains(&block.header.height) => blocks.push(block),
                 _ => return Found::Nonsense(peer),
             },
-            (Want::Block(hash), Frame::Block(bytes)) => match SyncBlock::new(bytes) {
-                Ok(block) if block.header.hash == *hash => blocks.push(block),
-                _ => return Found::Nonsense(peer),
+            (Want::Block(hash), Frame::Block(bytes)) => match the_block(bytes, hash, contracts) {
+                Some(block) => blocks.push(block),
+                None => return Found::Nonsense(peer),
             },
-            (Want::Block(hash), Frame::Candidate(candidate)) => match SyncBlock::new(candidate.bytes().clone()) {
-                Ok(block) if block.header.hash == *hash => blocks.push(block),
-                _ => return Found::Nonsense(peer),
-            },
+            (Want::Block(hash), Frame::Candidate(candidate)) => {
+                match the_block(candidate.bytes().clone(), hash, contracts) {
+                    Some(block) => blocks.push(block),
+                    None => return Found::Nonsense(peer),
+                }
+            }
             (Want::CandidateOf(_), frame @ Frame::Candidate(_))
             | (Want::Validation(_), frame @ Frame::ValidationQuorum(_)) => others.push(frame),
             _ => return Found::Nonsense(peer),
@@ -75,31 +101,50 @@ fn read(want: &Want, peer: PeerId, answer: Answer) -> Found {
     Found::Answer { peer, blocks, frames: others }
 }
 
-async fn ask(port: duskevm_supervision::Port<Ask>, choice: PeerChoice, want: Want) -> Found {
+/// Peers that are asked one after another until one has something.
+const TRIES: usize = 3;
+
+async fn ask(
+    port: duskevm_supervision::Port<Ask>,
+    choice: PeerChoice,
+    want: Want,
+    contracts: Arc<dyn NativeContracts + Send + Sync>,
+) -> Found {
     let height = match want {
         Want::Range { from, .. } => from,
         _ => 0,
     };
     let mut choice = choice;
-    for _ in 0..2 {
+    let mut asked = Vec::new();
+    for _ in 0..TRIES {
         let request = Ask { peer: choice.clone(), request: Request::Frame(question(&want)), within: WITHIN };
         match port.ask_within(request, LOCAL).await {
             Ok(Ok((peer, answer))) => {
-                let read = tokio::task::spawn_blocking(move || read(&want, peer, answer));
-                return read.await.unwrap_or_else(|died| Found::Nobody(died.to_string()));
+                let contracts = contracts.clone();
+                let read = tokio::task::spawn_blocking(move || read(&want, peer, answer, &*contracts));
+                match read.await {
+                    // It has nothing, whatever it says of its height.
+                    Ok(Found::Answer { blocks, frames, .. }) if blocks.is_empty() && frames.is_empty() => {}
+                    Ok(Found::Nobody(_)) => {}
+                    Ok(found) => return found,
+                    Err(died) => return Found::Nobody(died.to_string()),
+                }
+                asked.push(peer);
+                choice = PeerChoice::AtHeight { height, not: asked.clone() };
             }
             // Somebody else may know.
             Ok(Err(AskFailure::Timeout(peer) | AskFailure::Lost(peer) | AskFailure::Nonsense(peer))) => {
-                choice = PeerChoice::AtHeight { height, not: vec![peer] };
+                asked.push(peer);
+                choice = PeerChoice::AtHeight { height, not: asked.clone() };
             }
             Ok(Err(AskFailure::NoPeer)) if matches!(choice, PeerChoice::Peer(_)) => {
-                choice = PeerChoice::AtHeight { height, not: Vec::new() };
+                choice = PeerChoice::AtHeight { height, not: asked.clone() };
             }
             Ok(Err(failure)) => return Found::Nobody(failure.to_string()),
             Err(error) => return Found::Nobody(error.to_string()),
         }
     }
-    Found::Nobody("two peers did not answer".to_owned())
+    Found::Nobody(format!("{TRIES} peers had nothing"))
 }
 
 impl Consensus {
@@ -120,7 +165,7 @@ impl Consensus {
         };
         for choice in choices {
             metrics::asked();
-            let answer = ask(network.ask.clone(), choice, want);
+            let answer = ask(network.ask.clone(), choice, want, self.chain.settings().contracts.clone());
             ctx.listen(answer, |me, found, ctx| me.found(found, ctx));
         }
     }
@@ -153,13 +198,17 @@ impl Consensus {
         if self.brought.len() + blocks.len() > KEPT {
             self.brought.clear();
         }
-        self.brought.extend(blocks.iter().map(|block| (block.header.hash, peer)));
+        for block in blocks {
+            // The first one is the one that is applied.
+            self.brought.entry(block.header.hash).or_insert(peer);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use duskevm_dusk_l1::contracts::NoContracts;
 
     fn peer() -> PeerId {
         PeerId([1; 32])
@@ -169,9 +218,9 @@ mod tests {
     fn an_answer_to_another_question_is_nonsense() {
         for frames in [vec![vec![1, 2, 3]], vec![wire::encode(&Frame::GetMempool { nonce: 1 })]] {
             let answer = Answer::Frames(frames);
-            assert!(matches!(read(&Want::Block([7; 32]), peer(), answer), Found::Nonsense(_)));
+            assert!(matches!(read(&Want::Block([7; 32]), peer(), answer, &NoContracts), Found::Nonsense(_)));
         }
-        let nothing = read(&Want::Range { from: 1, to: 9 }, peer(), Answer::Frames(Vec::new()));
+        let nothing = read(&Want::Range { from: 1, to: 9 }, peer(), Answer::Frames(Vec::new()), &NoContracts);
         assert!(matches!(nothing, Found::Answer { blocks, .. } if blocks.is_empty()));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use duskevm_blobs::api::beacon::{Block as BlobBlock, BlockId};
 use duskevm_dusk_l1::record::AcceptedBlock;
-use duskevm_dusk_l1::sa::wire::{self, Frame, Item};
+use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item};
 use duskevm_store::l1::L1Store;
 
 use crate::chain::read_block;
@@ -21,7 +21,9 @@ const MAX_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) enum Part {
     /// It was in memory.
-    Ready(Vec<u8>),
+    Frame(Box<Frame>),
+    /// Hashes of the blocks above the one with this hash.
+    After([u8; 32]),
     /// A block on disk.
     Height(u64),
     /// A block on disk.
@@ -33,12 +35,18 @@ pub(crate) fn read_parts(store: &L1Store, parts: Vec<Part>) -> Result<Vec<Vec<u8
     let (mut frames, mut bytes) = (Vec::new(), 0);
     for part in parts {
         let height = match part {
-            Part::Ready(frame) => {
+            Part::Frame(frame) => {
+                let frame = wire::encode(&frame);
                 bytes += frame.len();
                 if bytes > MAX_BYTES {
                     break;
                 }
                 frames.push(frame);
+                continue;
+            }
+            Part::After(locator) => {
+                let items = after(store, &locator)?;
+                frames.push(wire::encode(&Frame::Inv(Inventory { items, max_entries: 0 })));
                 continue;
             }
             Part::Height(height) => Some(height),
@@ -58,7 +66,7 @@ pub(crate) fn read_parts(store: &L1Store, parts: Vec<Part>) -> Result<Vec<Vec<u8
 }
 
 /// Hashes of the blocks above `locator`, as the answer to a peer that has it.
-pub(crate) fn after(store: &L1Store, locator: &[u8; 32]) -> Result<Vec<Item>, ConsensusError> {
+fn after(store: &L1Store, locator: &[u8; 32]) -> Result<Vec<Item>, ConsensusError> {
     let (Some(from), Some(tip)) = (store.block_height(locator)?, store.tip()?) else { return Ok(Vec::new()) };
     let mut items = Vec::new();
     for height in from.saturating_add(1)..=tip.min(from.saturating_add(MAX_FRAMES as u64)) {

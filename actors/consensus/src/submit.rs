@@ -6,13 +6,14 @@ use std::sync::Arc;
 use alloy_primitives::{B256, Bytes};
 use duskevm_dusk_l1::mempool::MempoolError;
 use duskevm_dusk_l1::sa::wire::{self, Frame};
-use duskevm_dusk_l1::tx::{Tx, VerifiedTx};
+use duskevm_dusk_l1::tx::{Tx, TxError, VerifiedTx};
 use duskevm_messages::consensus::{SubmitDuskTransaction, SubmitRefusal};
 use duskevm_messages::gossip::{Fault, Token, Verdict};
 use duskevm_p2p::Topic;
 use duskevm_supervision::{Context, Responder};
 
 use crate::actor::Consensus;
+use crate::chain::Inserted;
 use crate::error::ConsensusError;
 use crate::ingress;
 use crate::metrics;
@@ -27,6 +28,9 @@ pub(crate) enum Origin {
     Peer(Token),
 }
 
+/// A transaction that is in the pool, and the payload of its frame.
+type Taken = (Inserted, Option<Arc<[u8]>>);
+
 /// Transactions that wait for a worker, and those that one is checking.
 #[derive(Debug)]
 pub(crate) struct Submissions {
@@ -39,7 +43,7 @@ pub(crate) struct Submissions {
 
 impl Default for Submissions {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), peers: 0, checking: 0, workers: processors() }
+        Self { waiting: VecDeque::new(), peers: 0, checking: 0, workers: processors().div_ceil(2) }
     }
 }
 
@@ -79,16 +83,53 @@ impl Consensus {
     pub(crate) fn check_next(&mut self, ctx: &mut Context<Self>) {
         let height = self.chain.tip().height.saturating_add(1);
         while let Some((bytes, origin)) = self.submissions.next() {
-            let check = tokio::task::spawn_blocking(move || check_transaction(Tx::decode(&bytes, height)?));
-            ctx.pipe(check, move |me, checked, ctx| {
-                me.submissions.checking -= 1;
-                me.check_next(ctx);
+            let decode = tokio::task::spawn_blocking(move || Tx::decode(&bytes, height));
+            ctx.pipe(decode, move |me, decoded, ctx| {
                 // Without an answer the responder is dropped, which tells the caller; a token is ignored in time.
-                let checked = checked.map_err(|died| ConsensusError::Worker(died.to_string()))?;
-                me.admit(checked, origin, ctx)
+                let decoded = decoded.map_err(|died| me.free_worker(&died, ctx))?;
+                me.check_signature(decoded, origin, ctx)
             });
         }
         metrics::checking(self.submissions.len());
+    }
+
+    /// Has the signature and the blobs checked of a transaction that its sender could pay for.
+    fn check_signature(
+        &mut self,
+        decoded: Result<Tx, TxError>,
+        origin: Origin,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ConsensusError> {
+        let tx = match decoded {
+            Ok(tx) => match self.chain.refuses(&tx)? {
+                Some(refusal) => Err(refusal.into()),
+                None => Ok(tx),
+            },
+            Err(error) => Err(error.into()),
+        };
+        let tx = match tx {
+            Ok(tx) => tx,
+            Err(refusal) => {
+                self.submissions.checking -= 1;
+                self.check_next(ctx);
+                self.answer(Err(refusal), origin, ctx);
+                return Ok(());
+            }
+        };
+        let check = tokio::task::spawn_blocking(move || check_transaction(tx));
+        ctx.pipe(check, move |me, checked, ctx| {
+            let checked = checked.map_err(|died| me.free_worker(&died, ctx))?;
+            me.submissions.checking -= 1;
+            me.check_next(ctx);
+            me.admit(checked, origin, ctx)
+        });
+        Ok(())
+    }
+
+    fn free_worker(&mut self, died: &tokio::task::JoinError, ctx: &mut Context<Self>) -> ConsensusError {
+        self.submissions.checking -= 1;
+        self.check_next(ctx);
+        ConsensusError::Worker(died.to_string())
     }
 
     fn admit(
@@ -105,6 +146,11 @@ impl Consensus {
             }
             Err(error) => Err(error.into()),
         };
+        self.answer(outcome, origin, ctx);
+        Ok(())
+    }
+
+    fn answer(&mut self, outcome: Result<Taken, SubmitRefusal>, origin: Origin, ctx: &mut Context<Self>) {
         metrics::submitted(if outcome.is_ok() { "accepted" } else { "refused" });
         metrics::mempool(self.chain.mempool().len(), self.chain.mempool().bytes());
         match origin {
@@ -130,6 +176,5 @@ impl Consensus {
                 self.judged(token, verdict);
             }
         }
-        Ok(())
     }
 }

@@ -57,7 +57,9 @@ impl Votes {
     /// Opens the journal, or begins one.
     pub(crate) fn open(folder: &Path, fence: &Fence) -> Result<Self, ConsensusError> {
         let (mut ballots, mut resume, mut whole, mut wrong) = (Ballots::default(), None, false, None);
+        let mut replayed = 0;
         let (journal, recovered) = Journal::open(folder, fence, NAME, LIMITS, |number, bytes| {
+            replayed += bytes.len();
             let outcome = match bytes.split_first() {
                 Some((&WHOLE, [])) => {
                     whole = true;
@@ -79,7 +81,7 @@ impl Votes {
         }
         tracing::debug!(records = recovered.records, torn = recovered.torn_bytes, "vote journal read");
         let whole = whole || ballots.newest_round().is_some_and(|round| round > FIRST_ROUND);
-        Ok(Self { journal, ballots, resume, pending: None, lost: !whole, whole, appended: 0 })
+        Ok(Self { journal, ballots, resume, pending: None, lost: !whole, whole, appended: replayed })
     }
 
     /// Whether there was no journal, or one of the first round only: this node may have signed anything.

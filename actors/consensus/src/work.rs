@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use duskevm_blobs::{BlobError, Hash, Sidecar, Verified, kzg};
 use duskevm_dusk_l1::block::{BlockError, BuildError, Built, ExecutedBlock, LedgerParams};
-use duskevm_dusk_l1::body::{BlobsNeeded, Draft, build_body, verify_body_of, verify_roots};
+use duskevm_dusk_l1::body::{BlobsNeeded, Draft, build_body, verify_body_of, verify_kinds, verify_roots};
 use duskevm_dusk_l1::contracts::NativeContracts;
 use duskevm_dusk_l1::execute::ExecuteError;
 use duskevm_dusk_l1::header::{HeaderContext, HeaderError, HeaderFacts, Stage, verify_header};
@@ -13,11 +13,11 @@ use duskevm_dusk_l1::keys::Signer;
 use duskevm_dusk_l1::sa::attestation::voters;
 use duskevm_dusk_l1::sa::bls::{Bls, DuskBls};
 use duskevm_dusk_l1::sa::committee::Committees;
-use duskevm_dusk_l1::sa::evidence::{FaultError, Headers, verify_fault};
+use duskevm_dusk_l1::sa::evidence::{FaultError, Headers, fault_id, verify_fault};
 use duskevm_dusk_l1::sa::machine::{ApplyFailure, Verdict};
 use duskevm_dusk_l1::sa::wire::{CandidateFrame, WireError, decode_block};
 use duskevm_dusk_l1::state::MemoryState;
-use duskevm_dusk_l1::tx::{Tx, TxId, VerifiedTx};
+use duskevm_dusk_l1::tx::{Tx, TxId, VerifiedTx, is_same};
 use duskevm_dusk_l1::{
     Attestation, BLOCK_HEADER_VERSION, Block, Fault, Header, IterationInfo, IterationsInfo, LedgerTransaction,
     PublicKeyBytes, Serializable, Signature,
@@ -122,12 +122,11 @@ impl Above {
     fn check_faults(&self, bls: &DuskBls, height: u64, faults: &[Fault]) -> Result<(), Refused> {
         let mut earlier = BTreeSet::new();
         for fault in faults {
-            let id = fault.id();
-            let in_chain = self.store.fault(&id)?.is_some();
-            let new = earlier.insert(id);
-            verify_fault(bls, fault, height, &Heights(&self.store), &|round| self.committees_of(round), &|_| {
-                in_chain || !new
-            })?;
+            // One step of one signer is punished once, whichever two of its votes prove it.
+            let id = fault_id(fault)?;
+            let known = self.store.fault(&id)?.is_some() || !earlier.insert(id);
+            let committees = |round| self.committees_of(round);
+            verify_fault(bls, fault, height, &Heights(&self.store), &committees, &|_| known)?;
         }
         Ok(())
     }
@@ -218,8 +217,11 @@ impl Above {
         // An attested block is taken whatever the own clock says: a supermajority has looked at theirs.
         let facts = self.facts(bls, block.header(), Stage::Accept { now: None })?;
         if let Some(executed) = executed.filter(|executed| executed.block.header().hash == block.header().hash) {
-            verify_roots(&block)?;
-            return Ok(ExecutedBlock { block, executed: executed.executed.clone() });
+            // The content as it was executed: the hash does not tell a Blob transaction from the Memo of its hashes.
+            let mut own = executed.block.clone();
+            own.set_signature(block.header().signature);
+            own.set_attestation(attestation);
+            return Ok(ExecutedBlock { block: own, executed: executed.executed.clone() });
         }
         self.check_faults(bls, block.header().height, block.faults())?;
         self.body(block, &facts, known, BlobsNeeded::None)
@@ -237,7 +239,7 @@ fn verify_transactions(block: &Block, mut known: BTreeMap<TxId, VerifiedTx>) -> 
         })
     };
     let mut txs: Vec<Option<VerifiedTx>> =
-        block.txs().iter().map(|ledger| known.remove(&ledger.id()).filter(|tx| tx.ledger() == ledger)).collect();
+        block.txs().iter().map(|ledger| known.remove(&ledger.id()).filter(|tx| is_same(tx.ledger(), ledger))).collect();
     let unknown: Vec<usize> = (0..txs.len()).filter(|index| txs[*index].is_none()).collect();
     let threads = if unknown.len() < MANY { 1 } else { processors() };
     let share = unknown.len().div_ceil(threads).max(1);
@@ -290,11 +292,15 @@ pub(crate) enum BadCandidate {
 }
 
 impl Prepared {
-    /// Decodes a candidate and checks what must hold before it is passed on: canonical bytes, roots, and that all blobs are
-    /// there and right.
-    pub(crate) fn new(candidate: &CandidateFrame) -> Result<Self, BadCandidate> {
+    /// Decodes a candidate and checks what must hold before it is passed on: canonical bytes, roots, kinds of transactions, and
+    /// that all blobs are there and right. What the hash does not bind, whoever passes it on could have changed.
+    pub(crate) fn new(
+        candidate: &CandidateFrame,
+        contracts: &(dyn NativeContracts + Send + Sync),
+    ) -> Result<Self, BadCandidate> {
         let block = candidate.block()?;
         verify_roots(&block)?;
+        verify_kinds(&block, contracts)?;
         let blobs = checked_blobs(block.txs())?;
         let ids = block.txs().iter().map(LedgerTransaction::id).collect();
         Ok(Self { block, ids, blobs })

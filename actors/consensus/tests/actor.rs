@@ -132,9 +132,10 @@ async fn bad_transactions_are_refused_with_a_reason() {
     let bed = Bed::start(settings(&genesis, Shift::default().clock()), open_store(&dir, &genesis));
     assert_eq!(bed.submit(vec![].into()).await, Err(TxError::Malformed.into()));
     assert_eq!(bed.submit(vec![1; 2_000_000].into()).await, Err(TxError::TooLarge(2_000_000).into()));
-    let mut forged = transfer("alice", 1, 5).to_vec();
-    let last = forged.len() - 60;
-    forged[last] ^= 1;
+    // The signature of another transaction of hers.
+    let (mut forged, other) = (transfer("alice", 1, 5).to_vec(), transfer("alice", 1, 6));
+    let at = forged.len() - 48;
+    forged[at..].copy_from_slice(&other[at..]);
     assert!(matches!(bed.submit(forged.into()).await, Err(SubmitRefusal::Invalid(_))));
     assert!(matches!(
         bed.submit(transfer("pauper", 1, 5)).await,

@@ -93,7 +93,8 @@ fn mesh(settings: &HostSettings) -> Result<Mesh, HostError> {
         .connection_handler_queue_len(256)
         .max_publish_messages(512)
         .max_control_messages_sent(512)
-        .duplicate_cache_time(Duration::from_secs(120))
+        // Shorter than the time after which a provisioner repeats what it has signed: a repetition must get through.
+        .duplicate_cache_time(Duration::from_secs(25))
         .build()
         .map_err(|error| setup(error.to_string()))?;
     let names = topics(&settings.network, &settings.topics);

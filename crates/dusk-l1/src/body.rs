@@ -1,6 +1,7 @@
 //! What a block holds below its header: transactions, faults, and the roots that bind them. Made here, and checked, for any
 //! number of provisioners; the header's own rules are in [`crate::header`].
 
+use dusk_core::transfer::Transaction;
 use dusk_node_data::Serializable;
 use dusk_node_data::ledger::{Block, Fault, Header, LedgerTransaction, Slash};
 use dusk_node_data::{MAX_NUMBER_OF_FAULTS, MAX_NUMBER_OF_TRANSACTIONS};
@@ -12,10 +13,11 @@ use crate::contracts::NativeContracts;
 use crate::execute::{ExecuteError, Executor, NotIncluded};
 use crate::forks;
 use crate::keys::AccountId;
+use crate::kind;
 use crate::merkle::merkle_root;
 use crate::rewards::rewards;
 use crate::state::StateRoot;
-use crate::tx::{Tx, VerifiedTx};
+use crate::tx::{Tx, VerifiedTx, is_same};
 
 /// Bytes that a header and the lengths of the two lists may still gain: its certificate is not there yet.
 const RESERVE: usize = 64;
@@ -140,6 +142,24 @@ pub fn verify_body<S: StateRoot + ?Sized>(
     verify_body_of(block, &verified, cert_voters, params, state, contracts, blobs)
 }
 
+/// Whether the transactions are of the kinds that their content has. The roots do not tell a Blob transaction from the Memo of its
+/// hashes, so whoever passes a block on could swap them: a block in which one is ambiguous is not taken for what its hash names.
+///
+/// # Errors
+/// [`BlockError::NotIncludable`].
+pub fn verify_kinds(block: &Block, contracts: &dyn NativeContracts) -> Result<(), BlockError> {
+    let height = block.header().height;
+    for (index, ledger) in block.txs().iter().enumerate() {
+        let Transaction::Moonlight(inner) = ledger.protocol() else { continue };
+        kind::check(inner.data(), contracts).map_err(|reason| BlockError::NotIncludable {
+            height,
+            index,
+            reason: reason.to_owned(),
+        })?;
+    }
+    Ok(())
+}
+
 /// What the roots of a header say of the content, and how large it may be. Needs neither state nor signatures: this much is
 /// checked before a candidate is passed on.
 ///
@@ -182,7 +202,7 @@ pub fn verify_body_of<S: StateRoot + ?Sized>(
     verify_roots(&block)?;
     let header = block.header();
     let height = header.height;
-    if txs.len() != block.txs().len() || txs.iter().zip(block.txs()).any(|(tx, ledger)| tx.ledger() != ledger) {
+    if txs.len() != block.txs().len() || !txs.iter().zip(block.txs()).all(|(tx, ledger)| is_same(tx.ledger(), ledger)) {
         return Err(BlockError::Malformed("the transactions are not those that were checked".into()));
     }
     let mut executor = Executor::new(state, contracts, params.env(height, header.timestamp, header.gas_limit));

@@ -14,7 +14,7 @@ use crate::sa::rules::StepKind;
 use crate::sa::wire::signed_bytes;
 use crate::stakes::{MINIMUM_STAKE, Stake};
 use crate::state::{MemoryState, stake};
-use crate::testing::{self, Spend, spend};
+use crate::testing::{self, Spend, blob_spend, spend};
 
 const SEEDS: [&[u8]; 3] = [b"producer", b"second", b"third"];
 
@@ -155,4 +155,23 @@ fn voters_want_the_blobs_that_others_may_have_seen() {
         other => panic!("{other:?}"),
     }
     assert!(net.verify(block.clone()).is_ok());
+}
+
+/// Neither id nor root tell a Blob transaction from the Memo of its hashes: whoever passes a block on could swap them.
+#[test]
+fn a_swapped_kind_is_found() {
+    let tx = blob_spend(b"alice", 1, 2);
+    let memo = tx.ledger().protocol().blob_to_memo().unwrap();
+    let mut swapped = LedgerTransaction::from_protocol_with_format(memo, tx.ledger().format());
+    (swapped.version, swapped.r#type) = (tx.ledger().version, tx.ledger().r#type);
+    assert_eq!(swapped, *tx.ledger(), "by the published equality");
+    assert_eq!(tx_root(std::slice::from_ref(&swapped)), tx_root(std::slice::from_ref(tx.ledger())));
+    assert!(!is_same(tx.ledger(), &swapped) && is_same(&swapped, &swapped));
+    assert!(is_same(tx.ledger(), tx.clone().strip().ledger()), "sidecars make no difference");
+
+    let of = |ledger: &LedgerTransaction| {
+        Block::new(Header { height: 1, ..Header::default() }, vec![ledger.clone()], Vec::new()).unwrap()
+    };
+    assert!(verify_kinds(&of(tx.ledger()), &NoContracts).is_ok());
+    assert!(matches!(verify_kinds(&of(&swapped), &NoContracts), Err(BlockError::NotIncludable { index: 0, .. })));
 }

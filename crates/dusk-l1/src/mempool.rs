@@ -11,7 +11,7 @@ use crate::contracts::NativeContracts;
 use crate::execute::{Rejection, check_stateless};
 use crate::keys::AccountId;
 use crate::state::Account;
-use crate::tx::{TxId, VerifiedTx};
+use crate::tx::{Tx, TxId, VerifiedTx};
 
 /// Bounds of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +137,27 @@ impl Mempool {
         self.ids.contains_key(id)
     }
 
+    /// Whether the sender, in the state that `account` gives, could pay for the transaction and has not used its nonce. Costs
+    /// nothing, unlike the check of its signature, so it comes before that.
+    ///
+    /// # Errors
+    /// [`Rejection::NonceUsed`], [`Rejection::InsufficientBalance`], [`Rejection::Overflow`], [`MempoolError::NonceGap`].
+    pub fn check_account(&self, tx: &Tx, account: Account) -> Result<(), MempoolError> {
+        let nonce = tx.nonce();
+        if nonce <= account.nonce {
+            return Err(Rejection::NonceUsed { got: nonce, next: account.nonce.saturating_add(1) }.into());
+        }
+        if nonce - account.nonce > self.limits.per_account {
+            let limit = self.limits.per_account;
+            return Err(MempoolError::NonceGap { nonce, account: account.nonce, limit });
+        }
+        let need = tx.cost().ok_or(Rejection::Overflow)?;
+        if account.balance < need {
+            return Err(Rejection::InsufficientBalance { have: account.balance, need }.into());
+        }
+        Ok(())
+    }
+
     /// A transaction that waits here.
     pub fn get(&self, id: &TxId) -> Option<&VerifiedTx> {
         let (account, nonce) = self.ids.get(id)?;
@@ -172,18 +193,8 @@ impl Mempool {
         if !tx.blobs_checked() {
             return Err(MempoolError::UncheckedBlobs);
         }
+        self.check_account(&tx, account)?;
         let (nonce, sender) = (tx.nonce(), *tx.sender());
-        if nonce <= account.nonce {
-            return Err(Rejection::NonceUsed { got: nonce, next: account.nonce.saturating_add(1) }.into());
-        }
-        if nonce - account.nonce > self.limits.per_account {
-            let limit = self.limits.per_account;
-            return Err(MempoolError::NonceGap { nonce, account: account.nonce, limit });
-        }
-        let need = tx.cost().ok_or(Rejection::Overflow)?;
-        if account.balance < need {
-            return Err(Rejection::InsufficientBalance { have: account.balance, need }.into());
-        }
         let mut outcome = Inserted::default();
         if let Some(old) = self.queues.get(&sender).and_then(|queue| queue.get(&nonce)) {
             if tx.gas_price() <= old.tx.gas_price() {

@@ -183,6 +183,16 @@ pub fn strip(ledger: &LedgerTransaction) -> (Option<LedgerTransaction>, Vec<Name
     (Some(stripped), sidecars)
 }
 
+/// Whether two ledger transactions are the same to the last byte but for sidecars. Their own equality is that of the ids, which
+/// say nothing about the kind of the data.
+pub fn is_same(one: &LedgerTransaction, two: &LedgerTransaction) -> bool {
+    let bare = |ledger: &LedgerTransaction| match strip(ledger) {
+        (Some(stripped), _) => stripped.protocol_bytes(),
+        (None, _) => ledger.protocol_bytes(),
+    };
+    one == two && one.protocol().blob().is_some() == two.protocol().blob().is_some() && bare(one) == bare(two)
+}
+
 /// Why blobs are not those of their transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlobCheckError<E> {

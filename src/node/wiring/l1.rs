@@ -89,7 +89,8 @@ impl DuskL1 {
 fn follow(base: Base<'_>) -> Follow {
     match base.config.l1.follow {
         L1Follow::Tip => Follow::Tip,
-        L1Follow::Auto if base.network.l1.provisioners().count() <= 1 => Follow::Tip,
+        // With peers there may be other provisioners, if not now then later.
+        L1Follow::Auto if base.network.l1.provisioners().count() <= 1 && !base.config.has_peers() => Follow::Tip,
         L1Follow::Auto | L1Follow::Final => Follow::Final,
     }
 }

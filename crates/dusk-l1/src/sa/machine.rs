@@ -66,6 +66,8 @@ pub struct Machine<B: Bls> {
     pending: Option<Pending>,
     /// Hash of the block that is being applied.
     pub(super) applying: Option<[u8; 32]>,
+    /// Its bytes are a peer's copy: if they are wrong, that says nothing about the block.
+    copy: bool,
     pub(super) reverting: bool,
     /// The round runs. Not while blocks that others agreed on wait to be applied.
     begun: bool,
@@ -96,6 +98,7 @@ impl<B: Bls> Machine<B> {
             round,
             pending: None,
             applying: None,
+            copy: false,
             reverting: false,
             begun: false,
             sync: Sync::new(&rules),
@@ -373,11 +376,18 @@ impl<B: Bls> Machine<B> {
         let Some(pending) = self.pending.as_ref().filter(|pending| pending.hash == hash) else { return false };
         let Some(candidate) = self.round.candidate_with(&hash) else { return false };
         let (bytes, attestation) = (candidate.bytes().clone(), pending.attestation);
+        self.copy = false;
         self.apply(bytes, hash, attestation, out);
         true
     }
 
-    pub(super) fn apply(&mut self, bytes: Arc<[u8]>, hash: [u8; 32], attestation: Attestation, out: &mut Vec<Action>) {
+    /// Has a block applied that a peer sent.
+    pub(super) fn apply_copy(&mut self, block: SyncBlock, attestation: Attestation, out: &mut Vec<Action>) {
+        self.copy = true;
+        self.apply(block.bytes, block.header.hash, attestation, out);
+    }
+
+    fn apply(&mut self, bytes: Arc<[u8]>, hash: [u8; 32], attestation: Attestation, out: &mut Vec<Action>) {
         self.applying = Some(hash);
         self.round.halted = true;
         out.push(Action::Apply { bytes, hash, attestation });
@@ -389,8 +399,8 @@ impl<B: Bls> Machine<B> {
             return false;
         };
         if self.applying.is_none() && !self.reverting {
-            let (hash, attestation) = (pending.hash, pending.attestation);
-            self.apply(block.bytes.clone(), hash, attestation, out);
+            let attestation = pending.attestation;
+            self.apply_copy(block.clone(), attestation, out);
         }
         true
     }
@@ -398,8 +408,18 @@ impl<B: Bls> Machine<B> {
     fn not_applied(&mut self, now: Now, failure: ApplyFailure, out: &mut Vec<Action>) {
         let Some(hash) = self.applying.take() else { return };
         self.sync.clear();
-        let pending = self.pending.take_if(|pending| pending.hash == hash && failure == ApplyFailure::Invalid);
-        self.with_round(now, out, |round, cx| round.give_up(cx, &hash));
+        // A wrong copy is one peer's doing, and a failure of this node's own passes: the block is asked for again.
+        let wrong = failure == ApplyFailure::Invalid && !self.copy;
+        let pending = self.pending.take_if(|pending| wrong && pending.hash == hash);
+        if wrong {
+            self.with_round(now, out, |round, cx| round.give_up(cx, &hash));
+        } else {
+            self.round.halted = false;
+            self.with_round(now, out, |round, cx| round.rearm(cx));
+        }
+        if self.pending.is_some() {
+            out.push(Action::SetTimer { id: TimerId::Missing, at: now.mono + ASK_AGAIN });
+        }
         if !self.begun {
             self.begin_round(now, out);
         }
@@ -409,16 +429,17 @@ impl<B: Bls> Machine<B> {
     }
 
     fn missing(&mut self, now: Now, out: &mut Vec<Action>) {
-        let Some(pending) = &self.pending else { return };
-        if self.applying.is_some() {
-            return;
+        let Some((hash, until)) = self.pending.as_ref().map(|pending| (pending.hash, pending.until)) else { return };
+        if self.applying.is_none() {
+            if now.mono >= until {
+                self.pending = None;
+                self.round.awaited = None;
+                return;
+            }
+            if !self.try_apply(hash, out) {
+                out.push(Action::Request { peer: None, want: Want::Block(hash) });
+            }
         }
-        if now.mono >= pending.until {
-            self.pending = None;
-            self.round.awaited = None;
-            return;
-        }
-        out.push(Action::Request { peer: None, want: Want::Block(pending.hash) });
         out.push(Action::SetTimer { id: TimerId::Missing, at: now.mono + ASK_AGAIN });
     }
 

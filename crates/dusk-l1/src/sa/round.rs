@@ -195,6 +195,8 @@ impl<B: Bls> Round<B> {
         if iteration != self.iteration || self.kind != StepKind::Proposal {
             return self.propose(cx);
         }
+        // One for another parent of the same height was asked for before blocks were taken back.
+        let block = block.filter(|block| block.header().prev_block_hash == self.prev);
         let (Some(step), Some(block)) = (Step::new(iteration, StepKind::Proposal), block) else { return };
         self.sign(cx, step, Unsigned::Candidate(block));
     }

@@ -15,6 +15,8 @@ use super::rules::Rules;
 
 /// Heights of one request.
 const WINDOW: u64 = 64;
+/// Own blocks that are asked for again, to see where the branches part.
+const OVERLAP: u64 = 8;
 /// Blocks that wait here.
 const MAX_BUFFER: usize = 256;
 /// How long an answer may take.
@@ -37,6 +39,8 @@ pub(super) struct Sync {
     /// Until when an answer is awaited.
     asked: Option<Duration>,
     buffer: VecDeque<SyncBlock>,
+    /// The last answer led nowhere: the next question goes down to the last final block.
+    far: bool,
     /// Who has probably more blocks above those that wait.
     more: Option<PeerId>,
     accepted: Duration,
@@ -52,6 +56,7 @@ impl Sync {
             hint: None,
             asked: None,
             buffer: VecDeque::new(),
+            far: false,
             more: None,
             accepted: Duration::ZERO,
             asked_around: Duration::ZERO,
@@ -122,10 +127,13 @@ impl<B: Bls> Machine<B> {
         }
     }
 
-    /// Asks for everything above the last final block: whether the other is only ahead or on another branch shows in
-    /// its answer. That is one block more than needed in the good case.
+    /// Asks for the blocks above the tip and some below it: whether the other is only ahead or on another branch shows in its
+    /// answer. If they do not connect, the next question begins above the last final block, which may be more than one answer
+    /// holds.
     fn ask(&mut self, now: Now, peer: Option<PeerId>, out: &mut Vec<Action>) {
-        let from = self.tip.labels.last_final() + 1;
+        let near = self.tip.header.height.saturating_sub(OVERLAP);
+        let lowest = self.tip.labels.last_final() + 1;
+        let from = if self.sync.far { lowest } else { lowest.max(near) };
         self.sync.asked = Some(now.mono + ANSWER);
         let to = self.tip.header.height.saturating_add(WINDOW);
         out.push(Action::Request { peer, want: Want::Range { from, to } });
@@ -164,6 +172,7 @@ impl<B: Bls> Machine<B> {
             Choice::Extends { skip } => {
                 self.sync.buffer = blocks.into_iter().skip(skip).take(MAX_BUFFER).collect();
                 self.sync.more = (self.sync.buffer.len() as u64 >= WINDOW / 2).then_some(from);
+                self.sync.far = false;
                 self.next_block(now, out);
             }
             Choice::Replace { skip, parent } => {
@@ -174,7 +183,7 @@ impl<B: Bls> Machine<B> {
                 self.halt();
                 out.push(Action::RevertTo { hash: parent });
             }
-            Choice::Keep => {}
+            Choice::Keep => self.sync.far = !self.sync.far,
         }
     }
 
@@ -189,8 +198,8 @@ impl<B: Bls> Machine<B> {
         if header.height != self.tip.header.height + 1 || header.prev_block_hash != self.tip.header.hash {
             return self.sync.clear();
         }
-        let (hash, attestation) = (header.hash, header.att);
-        self.apply(block.bytes, hash, attestation, out);
+        let attestation = header.att;
+        self.apply_copy(block, attestation, out);
     }
 
     /// Asks for the blocks above those that wait while these are applied, so that a long way is gone without pauses.
