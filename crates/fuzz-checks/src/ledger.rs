@@ -109,9 +109,7 @@ pub fn genesis(data: &[u8]) {
     let again: Genesis = serde_json::from_slice(&text).expect("what is written reads back");
     assert_eq!(again, genesis);
     if genesis.validate().is_ok() {
-        let provisioners = genesis.provisioners().count();
-        assert!(provisioners > 0);
-        assert_eq!(genesis.producer().is_ok(), provisioners == 1);
+        assert!(genesis.provisioners().next().is_some());
         genesis.rules();
         assert_eq!(genesis.identity(), again.identity());
         let mut state = MemoryState::default();
