@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use duskevm_http::{Http, Limits, Readiness, ReadyReport, Site, Socket};
 use duskevm_supervision::{ChildSpec, ExitReason, Fault, InjectError, Intensity, Ref, Strategy, Supervisor, Tree};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
 
 /// Far longer than any step takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -16,8 +18,8 @@ const LONG: Duration = Duration::from_secs(30);
 struct Always;
 
 impl Readiness for Always {
-    fn ready(&self) -> ReadyReport {
-        ReadyReport::ready()
+    fn ready(&self) -> BoxFuture<'static, ReadyReport> {
+        ready(ReadyReport::ready()).boxed()
     }
 }
 
