@@ -57,6 +57,9 @@ const PUBLISH_TRIES: usize = 5;
 /// How long the keeper of blobs is asked before it is asked anew.
 const KEEP_BLOBS: Duration = Duration::from_secs(30);
 
+/// Longest pause before it is.
+const KEEP_BLOBS_PAUSE: Duration = Duration::from_secs(5);
+
 /// A block to be built.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -454,9 +457,11 @@ impl Consensus {
         };
         ctx.waiting_on("da-store", format!("the blobs of L1 block {}", header.height));
         let kept = async move {
+            let mut pause = PUBLISH_PAUSE;
             while let Err(error) = blobs.keep.ask_retry(keep.clone(), KEEP_BLOBS).await {
                 tracing::warn!(%error, "the blobs of an L1 block are not kept yet");
-                tokio::time::sleep(PUBLISH_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(KEEP_BLOBS_PAUSE);
             }
         };
         ctx.listen(kept, move |me, (), ctx| me.commit(accepted, ctx));

@@ -11,10 +11,11 @@ use dusk_node_data::message::{BLOCK_HEADER_VERSION, ConsensusHeader};
 
 use crate::block::{CLOCK_MARGIN, LedgerParams, header_hash};
 use crate::keys::{AccountId, KeyError};
-use crate::sa::attestation::{AttestationError, Expect, Voters, verify_attestation, voters};
+pub use crate::sa::attestation::unattested;
+use crate::sa::attestation::{AttestationError, Expect, Voters, listed, verify_attestation, voters};
 use crate::sa::bls::Bls;
 use crate::sa::committee::Committees;
-use crate::sa::rules::{MAX_ITERATION, RELAXED};
+use crate::sa::rules::MAX_ITERATION;
 
 /// Against what a header is checked.
 #[derive(Debug, Clone, Copy)]
@@ -176,21 +177,6 @@ impl HeaderError {
             | Self::FailedGenerator(_) => true,
         }
     }
-}
-
-/// Earlier iterations of the header's round that are not attested as failed (PNI). `None` if the iteration does not exist or the
-/// list does not fit it, so that a checked header always has one.
-pub fn unattested(header: &Header) -> Option<u8> {
-    let list = &header.failed_iterations.att_list;
-    if header.iteration >= MAX_ITERATION || list.len() != listed(header.iteration) {
-        return None;
-    }
-    let attested = u8::try_from(list.iter().flatten().count()).ok()?;
-    header.iteration.checked_sub(attested)
-}
-
-fn listed(iteration: u8) -> usize {
-    usize::from(iteration.min(RELAXED))
 }
 
 /// Checks everything of a header that needs neither transactions nor state.

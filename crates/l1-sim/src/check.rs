@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dusk_node_data::ledger::Header;
 use dusk_node_data::message::ConsensusHeader;
-use duskevm_dusk_l1::sa::fork::unattested;
+use duskevm_dusk_l1::sa::attestation::unattested;
 use duskevm_dusk_l1::sa::rules::Step;
 use duskevm_dusk_l1::sa::wire::Frame;
 

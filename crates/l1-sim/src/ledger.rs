@@ -13,10 +13,10 @@ use dusk_node_data::ledger::{Attestation, Block, Header, IterationInfo, Iteratio
 use dusk_node_data::message::ConsensusHeader;
 use dusk_node_data::message::payload::Vote;
 use duskevm_dusk_l1::finality::Finality;
+use duskevm_dusk_l1::sa::attestation::unattested;
 use duskevm_dusk_l1::sa::attestation::{Expect, verify_attestation};
 use duskevm_dusk_l1::sa::bls::Bls;
 use duskevm_dusk_l1::sa::committee::Committees;
-use duskevm_dusk_l1::sa::fork::unattested;
 use duskevm_dusk_l1::sa::machine::{ApplyFailure, Recent, TipInfo, Verdict};
 use duskevm_dusk_l1::sa::provisioners::Provisioners;
 use duskevm_dusk_l1::sa::rules::{MINIMUM_STAKE, RELAXED, Rules};

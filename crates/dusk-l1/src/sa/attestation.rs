@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use dusk_node_data::ledger::{Attestation, StepVotes};
+use dusk_node_data::ledger::{Attestation, Header, StepVotes};
 use dusk_node_data::message::ConsensusHeader;
 use dusk_node_data::message::payload::{RatificationResult, Vote};
 
 use crate::keys::KeyError;
 use crate::sa::bls::Bls;
 use crate::sa::committee::{BitsError, Committees};
-use crate::sa::rules::{Step, StepKind};
+use crate::sa::rules::{MAX_ITERATION, RELAXED, Step, StepKind};
 use crate::sa::wire::{is_empty, signed_bytes};
 
 pub use crate::sa::committee::Voters;
@@ -157,6 +157,22 @@ pub fn voters(
         of(&attestation.validation, StepKind::Validation)?,
         of(&attestation.ratification, StepKind::Ratification)?,
     ))
+}
+
+/// Earlier iterations of the header's round that are not attested as failed (PNI). `None` if the iteration does not exist or the
+/// list does not fit it, so that a checked header always has one.
+pub fn unattested(header: &Header) -> Option<u8> {
+    let list = &header.failed_iterations.att_list;
+    if header.iteration >= MAX_ITERATION || list.len() != listed(header.iteration) {
+        return None;
+    }
+    let attested = u8::try_from(list.iter().flatten().count()).ok()?;
+    header.iteration.checked_sub(attested)
+}
+
+/// Entries that a header's list of failed iterations has.
+pub(crate) fn listed(iteration: u8) -> usize {
+    usize::from(iteration.min(RELAXED))
 }
 
 /// Both lists, ascending by key, credits added. Source: `merge_voters`.

@@ -9,11 +9,11 @@
 
 use std::collections::VecDeque;
 
-use super::attestation::{Expect, verify_attestation};
+use super::attestation::{Expect, unattested, verify_attestation};
 use super::bls::Bls;
 use super::committee::Committees;
 use super::machine::{SyncBlock, TipInfo};
-use super::rules::{RELAXED, Rules};
+use super::rules::Rules;
 use super::triage::hash_of;
 use crate::Header;
 use crate::finality::Finality;
@@ -27,15 +27,6 @@ pub(super) enum Choice {
     Replace { skip: usize, parent: [u8; 32] },
     /// Nothing to be had from them.
     Keep,
-}
-
-/// Iterations before `header`'s that failed without an attestation that it lists.
-pub fn unattested(header: &Header) -> Option<u8> {
-    let listed = header.failed_iterations.att_list.iter().flatten().count();
-    if header.failed_iterations.att_list.len() > usize::from(RELAXED) {
-        return None;
-    }
-    header.iteration.checked_sub(u8::try_from(listed).ok()?)
 }
 
 /// Compares `blocks`, ascending and each the parent of the next, with the chain below `tip`.
