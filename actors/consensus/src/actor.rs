@@ -24,16 +24,22 @@ use duskevm_supervision::{
 };
 use tokio::sync::{Semaphore, watch};
 
+use crate::apply::{Accepted, Settling};
 use crate::chain::{Chain, Settings, read_block};
 use crate::checks::Checks;
 use crate::clock::ClockWatch;
 use crate::driver::Pending;
+use crate::drops::Drops;
 use crate::error::ConsensusError;
+use crate::finals::Finals;
+use crate::health::Troubles;
 use crate::ingress;
+use crate::mark::Mark;
 use crate::metrics;
 use crate::peers::Numbers;
 use crate::serve::{self, BlobBlocks, MAX_FRAMES, Part};
 use crate::submit::{Origin, Submissions};
+use crate::twin::Twin;
 use crate::votes::Votes;
 use crate::work::{Prepared, encode_transaction, envelope};
 
@@ -44,6 +50,9 @@ pub struct Wiring {
     pub store: L1Store,
     /// Folder of the journal of own messages.
     pub votes: PathBuf,
+    /// File, apart from the data, that notes that the key has begun to sign: a node whose data are deleted in the first round cannot
+    /// sign anew there. `None` where the key lives no longer than the data.
+    pub mark: Option<PathBuf>,
     /// Where the tip is published.
     pub tip: watch::Sender<Option<DuskTip>>,
     /// Other nodes; `None` where there are none.
@@ -82,10 +91,12 @@ pub struct Blobs {
 
 /// How the actor is made and supervised.
 pub fn spec(actor: &Ref<Consensus>, settings: Settings, wiring: Wiring) -> ChildSpec<Consensus> {
-    let watch = Arc::new(ClockWatch::default());
-    ChildSpec::new(actor, move |start| Ok(Consensus::open(settings.clone(), wiring.clone(), watch.clone(), &start)?))
-        .mailbox(ingress::MAILBOX)
-        .deadline(ingress::DEADLINE)
+    let (watch, twin) = (Arc::new(ClockWatch::default()), Arc::new(Twin::default()));
+    ChildSpec::new(actor, move |start| {
+        Ok(Consensus::open(settings.clone(), wiring.clone(), watch.clone(), twin.clone(), &start)?)
+    })
+    .mailbox(ingress::MAILBOX)
+    .deadline(ingress::DEADLINE)
 }
 
 /// The consensus actor. See the crate's documentation.
@@ -97,6 +108,11 @@ pub struct Consensus {
     pub(crate) votes: Votes,
     pub(crate) wiring: Wiring,
     pub(crate) watch: Arc<ClockWatch>,
+    pub(crate) twin: Arc<Twin>,
+    pub(crate) troubles: Troubles,
+    pub(crate) finals: Finals,
+    pub(crate) settling: Settling,
+    pub(crate) drops: Drops<Accepted>,
     /// Time zero of the consensus' timers.
     pub(crate) began: Instant,
     pub(crate) timers: BTreeMap<TimerId, Timer>,
@@ -129,6 +145,7 @@ impl Consensus {
         settings: Settings,
         wiring: Wiring,
         watch: Arc<ClockWatch>,
+        twin: Arc<Twin>,
         start: &StartContext,
     ) -> Result<Self, ConsensusError> {
         metrics::describe();
@@ -137,7 +154,12 @@ impl Consensus {
         if start.generation <= Generation(1) {
             chain.check_clock()?;
         }
-        let votes = Votes::open(&wiring.votes, &start.fence)?;
+        let mark = wiring.mark.as_ref().filter(|_| chain.settings().signer.is_some());
+        let mark = mark.map(|path| Mark::new(path.clone(), &chain.settings().genesis.identity().0));
+        let votes = Votes::open(&wiring.votes, mark.as_ref(), &start.fence)?;
+        if start.generation <= Generation(1) && votes.has_twin() {
+            twin.was_there(chain.uptime());
+        }
         let times = chain.rules().times;
         let stored = wiring.store.timeouts()?.and_then(|bytes| Timeouts::decode(times, &bytes).ok());
         let bls = Arc::new(DuskBls::default());
@@ -148,8 +170,13 @@ impl Consensus {
             timeouts: stored.unwrap_or_else(|| Timeouts::new(times)),
             resume: votes.resume(),
             journal_lost: votes.was_lost(),
+            signed_before: votes.signed_before(),
+            awaited: votes.awaited(),
         };
-        let machine = Machine::new(bls.clone(), chain.rules().clone(), me, machine_start);
+        let mut machine = Machine::new(bls.clone(), chain.rules().clone(), me, machine_start);
+        if twin.why().is_some() {
+            machine.mute();
+        }
         let tip = chain.tip();
         tracing::info!(height = tip.height, hash = %tip.hash, final_height = tip.final_height, "L1 opened");
         Ok(Self {
@@ -159,6 +186,11 @@ impl Consensus {
             votes,
             wiring,
             watch,
+            twin,
+            troubles: Troubles::default(),
+            finals: Finals::default(),
+            settling: Settling::default(),
+            drops: Drops::default(),
             began: Instant::now(),
             timers: BTreeMap::new(),
             events: VecDeque::new(),
@@ -178,7 +210,7 @@ impl Consensus {
     }
 
     pub(crate) fn announce(&self, fence: &Fence) -> Result<(), FenceError> {
-        let tip = self.chain.tip();
+        let tip = self.chain.told();
         publish(&self.wiring.tip, Some(tip), fence)?;
         if let Some(network) = &self.wiring.network {
             let keep_blobs = self.wiring.blobs.as_ref().and_then(|blobs| blobs.keep_blocks);
@@ -202,12 +234,13 @@ impl Actor for Consensus {
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
         self.announce(ctx.fence())?;
+        self.revive(ctx);
         self.begin_when_connected(ctx)?;
         self.tick(ctx)
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) {
-        if let Err(error) = self.keep_times(ctx.fence()) {
+        if let Err(error) = self.keep_times(&self.machine.times(), ctx.fence()) {
             tracing::debug!(%error, "the step times were not kept");
         }
     }
@@ -280,8 +313,8 @@ impl Handle<ServeFrames> for Consensus {
         if parts.is_empty() {
             return Ok(Reply::Now(Vec::new()));
         }
-        let store = self.chain.store().clone();
-        let read = tokio::task::spawn_blocking(move || serve::read_parts(&store, parts));
+        let (store, told) = (self.chain.store().clone(), self.chain.told().height);
+        let read = tokio::task::spawn_blocking(move || serve::read_parts(&store, told, parts));
         let (reply, responder) = Reply::deferred();
         ctx.pipe(read, move |_, frames, _| {
             responder.send(frames.map_err(|died| ConsensusError::Worker(died.to_string()))??);
@@ -327,10 +360,11 @@ impl Consensus {
 impl Handle<FindBlobBlock> for Consensus {
     fn handle(&mut self, msg: FindBlobBlock, ctx: &mut Context<Self>) -> Result<Reply<FindBlobBlock>, ConsensusError> {
         let (store, cache, decoding) = (self.chain.store().clone(), self.blob_blocks.clone(), self.decoding.clone());
+        let told = self.chain.told();
         let (reply, responder) = Reply::deferred();
         let find = async move {
             let _turn = decoding.acquire_owned().await;
-            tokio::task::spawn_blocking(move || serve::blob_block(&store, msg.id, &cache)).await
+            tokio::task::spawn_blocking(move || serve::blob_block(&store, told, msg.id, &cache)).await
         };
         // Listened to: many that wait for their turn are no reason to take this actor for hung.
         ctx.listen(find, move |_, block, _| {
@@ -370,7 +404,7 @@ impl Handle<GetProvisioners> for Consensus {
 
 impl Handle<GetDuskTip> for Consensus {
     fn handle(&mut self, _: GetDuskTip, _: &mut Context<Self>) -> Result<Reply<GetDuskTip>, ConsensusError> {
-        Ok(Reply::Now(self.chain.tip()))
+        Ok(Reply::Now(self.chain.told()))
     }
 }
 
@@ -404,7 +438,7 @@ impl Handle<DuskBlockByHeight> for Consensus {
         msg: DuskBlockByHeight,
         ctx: &mut Context<Self>,
     ) -> Result<Reply<DuskBlockByHeight>, ConsensusError> {
-        if msg.height > self.chain.tip().height {
+        if msg.height > self.chain.told().height {
             return Ok(Reply::Now(None));
         }
         if let Some(block) = self.chain.recent(msg.height) {

@@ -18,18 +18,27 @@ use duskevm_dusk_l1::sa::evidence::fault_id;
 use duskevm_dusk_l1::sa::machine::{Recent, TipInfo};
 use duskevm_dusk_l1::sa::provisioners::Provisioners;
 use duskevm_dusk_l1::sa::rules::Rules;
-use duskevm_dusk_l1::state::{Account, MemoryState, Stake, StateDiff, StateKey, account, stake, stake_changes};
+use duskevm_dusk_l1::state::{Account, MemoryState, Stake, account, stake, stake_changes};
 use duskevm_dusk_l1::tx::{Tx, TxId, VerifiedTx};
 use duskevm_dusk_l1::{Fault, Header};
 use duskevm_messages::consensus::{DuskProvisioner, DuskTip, DuskTransactionStatus};
 use duskevm_p2p::PeerStatus;
-use duskevm_store::l1::{BlockCommit, L1Store, NamedChange};
+use duskevm_store::db::CommitId;
+use duskevm_store::l1::{BlockCommit, L1Store};
 use duskevm_supervision::Fence;
 
 use crate::clock::{Clock, TOLERANCE};
 use crate::error::ConsensusError;
 use crate::metrics;
 use crate::work::Above;
+
+mod disk;
+mod revert;
+
+pub(crate) use disk::read_block;
+use disk::{commit_genesis, committees, named, read_entries};
+pub(crate) use revert::{Bodies, Reverted, read_bodies};
+use revert::{Orphan, orphans};
 
 /// What does not change while the actor runs.
 #[derive(Clone)]
@@ -72,13 +81,12 @@ struct Entry {
     provisioners: Arc<Provisioners>,
 }
 
-/// A block that is not in the chain any more.
-#[derive(Debug)]
-pub(crate) struct Reverted {
-    pub(crate) height: u64,
-    pub(crate) hash: [u8; 32],
-    /// The block with its blobs, if they are still here.
-    pub(crate) bytes: Option<Arc<[u8]>>,
+/// Where the chain stands, for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) tip: DuskTip,
+    /// Hash of the newest final block.
+    pub(crate) finalized: [u8; 32],
 }
 
 /// The chain of this node.
@@ -98,6 +106,10 @@ pub struct Chain {
     mempool: Mempool,
     recent: VecDeque<Arc<AcceptedBlock>>,
     bodies: BTreeMap<u64, Arc<[u8]>>,
+    /// Blocks that were taken back and whose transactions may still be of use. As many as the store keeps at most.
+    orphans: Vec<Orphan>,
+    /// What may be told to others: the newest block that is on disk for sure.
+    told: Standing,
 }
 
 impl std::fmt::Debug for Chain {
@@ -142,7 +154,10 @@ impl Chain {
         let entries = read_entries(&store, &tip.header, &state, finality.last_final())?;
         let (committees, previous) = committees(&entries, &rules)?;
         let mempool = Mempool::new(settings.limits, (*params).clone(), settings.contracts.clone());
+        let told = standing(&entries, &finality);
         Ok(Self {
+            told,
+            orphans: orphans(&store)?,
             settings,
             params,
             rules,
@@ -165,26 +180,34 @@ impl Chain {
         &self.entries[self.entries.len() - 1].header
     }
 
-    /// Where the chain stands.
+    /// Where the chain stands in memory. While blocks are fetched, the newest of them are still on their way to the disk.
     pub fn tip(&self) -> DuskTip {
-        let header = self.header();
-        DuskTip {
-            height: header.height,
-            hash: header.hash.into(),
-            timestamp: header.timestamp,
-            final_height: self.finality.last_final(),
-        }
+        self.standing().tip
+    }
+
+    /// Where it stands, for whoever is told of it once that is on disk.
+    pub(crate) fn standing(&self) -> Standing {
+        standing(&self.entries, &self.finality)
+    }
+
+    /// Where it stands on disk: what others may know.
+    pub(crate) fn told(&self) -> DuskTip {
+        self.told.tip
+    }
+
+    /// All up to this is on disk.
+    pub(crate) fn is_durable(&mut self, standing: Standing) {
+        self.told = standing;
     }
 
     /// What peers are told. `keep_blobs`: for how many final blocks blobs are kept.
     pub(crate) fn status(&self, keep_blobs: Option<u64>) -> PeerStatus {
-        let (tip, last_final) = (self.header(), self.finality.last_final());
-        let finalized = self.entries.iter().find(|entry| entry.header.height == last_final);
+        let Standing { tip, finalized } = self.told;
         PeerStatus {
             identity: self.settings.genesis.identity().0,
-            tip: (tip.height, tip.hash),
-            finalized: (last_final, finalized.map_or([0; 32], |entry| entry.header.hash)),
-            oldest_blob: keep_blobs.map_or(0, |blocks| last_final.saturating_sub(blocks)),
+            tip: (tip.height, tip.hash.0),
+            finalized: (tip.final_height, finalized),
+            oldest_blob: keep_blobs.map_or(0, |blocks| tip.final_height.saturating_sub(blocks)),
         }
     }
 
@@ -215,6 +238,11 @@ impl Chain {
             contracts: self.settings.contracts.clone(),
             store: self.store.clone(),
         }
+    }
+
+    /// Stakes after the blocks that are not final and the two below, ascending.
+    pub(crate) fn stakes_after(&self) -> Vec<(u64, Arc<Provisioners>)> {
+        self.entries.iter().map(|entry| (entry.header.height, entry.provisioners.clone())).collect()
     }
 
     /// The database.
@@ -320,17 +348,17 @@ impl Chain {
         }
     }
 
-    /// Stores the block above the tip durably, and moves the tip to it. It was checked and executed on the tip; `bytes` are the
-    /// block as it came, with its blobs.
+    /// Has the block above the tip stored, and moves the tip to it. It was checked and executed on the tip; `bytes` are the
+    /// block as it came, with its blobs. It is durable when the store says so of the returned commit; nobody else hears of it before.
     ///
     /// # Errors
-    /// If it cannot be stored. Only opening again shows whether it was.
+    /// If it cannot be stored. On a full disk nothing has changed; after any other error only opening again shows whether it was.
     pub(crate) fn commit(
         &mut self,
         fence: &Fence,
         block: &ExecutedBlock,
         bytes: Arc<[u8]>,
-    ) -> Result<(), ConsensusError> {
+    ) -> Result<CommitId, ConsensusError> {
         let started = Instant::now();
         let header = block.block.header();
         let failed = unattested(header).ok_or_else(|| damaged("a block without its failed iterations"))?;
@@ -339,7 +367,7 @@ impl Chain {
         let accepted = AcceptedBlock::new(block).map_err(ConsensusError::Encode)?;
         let diff = &block.executed.diff;
         let changed = stake_changes(diff)?;
-        self.store.commit_block(
+        let commit = self.store.queue_block(
             fence,
             &BlockCommit {
                 height: header.height,
@@ -365,6 +393,7 @@ impl Chain {
         self.forget_old();
         (self.committees, self.previous) = committees(&self.entries, &self.rules)?;
         self.clean_mempool(block)?;
+        self.forget_orphans(fence)?;
 
         let failed = accepted.outcomes.iter().filter(|outcome| outcome.error.is_some()).count() as u64;
         let ok = accepted.outcomes.len() as u64 - failed;
@@ -373,7 +402,7 @@ impl Chain {
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
-        Ok(())
+        Ok(commit)
     }
 
     /// Drops what only blocks that are not final need.
@@ -399,62 +428,6 @@ impl Chain {
             senders.into_iter().map(|id| Ok((id, self.account(&id)?))).collect::<Result<_, ConsensusError>>()?;
         self.mempool.on_block(changed);
         Ok(())
-    }
-
-    /// Takes blocks back until the one with `hash` is the tip. Gives them from the top down; none if `hash` is not the hash of a
-    /// block that can become the tip again.
-    ///
-    /// # Errors
-    /// If the database fails. Only opening again shows how far it went.
-    pub(crate) fn revert_to(
-        &mut self,
-        fence: &Fence,
-        hash: &[u8; 32],
-    ) -> Result<Option<Vec<Reverted>>, ConsensusError> {
-        let last_final = self.finality.last_final();
-        let Some(target) = self.entries.iter().rposition(|entry| entry.header.hash == *hash) else { return Ok(None) };
-        if self.entries[target].header.height < last_final {
-            return Ok(None);
-        }
-        let mut reverted = Vec::new();
-        while self.entries.len() > target + 1 {
-            let Some(Entry { header, .. }) = self.entries.pop_back() else { break };
-            let undo = self.undo(header.height)?;
-            let above_final = self.entries.iter().filter(|entry| entry.header.height > last_final);
-            let finality =
-                Finality::replay(last_final, above_final.map(|entry| unattested(&entry.header).unwrap_or(u8::MAX)));
-            self.store.revert_block(fence, header.height, &header.hash, &finality.encode())?;
-            Arc::make_mut(&mut self.state).apply(&undo)?;
-            self.finality = finality;
-            self.recent.pop_back();
-            let bytes = self.bodies.remove(&header.height);
-            tracing::warn!(height = header.height, hash = %alloy_primitives::B256::from(header.hash), "L1 block taken back");
-            metrics::reverted();
-            reverted.push(Reverted { height: header.height, hash: header.hash, bytes });
-        }
-        let tip = self.header().height;
-        let block = self.read(tip)?.ok_or_else(|| damaged(format!("block {tip} is missing")))?;
-        self.faults = block.block().map_err(|error| damaged(error.to_string()))?.faults().clone();
-        if self.recent.is_empty() {
-            self.recent.push_back(block);
-        }
-        (self.committees, self.previous) = committees(&self.entries, &self.rules)?;
-        Ok(Some(reverted))
-    }
-
-    fn undo(&self, height: u64) -> Result<StateDiff, ConsensusError> {
-        read_undo(&self.store, height)?
-            .ok_or_else(|| damaged(format!("what takes block {height} back is missing, though it is not final")))
-    }
-
-    /// Puts transactions of blocks that were taken back into the pool again.
-    pub(crate) fn revive(&mut self, txs: Vec<VerifiedTx>) {
-        let now = self.now().as_secs();
-        let state = self.state.clone();
-        let refused = self.mempool.revive(txs, |id| account(&*state, id).unwrap_or_default(), now);
-        for (id, reason) in refused {
-            tracing::debug!(id = %alloy_primitives::B256::from(id), %reason, "L1 transaction of a block that was taken back");
-        }
     }
 
     /// A block that is still in memory.
@@ -497,6 +470,10 @@ impl Chain {
             return Ok(DuskTransactionStatus::Waiting);
         }
         let Some((height, index)) = self.store.transaction(id)? else { return Ok(DuskTransactionStatus::Unknown) };
+        if height > self.told.tip.height {
+            // A crash could still take the block away.
+            return Ok(DuskTransactionStatus::Waiting);
+        }
         let block = self.read(height)?.ok_or_else(|| damaged(format!("block {height} is missing")))?;
         let outcome = block
             .outcomes
@@ -507,8 +484,24 @@ impl Chain {
             index,
             gas_spent: outcome.gas_spent,
             error: outcome.error.clone(),
-            is_final: height <= self.finality.last_final(),
+            is_final: height <= self.told.tip.final_height,
         })
+    }
+}
+
+fn standing(entries: &VecDeque<Entry>, finality: &Finality) -> Standing {
+    // There always is a block, and the last final one is among them: see `Chain::header`.
+    let header = &entries[entries.len() - 1].header;
+    let last_final = finality.last_final();
+    let finalized = entries.iter().find(|entry| entry.header.height == last_final);
+    Standing {
+        tip: DuskTip {
+            height: header.height,
+            hash: header.hash.into(),
+            timestamp: header.timestamp,
+            final_height: last_final,
+        },
+        finalized: finalized.map_or([0; 32], |entry| entry.header.hash),
     }
 }
 
@@ -518,88 +511,4 @@ pub(crate) struct Inserted {
     pub(crate) id: TxId,
     /// It was not known before.
     pub(crate) new: bool,
-}
-
-/// Reads a block from disk.
-pub(crate) fn read_block(store: &L1Store, height: u64) -> Result<Option<Arc<AcceptedBlock>>, ConsensusError> {
-    match store.block(height)? {
-        Some(record) => Ok(Some(Arc::new(AcceptedBlock::decode(&record)?))),
-        None => Ok(None),
-    }
-}
-
-fn read_undo(store: &L1Store, height: u64) -> Result<Option<StateDiff>, ConsensusError> {
-    let Some(changes) = store.undo(height)? else { return Ok(None) };
-    let named = changes.into_iter().map(|(name, value)| {
-        let key = StateKey::from_bytes(&name).ok_or_else(|| damaged("a state record has an impossible name"))?;
-        Ok((key, value))
-    });
-    named.collect::<Result<StateDiff, ConsensusError>>().map(Some)
-}
-
-/// Headers and stakes from the block below the last final one up to the tip.
-fn read_entries(
-    store: &L1Store,
-    tip: &Header,
-    state: &MemoryState,
-    last_final: u64,
-) -> Result<VecDeque<Entry>, ConsensusError> {
-    let mut provisioners = Arc::new(Provisioners::from_stakes(state.stakes()));
-    let mut entries = VecDeque::from([Entry { header: tip.clone(), provisioners: provisioners.clone() }]);
-    for height in (last_final.saturating_sub(1)..tip.height).rev() {
-        match read_undo(store, height + 1)? {
-            Some(undo) => {
-                let changed = stake_changes(&undo)?;
-                if !changed.is_empty() {
-                    provisioners = Arc::new(provisioners.apply(&changed));
-                }
-            }
-            // Written by a program that did not keep it, on a network whose stakes never changed.
-            None if height + 1 == last_final => {}
-            None => return Err(damaged(format!("what takes block {} back is missing", height + 1))),
-        }
-        let block = read_block(store, height)?.ok_or_else(|| damaged(format!("block {height} is missing")))?;
-        entries.push_front(Entry { header: block.header.clone(), provisioners: provisioners.clone() });
-    }
-    Ok(entries)
-}
-
-/// Committees of the round above the tip, and of the tip's own round unless the tip is the genesis block.
-fn committees(
-    entries: &VecDeque<Entry>,
-    rules: &Rules,
-) -> Result<(Arc<Committees>, Option<Arc<Committees>>), ConsensusError> {
-    let above = |entry: &Entry| {
-        let seed = *entry.header.seed.inner();
-        Arc::new(Committees::new(seed, entry.header.height + 1, entry.provisioners.clone(), rules.quorums()))
-    };
-    let mut newest = entries.iter().rev();
-    let tip = newest.next().ok_or_else(|| damaged("there is no block"))?;
-    let parent = newest.next();
-    if parent.is_none() && tip.header.height > 0 {
-        return Err(damaged(format!("the block below {} is missing", tip.header.height)));
-    }
-    Ok((above(tip), parent.map(above)))
-}
-
-/// State changes by the names of their records, as the store takes them.
-fn named(changes: &StateDiff) -> Vec<NamedChange> {
-    changes.iter().map(|(key, value)| (key.to_bytes(), value.clone())).collect()
-}
-
-fn commit_genesis(genesis: &Genesis, store: &L1Store, fence: &Fence) -> Result<(), ConsensusError> {
-    let accepted = AcceptedBlock::genesis(&genesis.block()).map_err(ConsensusError::Encode)?;
-    store.commit_block(
-        fence,
-        &BlockCommit {
-            height: 0,
-            hash: accepted.header.hash,
-            record: accepted.encode().map_err(ConsensusError::Encode)?,
-            transactions: Vec::new(),
-            state: named(&genesis.state()),
-            finality: Finality::genesis().encode(),
-            ..Default::default()
-        },
-    )?;
-    Ok(())
 }

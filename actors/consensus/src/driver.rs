@@ -5,26 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duskevm_blobs::{Hash, Verified};
+use duskevm_dusk_l1::Block;
 use duskevm_dusk_l1::block::ExecutedBlock;
 use duskevm_dusk_l1::sa::ballots::BallotKey;
 use duskevm_dusk_l1::sa::bls::Bls;
-use duskevm_dusk_l1::sa::machine::{
-    Action, ApplyFailure, Channel, Event, Note, Now, Persist, TimerId, Unsigned, Verdict as Vote,
-};
+use duskevm_dusk_l1::sa::machine::{Action, Channel, Event, Note, Now, Persist, TimerId, Unsigned, Verdict as Vote};
 use duskevm_dusk_l1::sa::wire::{self, CandidateFrame};
 use duskevm_dusk_l1::tx::{TxId, VerifiedTx};
-use duskevm_dusk_l1::{Attestation, Block};
-use duskevm_messages::da_store::{DropBlobs, KeepBlobs};
-use duskevm_messages::gossip::{BadAnswer, PeerInfo, Publish, PublishFailure, Verdict};
+use duskevm_messages::gossip::{PeerInfo, Publish, PublishFailure, Verdict};
 use duskevm_p2p::Topic;
 use duskevm_supervision::{Context, Fence};
 
 use crate::actor::{Consensus, LOCAL};
-use crate::chain::Reverted;
 use crate::error::ConsensusError;
+use crate::health::Trouble;
 use crate::metrics;
-use crate::work::{Order, Prepared, Refused, blob_hashes, blobs_at_hand, transactions_of};
+use crate::work::{Order, Prepared};
 
 /// How often the clock is looked at, which may be set back or forward.
 const CLOCK_CHECK: Duration = Duration::from_millis(200);
@@ -51,14 +47,8 @@ const KEPT: usize = 8;
 const KEEP_TIMES: u64 = 32;
 
 /// Pause before a message that could not be spread is tried again, and tries.
-const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 const PUBLISH_TRIES: usize = 5;
-
-/// How long the keeper of blobs is asked before it is asked anew.
-const KEEP_BLOBS: Duration = Duration::from_secs(30);
-
-/// Longest pause before it is.
-const KEEP_BLOBS_PAUSE: Duration = Duration::from_secs(5);
 
 /// A block to be built.
 #[derive(Debug)]
@@ -66,14 +56,6 @@ pub(crate) struct Pending {
     round: u64,
     parent: [u8; 32],
     order: Order,
-}
-
-/// A block that was checked with its attestation.
-struct Accepted {
-    block: ExecutedBlock,
-    bytes: Arc<[u8]>,
-    hashes: Vec<Hash>,
-    blobs: Vec<Arc<Verified>>,
 }
 
 impl Consensus {
@@ -159,22 +141,33 @@ impl Consensus {
             Action::Check { block } => self.check_candidate(block, ctx),
             Action::Sign { key, what } => self.sign(key, &what, ctx)?,
             Action::Apply { bytes, hash, attestation } => self.apply(bytes, hash, attestation, ctx),
-            Action::RevertTo { hash } => self.revert_to(&hash, ctx)?,
+            Action::RevertTo { hash } => self.revert_to(hash, Vec::new(), ctx)?,
             Action::Request { peer, want } => self.request(peer, want, ctx),
             Action::Persist(Persist::Resume { prev, iteration }) => self.votes.note_iteration(prev, iteration),
             Action::Persist(Persist::Timeouts(times)) => {
                 if self.chain.tip().height.is_multiple_of(KEEP_TIMES) {
-                    self.wiring.store.set_timeouts(ctx.fence(), &times)?;
+                    self.keep_times(&times, ctx.fence())?;
                 }
             }
+            Action::Persist(Persist::Awaited { quorum, at_hand }) => {
+                self.votes.note_awaited(quorum);
+                // What is here is on its way to the disk as a block.
+                if !at_hand {
+                    self.votes.write_noted(ctx.fence())?;
+                }
+            }
+            Action::Note(Note::OtherSigner { round, step }) => self.other_signer(round, step, ctx)?,
             Action::Note(note) => note_down(&note),
         }
         Ok(())
     }
 
-    /// Stores how long the steps last, at the end.
-    pub(crate) fn keep_times(&self, fence: &Fence) -> Result<(), ConsensusError> {
-        Ok(self.wiring.store.set_timeouts(fence, &self.machine.times())?)
+    /// Stores how long the steps last. On a full disk they are measured anew one day.
+    pub(crate) fn keep_times(&self, times: &[u8], fence: &Fence) -> Result<(), ConsensusError> {
+        match self.wiring.store.set_timeouts(fence, times).map_err(ConsensusError::from) {
+            Err(error) if error.is_full() => Ok(()),
+            done => done,
+        }
     }
 
     fn set_timer(&mut self, id: TimerId, at: Duration, ctx: &mut Context<Self>) {
@@ -192,19 +185,22 @@ impl Consensus {
     pub(crate) fn tick(&mut self, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
         let now = self.chain.now();
         let tip = self.chain.tip();
-        if let Some(ahead) = self.watch.jumped(now, self.chain.uptime()) {
+        let clock = if let Some(ahead) = self.watch.jumped(now, self.chain.uptime()) {
             let ahead = ahead.as_secs();
-            ctx.degraded(format!(
-                "the machine's clock was set forward by {ahead} s, and blocks with its time can never be taken back: no blocks until it is set right; if it is right now, restart the node"
-            ));
             ctx.waiting("the machine's clock to be set right");
+            Some(format!(
+                "the machine's clock was set forward by {ahead} s, and blocks with its time can never be taken back: no blocks until it is set right; if it is right now, restart the node"
+            ))
         } else if tip.timestamp > now.as_secs() + CLOCK_BEHIND {
             let behind = tip.timestamp - now.as_secs();
-            ctx.degraded(format!("the clock is {behind} s behind the newest L1 block: set the machine's clock"));
+            Some(format!("the clock is {behind} s behind the newest L1 block: set the machine's clock"))
         } else {
-            ctx.healthy();
             self.build_when_due(ctx);
-        }
+            None
+        };
+        self.trouble(Trouble::Clock, clock, ctx);
+        self.listen_for_twin(ctx)?;
+        self.compare_finals(ctx)?;
         if let Some(network) = &self.wiring.network {
             let ahead = network.peers.borrow().iter().filter_map(|peer| Some((peer.status?.tip.0, peer.id))).max();
             if let Some((height, peer)) = ahead.filter(|(height, _)| *height > tip.height + 1) {
@@ -288,7 +284,7 @@ impl Consensus {
     }
 
     /// What the pool has of a block's transactions: their signatures need no second check.
-    fn known(&self, prepared: Option<&Arc<Prepared>>) -> BTreeMap<TxId, VerifiedTx> {
+    pub(crate) fn known(&self, prepared: Option<&Arc<Prepared>>) -> BTreeMap<TxId, VerifiedTx> {
         let ids = prepared.map(|prepared| prepared.ids.as_slice()).unwrap_or_default();
         ids.iter().filter_map(|id| Some((*id, self.chain.mempool().get(id)?.clone()))).collect()
     }
@@ -340,7 +336,8 @@ impl Consensus {
     }
 
     fn sign(&mut self, key: BallotKey, what: &Unsigned, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
-        let Some(signer) = &self.chain.settings().signer else {
+        let signer = self.chain.settings().signer.as_ref().filter(|_| self.twin.why().is_none());
+        let Some(signer) = signer else {
             self.events.push_back(Event::Refused { key });
             return Ok(());
         };
@@ -381,144 +378,6 @@ impl Consensus {
                 metrics::unspread();
                 tracing::warn!(?topic, why, "a message of the consensus was not spread");
             }
-            Ok(())
-        });
-    }
-
-    fn apply(&mut self, bytes: Arc<[u8]>, hash: [u8; 32], attestation: Attestation, ctx: &mut Context<Self>) {
-        let executed = self.executed.get(&hash).cloned();
-        let prepared = self.candidates.get(&hash).cloned();
-        let known = if executed.is_some() { BTreeMap::new() } else { self.known(prepared.as_ref()) };
-        let (bls, above) = (self.bls.clone(), self.chain.above());
-        let keeps_blobs = self.wiring.blobs.is_some();
-        self.working += 1;
-        let accept = tokio::task::spawn_blocking(move || -> Result<Accepted, Refused> {
-            let block = above.accept(&bls, &bytes, attestation, executed, known)?;
-            let hashes = if keeps_blobs { blob_hashes(block.block.txs()) } else { Vec::new() };
-            let blobs = match prepared {
-                _ if hashes.is_empty() => Vec::new(),
-                Some(prepared) => prepared.blobs.clone(),
-                None => blobs_at_hand(&block.block),
-            };
-            Ok(Accepted { block, bytes, hashes, blobs })
-        });
-        ctx.pipe(accept, move |me, accepted, ctx| {
-            me.working -= 1;
-            me.accepted(&hash, accepted, ctx)
-        });
-    }
-
-    fn accepted(
-        &mut self,
-        hash: &[u8; 32],
-        accepted: Result<Result<Accepted, Refused>, tokio::task::JoinError>,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), ConsensusError> {
-        match accepted {
-            Ok(Ok(accepted)) => {
-                self.keep_blobs(accepted, ctx);
-                Ok(())
-            }
-            Ok(Err(refused)) => {
-                tracing::warn!(%refused, hash = %alloy_primitives::B256::from(*hash), "an L1 block is not taken");
-                let failure = refused.failure();
-                if failure == ApplyFailure::Invalid {
-                    self.blame(hash);
-                }
-                self.feed(Event::Applied(Err(failure)), ctx)
-            }
-            Err(died) => {
-                tracing::error!(%died, "the check of an L1 block died");
-                self.feed(Event::Applied(Err(ApplyFailure::Outdated)), ctx)
-            }
-        }
-    }
-
-    /// Reports the peer that sent a block.
-    fn blame(&mut self, hash: &[u8; 32]) {
-        if let (Some(network), Some(peer)) = (&self.wiring.network, self.brought.remove(hash)) {
-            let _ = network.bad_answer.tell(BadAnswer { peer });
-        }
-    }
-
-    /// Has the blobs of a block kept, then stores it. As long as they cannot be kept there is no block: a chain whose blobs are
-    /// not on disk would be announced to those who need them.
-    fn keep_blobs(&mut self, accepted: Accepted, ctx: &mut Context<Self>) {
-        let Some(blobs) = self.wiring.blobs.clone().filter(|_| !accepted.hashes.is_empty()) else {
-            ctx.pipe(std::future::ready(()), move |me, (), ctx| me.commit(accepted, ctx));
-            return;
-        };
-        let header = accepted.block.block.header();
-        let keep = KeepBlobs {
-            height: header.height,
-            block: header.hash,
-            blobs: accepted.hashes.clone(),
-            sidecars: accepted.blobs.clone(),
-        };
-        ctx.waiting_on("da-store", format!("the blobs of L1 block {}", header.height));
-        let kept = async move {
-            let mut pause = PUBLISH_PAUSE;
-            while let Err(error) = blobs.keep.ask_retry(keep.clone(), KEEP_BLOBS).await {
-                tracing::warn!(%error, "the blobs of an L1 block are not kept yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(KEEP_BLOBS_PAUSE);
-            }
-        };
-        ctx.listen(kept, move |me, (), ctx| me.commit(accepted, ctx));
-    }
-
-    fn commit(&mut self, accepted: Accepted, ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
-        let Accepted { block, bytes, .. } = accepted;
-        let header = block.block.header();
-        if header.prev_block_hash != self.chain.header().hash {
-            return self.feed(Event::Applied(Err(ApplyFailure::Outdated)), ctx);
-        }
-        self.chain.commit(ctx.fence(), &block, bytes)?;
-        self.announce(ctx.fence())?;
-        let tip = self.chain.tip();
-        self.votes.forget_below(ctx.fence(), tip.final_height)?;
-        self.candidates.retain(|_, kept| kept.block.header().height > tip.height);
-        self.executed.retain(|_, kept| kept.block.header().height > tip.height);
-        self.brought.remove(&tip.hash.0);
-        tracing::debug!(height = tip.height, hash = %tip.hash, iteration = header.iteration, "L1 block");
-        ctx.progress(format!("L1 block {}", tip.height));
-        self.feed(Event::Applied(Ok(self.chain.tip_info())), ctx)
-    }
-
-    fn revert_to(&mut self, hash: &[u8; 32], ctx: &mut Context<Self>) -> Result<(), ConsensusError> {
-        let Some(reverted) = self.chain.revert_to(ctx.fence(), hash)? else {
-            self.events.push_back(Event::Reverted(Err(ApplyFailure::Outdated)));
-            return Ok(());
-        };
-        self.announce(ctx.fence())?;
-        self.candidates.clear();
-        self.executed.clear();
-        let blocks: Vec<DropBlobs> =
-            reverted.iter().map(|block| DropBlobs { height: block.height, block: block.hash }).collect();
-        if let Some(blobs) = self.wiring.blobs.clone() {
-            let dropped = async move {
-                for block in blocks {
-                    if let Err(error) = blobs.drop.ask_retry(block, KEEP_BLOBS).await {
-                        // They go with their height's retention.
-                        tracing::warn!(%error, height = block.height, "blobs of a block that was taken back are still kept");
-                    }
-                }
-            };
-            ctx.listen(dropped, |_, (), _| Ok(()));
-        }
-        self.revive(reverted, ctx);
-        self.events.push_back(Event::Reverted(Ok(self.chain.tip_info())));
-        Ok(())
-    }
-
-    fn revive(&self, reverted: Vec<Reverted>, ctx: &mut Context<Self>) {
-        let check = tokio::task::spawn_blocking(move || -> Vec<VerifiedTx> {
-            // Oldest first, so that nonces follow each other.
-            reverted.into_iter().rev().filter_map(|block| block.bytes).flat_map(|b| transactions_of(&b)).collect()
-        });
-        ctx.pipe(check, |me, txs, _| {
-            me.chain.revive(txs.map_err(|died| ConsensusError::Worker(died.to_string()))?);
-            metrics::mempool(me.chain.mempool().len(), me.chain.mempool().bytes());
             Ok(())
         });
     }

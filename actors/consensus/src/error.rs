@@ -1,10 +1,13 @@
 //! What can go wrong in the actor, and what it means.
 
+use alloy_primitives::B256;
 use duskevm_dusk_l1::block::BuildError;
 use duskevm_dusk_l1::execute::ExecuteError;
 use duskevm_dusk_l1::genesis::GenesisError;
 use duskevm_dusk_l1::record::RecordError;
 use duskevm_dusk_l1::state::StateError;
+use duskevm_p2p::PeerId;
+use duskevm_store::db::DbError;
 use duskevm_store::journal::JournalError;
 use duskevm_store::l1::L1StoreError;
 use duskevm_supervision::{ActorError, FenceError, Reaction};
@@ -51,9 +54,33 @@ pub enum ConsensusError {
     /// This instance was replaced.
     #[error(transparent)]
     Fenced(#[from] FenceError),
+    /// More than a third of the stake has signed for both.
+    #[error(
+        "two final L1 blocks of height {height} exist: {own} here and {other} at peer {peer}, each with the signatures that make it final. More than a third of the stake has signed for both, and no node can tell which one stands: stop, find out with the other operators which chain goes on, and start with the data of that chain"
+    )]
+    TwoFinal {
+        /// Height of both.
+        height: u64,
+        /// Hash of the own one.
+        own: B256,
+        /// Hash of the other one.
+        other: B256,
+        /// Who has it.
+        peer: PeerId,
+    },
+    /// The worker died that waits for the disk.
+    #[error("the thread that waits for the L1 database died: {0}")]
+    Lost(String),
     /// A worker that reads or checks died.
     #[error("a worker thread of the L1 died: {0}")]
     Worker(String),
+}
+
+impl ConsensusError {
+    /// Whether nothing was written because the disk has too little room.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Store(L1StoreError::Db(DbError::DiskFull { .. })))
+    }
 }
 
 impl From<RecordError> for ConsensusError {
@@ -65,15 +92,18 @@ impl From<RecordError> for ConsensusError {
 impl ActorError for ConsensusError {
     fn reaction(&self) -> Reaction {
         match self {
-            // Another start would find the same configuration or the same bytes.
+            // Another start would find the same configuration or the same bytes. A disk that is full from the beginning is among
+            // them: later the actor waits for room.
             Self::Genesis(_)
             | Self::Damaged(_)
             | Self::Clock { .. }
             | Self::Votes(_)
+            | Self::TwoFinal { .. }
+            | Self::Store(L1StoreError::Db(DbError::DiskFull { .. }))
             | Self::Journal(JournalError::Damaged { .. } | JournalError::TooLarge { .. }) => Reaction::Abort,
             Self::Build(BuildError::HeightOverflow) => Reaction::Abort,
             // Memory and disk may differ now: begin again from the disk.
-            Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) | Self::Journal(_) => {
+            Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) | Self::Journal(_) | Self::Lost(_) => {
                 Reaction::RestartSelf
             }
             Self::Build(

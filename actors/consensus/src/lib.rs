@@ -7,9 +7,11 @@
 //! | module | does |
 //! |---|---|
 //! | `actor` | answers what others ask |
-//! | `driver` | carries out what the consensus asks for: timers, building, judging, signing, storing |
+//! | `driver` | carries out what the consensus asks for: timers, building, judging, signing |
+//! | `apply` | blocks that others agreed on: stored, told of, taken back; what happens on a full disk |
 //! | `chain` | tip, state and stakes, and how they are rebuilt from disk or taken back |
-//! | `votes` | own messages, on disk before they are sent |
+//! | `votes`, `mark`, `twin` | own messages, on disk before they are sent; whether the journal is the key's own, and the key this node's own |
+//! | `finals` | two final blocks of one height |
 //! | `work` | what takes long, for worker threads |
 //! | `checks`, `submit`, `requests`, `serve` | messages of peers, transactions, questions to peers, their questions |
 //!
@@ -21,20 +23,27 @@
 //! machine, and at start with the newest block.
 //!
 //! The mempool is in memory only. A transaction that was accepted but not included is lost with the instance, as it is on a Dusk
-//! node; whoever submitted it asks for its status and submits it again.
+//! node; whoever submitted it asks for its status and submits it again. Transactions of blocks that were taken back are on disk until
+//! they are in a block again.
 
 mod actor;
+mod apply;
 mod chain;
 mod checks;
 mod clock;
 mod driver;
+mod drops;
 mod error;
+mod finals;
+mod health;
 mod ingress;
+mod mark;
 mod metrics;
 mod peers;
 mod requests;
 mod serve;
 mod submit;
+mod twin;
 mod votes;
 mod work;
 

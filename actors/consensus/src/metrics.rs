@@ -82,7 +82,7 @@ pub(crate) fn block(ok: u64, failed: u64, gas: u64, iteration: u8, stored: Durat
 }
 
 /// Kinds of events that are counted.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
     "iteration",
     "timeout",
     "validation-quorum",
@@ -97,6 +97,8 @@ const KINDS: [&str; 14] = [
     "unbuilt",
     "refused-to-sign",
     "unspread",
+    "other-signer",
+    "other-final",
 ];
 
 fn happened(kind: &'static str) {
@@ -116,7 +118,18 @@ pub(crate) fn note(note: &Note) {
         Note::Syncing { .. } => "sync",
         Note::Fork { .. } => "fork",
         Note::Stalled { .. } => "stalled",
+        Note::OtherSigner { .. } => return,
     });
+}
+
+/// Another node signed with this node's key.
+pub(crate) fn other_signer() {
+    happened("other-signer");
+}
+
+/// A peer names another final block.
+pub(crate) fn other_final() {
+    happened("other-final");
 }
 
 /// A block was taken back.

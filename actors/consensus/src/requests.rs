@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use duskevm_dusk_l1::block::header_hash;
 use duskevm_dusk_l1::body::{verify_kinds, verify_roots};
-use duskevm_dusk_l1::contracts::NativeContracts;
+use duskevm_dusk_l1::contracts::{NativeContracts, NoContracts};
 use duskevm_dusk_l1::keys::AccountId;
 use duskevm_dusk_l1::sa::bls::{Bls, DuskBls};
 use duskevm_dusk_l1::sa::machine::{Event, PeerId as Number, Source, SyncBlock, Want};
@@ -24,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(4);
 const LOCAL: Duration = Duration::from_secs(5);
 
 /// What came of a question.
-enum Found {
+pub(crate) enum Found {
     /// Blocks in ascending order, and frames of the consensus.
     Answer { peer: PeerId, blocks: Vec<SyncBlock>, frames: Vec<Frame> },
     /// Bytes that are no answer to the question.
@@ -99,6 +99,19 @@ fn read(want: &Want, peer: PeerId, answer: Answer, contracts: &dyn NativeContrac
         blocks.truncate(1);
     }
     Found::Answer { peer, blocks, frames: others }
+}
+
+/// Asks one peer for blocks by height.
+pub(crate) async fn ask_peer(port: &duskevm_supervision::Port<Ask>, peer: PeerId, want: Want) -> Found {
+    let request = Ask { peer: PeerChoice::Peer(peer), request: Request::Frame(question(&want)), within: WITHIN };
+    match port.ask_within(request, LOCAL).await {
+        Ok(Ok((peer, answer))) => {
+            let read = tokio::task::spawn_blocking(move || read(&want, peer, answer, &NoContracts));
+            read.await.unwrap_or_else(|died| Found::Nobody(died.to_string()))
+        }
+        Ok(Err(failure)) => Found::Nobody(failure.to_string()),
+        Err(error) => Found::Nobody(error.to_string()),
+    }
 }
 
 /// Peers that are asked one after another until one has something.
@@ -208,7 +221,6 @@ impl Consensus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duskevm_dusk_l1::contracts::NoContracts;
 
     fn peer() -> PeerId {
         PeerId([1; 32])

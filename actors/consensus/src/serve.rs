@@ -6,6 +6,7 @@ use std::sync::Arc;
 use duskevm_blobs::api::beacon::{Block as BlobBlock, BlockId};
 use duskevm_dusk_l1::record::AcceptedBlock;
 use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item};
+use duskevm_messages::consensus::DuskTip;
 use duskevm_store::l1::L1Store;
 
 use crate::chain::read_block;
@@ -30,8 +31,8 @@ pub(crate) enum Part {
     Hash([u8; 32]),
 }
 
-/// Reads what is on disk. Stops where the answer would become too large; what is not there is left out.
-pub(crate) fn read_parts(store: &L1Store, parts: Vec<Part>) -> Result<Vec<Vec<u8>>, ConsensusError> {
+/// Reads what is on disk, up to the height `told`. Stops where the answer would become too large; what is not there is left out.
+pub(crate) fn read_parts(store: &L1Store, told: u64, parts: Vec<Part>) -> Result<Vec<Vec<u8>>, ConsensusError> {
     let (mut frames, mut bytes) = (Vec::new(), 0);
     for part in parts {
         let height = match part {
@@ -45,7 +46,7 @@ pub(crate) fn read_parts(store: &L1Store, parts: Vec<Part>) -> Result<Vec<Vec<u8
                 continue;
             }
             Part::After(locator) => {
-                let items = after(store, &locator)?;
+                let items = after(store, told, &locator)?;
                 frames.push(wire::encode(&Frame::Inv(Inventory { items, max_entries: 0 })));
                 continue;
             }
@@ -53,7 +54,7 @@ pub(crate) fn read_parts(store: &L1Store, parts: Vec<Part>) -> Result<Vec<Vec<u8
             Part::Hash(hash) => store.block_height(&hash)?,
         };
         // The genesis block is everybody's own.
-        let Some(height) = height.filter(|height| *height > 0) else { continue };
+        let Some(height) = height.filter(|height| (1..=told).contains(height)) else { continue };
         let Some(block) = read_block(store, height)? else { continue };
         let frame = wire::encode(&Frame::Block(block.encoded.to_vec().into()));
         bytes += frame.len();
@@ -66,10 +67,10 @@ pub(crate) fn read_parts(store: &L1Store, parts: Vec<Part>) -> Result<Vec<Vec<u8
 }
 
 /// Hashes of the blocks above `locator`, as the answer to a peer that has it.
-fn after(store: &L1Store, locator: &[u8; 32]) -> Result<Vec<Item>, ConsensusError> {
-    let (Some(from), Some(tip)) = (store.block_height(locator)?, store.tip()?) else { return Ok(Vec::new()) };
+fn after(store: &L1Store, told: u64, locator: &[u8; 32]) -> Result<Vec<Item>, ConsensusError> {
+    let Some(from) = store.block_height(locator)? else { return Ok(Vec::new()) };
     let mut items = Vec::new();
-    for height in from.saturating_add(1)..=tip.min(from.saturating_add(MAX_FRAMES as u64)) {
+    for height in from.saturating_add(1)..=told.min(from.saturating_add(MAX_FRAMES as u64)) {
         let Some(block) = read_block(store, height)? else { break };
         items.push(Item::Block(block.header.hash));
     }
@@ -106,10 +107,11 @@ impl BlobBlocks {
 /// Shown are the blobs of the block's own blob transactions, in their order.
 pub(crate) fn blob_block(
     store: &L1Store,
+    told: DuskTip,
     id: BlockId,
     cache: &parking_lot::Mutex<BlobBlocks>,
 ) -> Result<Option<Arc<BlobBlock>>, ConsensusError> {
-    let (Some(tip), Some(last_final)) = (store.tip()?, store.final_height()?) else { return Ok(None) };
+    let (tip, last_final) = (told.height, told.final_height);
     let height = match id {
         BlockId::Head => Some(tip),
         BlockId::Finalized => Some(last_final),
@@ -117,7 +119,7 @@ pub(crate) fn blob_block(
         BlockId::Root(hash) => store.block_height(&hash)?,
         BlockId::Slot(slot) => height_of_slot(store, slot, tip)?,
     };
-    let Some(height) = height else { return Ok(None) };
+    let Some(height) = height.filter(|height| *height <= tip) else { return Ok(None) };
     let Some(block) = read_block(store, height)? else { return Ok(None) };
     let is_final = height <= last_final;
     if let Some(known) = cache.lock().get(&block.header.hash) {

@@ -6,10 +6,13 @@ mod common;
 use std::time::Duration;
 
 use common::*;
+use duskevm_messages::consensus::GetDuskTip;
+use fail::FailScenario;
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn production_survives_failing_writes() {
+    let scenario = FailScenario::setup();
     let dir = TempDir::new().unwrap();
     let genesis = genesis(1, Duration::ZERO);
     let shift = Shift::default();
@@ -31,4 +34,38 @@ async fn production_survives_failing_writes() {
         bed.check_announced();
     }
     bed.supervisor.shutdown(PATIENCE).await;
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_the_node_waits_for_room_and_says_so() {
+    let scenario = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let genesis = genesis(1, Duration::ZERO);
+    let settings = settings(&genesis, Shift::default().clock());
+    let bed = Bed::start(settings.clone(), open_store(&dir, &genesis));
+    bed.height(1).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+    bed.store.close().unwrap();
+    drop(bed);
+    // A database asks for the free space with its first commit.
+    fail::cfg("store-db-free", "return(1000)").unwrap();
+    let bed = Bed::start(settings, open_store(&dir, &genesis));
+    let state = || bed.supervisor.actors()[0].state.to_string();
+    let complains = async {
+        while !state().contains("is full") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, complains).await.expect("it does not say so");
+    let told = bed.actor.ask(GetDuskTip).await.unwrap();
+    assert_eq!(bed.store.tip().unwrap(), Some(told.height), "nothing is told of that is not on disk");
+    bed.submit(transfer("alice", 1, 5)).await.unwrap();
+    fail::remove("store-db-free");
+    bed.height(told.height + 2).await;
+    assert!(!state().contains("full"), "{}", state());
+    assert_eq!(bed.supervisor.actors()[0].restarts, 0, "it goes on");
+    bed.check_announced();
+    bed.supervisor.shutdown(PATIENCE).await;
+    scenario.teardown();
 }

@@ -5,72 +5,26 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use common::cast::{Cast, cast};
 use common::*;
 use duskevm_blobs::{BYTES, Sidecar, kzg};
 use duskevm_consensus::{Blobs, Consensus, Network, Wiring, spec};
-use duskevm_dusk_l1::body::{Draft, build_body};
-use duskevm_dusk_l1::contracts::NoContracts;
-use duskevm_dusk_l1::genesis::{Genesis, GenesisStake};
 use duskevm_dusk_l1::keys::Signer;
 use duskevm_dusk_l1::sa::bls::{Bls, DuskBls};
-use duskevm_dusk_l1::sa::committee::Committees;
-use duskevm_dusk_l1::sa::provisioners::Provisioners;
-use duskevm_dusk_l1::sa::rules::{Step, StepKind};
-use duskevm_dusk_l1::sa::wire::{self, CandidateFrame, Frame, VoteFrame};
-use duskevm_dusk_l1::state::MemoryState;
+use duskevm_dusk_l1::sa::rules::StepKind;
+use duskevm_dusk_l1::sa::wire::{self, Frame, VoteFrame};
 use duskevm_dusk_l1::transfer::Transaction;
 use duskevm_dusk_l1::transfer::data::{BlobData, TransactionData};
 use duskevm_dusk_l1::tx::Tx;
-use duskevm_dusk_l1::{
-    BLOCK_HEADER_VERSION, Block, Header, LedgerTransaction, PublicKeyBytes, Serializable, Signature, block,
-};
+use duskevm_dusk_l1::{Block, Header, LedgerTransaction, Serializable, Vote};
+use duskevm_messages::consensus::GetConsensusState;
 use duskevm_messages::da_store::{DropBlobs, KeepBlobs};
 use duskevm_messages::gossip::*;
 use duskevm_p2p::{PeerId, PeerStatus, Topic};
 use duskevm_supervision::{Port, Ref, Strategy, Supervisor, Tree};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
-
-/// The first two iterations' generators, a voter of the first one, and another voter.
-struct Cast {
-    genesis: Genesis,
-    generator: Signer,
-    voter: Signer,
-    other: Signer,
-    outsider: Signer,
-}
-
-/// A network in which all of them are different. Whom the first round draws depends on how many there are.
-fn cast() -> Cast {
-    (4..=16).find_map(cast_of).expect("the generator of the next iteration has no vote in this one")
-}
-
-fn cast_of(provisioners: u8) -> Option<Cast> {
-    let all: Vec<Signer> = (0..provisioners).map(|number| signer(&format!("provisioner {number}"))).collect();
-    let mut genesis = genesis(1, Duration::from_secs(5));
-    let stake = |signer: &Signer| GenesisStake { key: signer.id(), amount: 1_000_000 * DUSK, eligibility: 0 };
-    genesis.stakes = all.iter().map(stake).collect();
-    let mut state = MemoryState::default();
-    state.apply(&genesis.state()).unwrap();
-    let provisioners = Arc::new(Provisioners::from_stakes(state.stakes()));
-    let seed = *genesis.block().header().seed.inner();
-    let committees = Committees::new(seed, 1, provisioners, genesis.rules().quorums());
-    let committee = committees.get(Step::new(0, StepKind::Validation).unwrap());
-    let (generators, others): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|signer| Some(signer.id()) == committees.generator(0));
-    let (voters, outsiders): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|signer| committee.contains(signer.id().as_bytes()));
-    let mut voters = voters.into_iter();
-    Some(Cast {
-        genesis,
-        generator: generators.into_iter().next()?,
-        voter: voters.next()?,
-        other: voters.next()?,
-        outsider: outsiders.into_iter().next()?,
-    })
-}
 
 fn blob(seed: u8) -> Sidecar {
     let mut data: Vec<u8> = (0..BYTES).map(|at| (at as u8).wrapping_mul(seed) ^ (at >> 8) as u8).collect();
@@ -92,40 +46,6 @@ fn with_blobs(nonce: u64, blobs: Vec<BlobData>) -> Vec<u8> {
 
 fn ledger(bytes: &[u8]) -> LedgerTransaction {
     Tx::decode(bytes, 1).unwrap().ledger().clone()
-}
-
-impl Cast {
-    /// The block that the generator makes of a transaction, not signed yet.
-    fn block(&self, transaction: &[u8]) -> Block {
-        let bls = DuskBls::default();
-        let parent = self.genesis.block();
-        let parent = parent.header();
-        let header = Header {
-            version: BLOCK_HEADER_VERSION,
-            height: 1,
-            timestamp: parent.timestamp + self.genesis.block_time,
-            prev_block_hash: parent.hash,
-            seed: Signature::from(bls.sign(&self.generator, parent.seed.inner())),
-            generator_bls_pubkey: PublicKeyBytes(*self.generator.id().as_bytes()),
-            gas_limit: self.genesis.block_gas_limit,
-            ..Header::default()
-        };
-        let mut state = MemoryState::default();
-        state.apply(&self.genesis.state()).unwrap();
-        let params = block::LedgerParams::new(&self.genesis).unwrap();
-        let tx = Tx::decode(transaction, 1).unwrap().verify().unwrap();
-        let tx = tx.with_checked_blobs(|_, _| Ok::<_, ()>(())).unwrap();
-        let draft = Draft { header, faults: Vec::new(), cert_voters: &[] };
-        build_body(draft, &params, &state, &NoContracts, [&tx]).unwrap().block.block
-    }
-
-    /// The frame of a block with these transactions in the place of its own, signed by `signer`.
-    fn candidate(&self, block: &Block, txs: Vec<LedgerTransaction>, signer: &Signer) -> Vec<u8> {
-        let header = Header { hash: [0; 32], ..block.header().clone() };
-        let mut block = Block::new(header, txs, Vec::new()).unwrap();
-        block.set_signature(Signature::from(DuskBls::default().sign(signer, &block.header().hash)));
-        wire::encode(&Frame::Candidate(Arc::new(CandidateFrame::from_block(&block).unwrap())))
-    }
 }
 
 /// The actor between scripted neighbours.
@@ -181,11 +101,13 @@ impl Node {
         let wiring = Wiring {
             store: open_store(&dir, &cast.genesis),
             votes: dir.path().join("votes"),
+            mark: None,
             tip: watch::channel(None).0,
             network: Some(network),
             blobs: Some(blobs),
         };
-        let supervisor = Tree::new("root", Strategy::OneForOne).actor(spec(&actor, settings, wiring)).start();
+        let supervisor =
+            Tree::new("root", Strategy::OneForOne).allow_faults(true).actor(spec(&actor, settings, wiring)).start();
         supervisor.ready().await.unwrap();
         Self { actor, supervisor, verdicts, published, tokens: AtomicU64::new(1), _peers: peers, _dir: dir }
     }
@@ -368,5 +290,43 @@ async fn transactions_pass_with_a_good_signature_and_all_their_blobs() {
     }
     let right = frame(&with_blobs(2, vec![named(&sound)]));
     assert_eq!(node.judge(Topic::Transactions, right).await, Verdict::Accept);
+    node.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hears_another_one_with_its_key_signs_nothing_more() {
+    let cast = cast();
+    let mut node = Node::start(&cast, &cast.voter).await;
+    let signs = async |node: &Node| node.actor.ask_retry(GetConsensusState, PATIENCE).await.unwrap().votes;
+    assert!(signs(&node).await);
+    let block = cast.block(&with_blobs(1, vec![named(&blob(15))]));
+    let header = block.header().to_consensus_header();
+    let vote = VoteFrame { header, vote: Vote::NoCandidate, signer: *cast.voter.id().as_bytes(), signature: [0; 48] };
+    // A forger proves nothing.
+    let forged = VoteFrame { signature: DuskBls::default().sign(&cast.other, b"it"), ..vote.clone() };
+    assert_eq!(node.judge(Topic::Votes, wire::encode(&Frame::Validation(forged))).await, WRONG);
+    assert!(signs(&node).await);
+    let signature = DuskBls::default().sign(&cast.voter, &vote.signed_bytes(StepKind::Validation));
+    let vote = VoteFrame { signature, ..vote };
+    assert_eq!(node.judge(Topic::Votes, wire::encode(&Frame::Validation(vote))).await, Verdict::Accept);
+    let complains = |node: &Node| node.supervisor.actors()[0].state.to_string().contains("signs with this node's key");
+    assert!(!signs(&node).await && complains(&node), "{}", node.supervisor.actors()[0].state);
+    // The candidate that it would vote on otherwise.
+    let frame = cast.candidate(&block, block.txs().clone(), &cast.generator);
+    assert_eq!(node.judge(Topic::Candidates, frame).await, Verdict::Accept);
+    assert!(!signs(&node).await && node.is_silent());
+    // A restart of the actor is nobody's decision.
+    let before = node.supervisor.actors()[0].generation;
+    node.supervisor.inject("consensus", duskevm_supervision::Fault::Panic).unwrap();
+    while node.supervisor.actors()[0].generation == before {
+        tokio::task::yield_now().await;
+    }
+    assert!(!signs(&node).await);
+    let said = async {
+        while !complains(&node) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, said).await.expect("the new instance does not say why");
     node.supervisor.shutdown(PATIENCE).await;
 }

@@ -40,6 +40,7 @@ pub use dusk_core::transfer;
 pub use dusk_node_data::Serializable;
 pub use dusk_node_data::bls::PublicKeyBytes;
 pub use dusk_node_data::ledger::{
-    Attestation, Block, Fault, Header, IterationInfo, IterationsInfo, LedgerTransaction, Signature,
+    Attestation, Block, Fault, Header, IterationInfo, IterationsInfo, LedgerTransaction, Signature, StepVotes,
 };
 pub use dusk_node_data::message::BLOCK_HEADER_VERSION;
+pub use dusk_node_data::message::payload::Vote;

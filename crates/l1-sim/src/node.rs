@@ -25,12 +25,14 @@ pub struct Disk {
     pub resume: Option<([u8; 32], u8)>,
     /// Measured step times.
     pub timeouts: Vec<u8>,
+    /// Frame of the newest quorum whose block was awaited.
+    pub awaited: Option<Arc<[u8]>>,
 }
 
 impl Disk {
     /// A disk that holds nothing but a chain.
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, journal: Vec::new(), signed: false, resume: None, timeouts: Vec::new() }
+        Self { ledger, journal: Vec::new(), signed: false, resume: None, timeouts: Vec::new(), awaited: None }
     }
 }
 
@@ -100,6 +102,8 @@ impl<B: Bls> Node<B> {
             timeouts,
             resume: self.disk.resume,
             journal_lost: !self.disk.signed,
+            signed_before: false,
+            awaited: self.disk.awaited.clone(),
         };
         let machine = Machine::new(bls.clone(), rules.clone(), Some(bls.id(&self.secret)), start);
         self.life += 1;
@@ -120,6 +124,12 @@ impl<B: Bls> Node<B> {
         match what {
             Persist::Resume { prev, iteration } => self.disk.resume = Some((prev, iteration)),
             Persist::Timeouts(bytes) => self.disk.timeouts = bytes,
+            // What is at hand is on the way to the disk as a block.
+            Persist::Awaited { quorum, at_hand } => {
+                if !at_hand {
+                    self.disk.awaited = Some(quorum);
+                }
+            }
         }
     }
 }

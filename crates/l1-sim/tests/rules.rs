@@ -9,11 +9,11 @@ use dusk_node_data::ledger::{Attestation, Block, Signature, StepVotes};
 use dusk_node_data::message::ConsensusHeader;
 use dusk_node_data::message::payload::{RatificationResult, Vote};
 use duskevm_dusk_l1::keys::AccountId;
-use duskevm_dusk_l1::sa::ballots::Ballots;
+use duskevm_dusk_l1::sa::ballots::{BallotKey, Ballots};
 use duskevm_dusk_l1::sa::bls::{Bls, StandIn};
 use duskevm_dusk_l1::sa::committee::Committees;
 use duskevm_dusk_l1::sa::machine::{
-    Action, Event, Machine, Now, PeerId, Source, Start, TimerId, Token, Unsigned, Verdict, Want,
+    Action, Event, Machine, Note, Now, PeerId, Persist, Source, Start, TimerId, Token, Unsigned, Verdict, Want,
 };
 use duskevm_dusk_l1::sa::provisioners::Provisioners;
 use duskevm_dusk_l1::sa::rules::{MINIMUM_STAKE, Step, StepKind};
@@ -42,6 +42,11 @@ fn committees(ledger: &Ledger) -> Committees {
 
 /// A machine of `me` in the first round, begun.
 fn one(me: AccountId, ballots: Ballots) -> (One, Vec<Action>) {
+    one_with(me, ballots, None)
+}
+
+/// The same with a quorum of an earlier life.
+fn one_with(me: AccountId, ballots: Ballots, awaited: Option<Arc<[u8]>>) -> (One, Vec<Action>) {
     let ledger = Ledger::new(rules(), provisioners(), false);
     let start = Start {
         tip: ledger.tip_info(),
@@ -49,6 +54,8 @@ fn one(me: AccountId, ballots: Ballots) -> (One, Vec<Action>) {
         timeouts: Timeouts::new(rules().times),
         resume: None,
         journal_lost: false,
+        signed_before: false,
+        awaited,
     };
     let machine = Machine::new(Arc::new(StandIn), rules(), Some(me), start);
     let mut one = One { committees: committees(&ledger), ledger, machine };
@@ -299,6 +306,8 @@ fn without_its_journal_a_node_signs_only_where_it_cannot_have_signed_before() {
                 timeouts: Timeouts::new(rules().times),
                 resume: Some((ledger.tip().header.hash, iteration)),
                 journal_lost: lost,
+                signed_before: false,
+                awaited: None,
             };
             let mut machine = Machine::new(Arc::new(StandIn), rules(), Some(voter()), start);
             machine.handle(now(starts), Event::Begin, &mut Vec::new());
@@ -306,4 +315,95 @@ fn without_its_journal_a_node_signs_only_where_it_cannot_have_signed_before() {
             assert_eq!(machine.votes(), iteration >= expected, "started at {starts} s, iteration {iteration}");
         }
     }
+}
+
+#[test]
+fn with_its_data_gone_in_the_first_round_a_key_that_has_begun_signs_only_later() {
+    // The slot of the first block is at 2 s.
+    let ledger = Ledger::new(rules(), provisioners(), false);
+    for (signed_before, starts, expected) in [(false, 20, 0), (true, 1, 1), (true, 3, 5), (true, 7, 9)] {
+        for iteration in 0..12 {
+            let start = Start {
+                tip: ledger.tip_info(),
+                ballots: Ballots::default(),
+                timeouts: Timeouts::new(rules().times),
+                resume: Some((ledger.tip().header.hash, iteration)),
+                journal_lost: true,
+                signed_before,
+                awaited: None,
+            };
+            let mut machine = Machine::new(Arc::new(StandIn), rules(), Some(voter()), start);
+            let mut actions = Vec::new();
+            machine.handle(now(starts), Event::Begin, &mut actions);
+            assert_eq!(machine.votes(), iteration >= expected, "started at {starts} s, iteration {iteration}");
+        }
+    }
+}
+
+fn asked_for(actions: &[Action]) -> Vec<[u8; 32]> {
+    let wanted = |action: &Action| match action {
+        Action::Request { want: Want::Block(hash), .. } => Some(*hash),
+        _ => None,
+    };
+    actions.iter().filter_map(wanted).collect()
+}
+
+#[test]
+fn a_block_that_was_awaited_is_asked_for_again_after_a_restart() {
+    let (mut before, _) = one(voter(), Ballots::default());
+    let hash = [7; 32];
+    let quorum = before.quorum(0, Vote::Valid(hash));
+    let actions = before.deliver(3, &quorum);
+    assert_eq!(asked_for(&actions), [hash]);
+    let noted = actions.iter().position(|action| {
+        matches!(action, Action::Persist(Persist::Awaited { quorum: noted, at_hand: false }) if **noted == encode(&quorum))
+    });
+    let asked = actions.iter().position(|action| matches!(action, Action::Request { .. }));
+    assert!(noted.unwrap() < asked.unwrap(), "noted before anybody is asked");
+
+    let (mut after, actions) = one_with(voter(), Ballots::default(), Some(encode(&quorum).into()));
+    assert_eq!(asked_for(&actions), [hash]);
+    assert_eq!(after.machine.view().missing, Some(hash));
+    // As before the restart nothing is voted for another block of the round.
+    let candidate = after.candidate(1);
+    let Frame::Candidate(block) = &candidate else { panic!() };
+    let other = block.header().hash;
+    let actions = after.deliver(4, &candidate);
+    assert!(actions.iter().any(|action| matches!(action, Action::Check { .. })), "{actions:?}");
+    let verdict = Event::Verdict { round: 1, iteration: 1, hash: other, verdict: Verdict::Valid };
+    assert_eq!(votes(&after.feed(4, verdict)), []);
+
+    // One of another round is of no use.
+    let header = ConsensusHeader { round: 9, ..before.at(0) };
+    let Frame::Quorum(frame) = quorum else { panic!() };
+    let other = encode(&Frame::Quorum(QuorumFrame { header, ..frame }));
+    assert!(asked_for(&one_with(voter(), Ballots::default(), Some(other.into())).1).is_empty());
+}
+
+#[test]
+fn a_message_of_the_own_key_that_is_not_in_the_journal_is_reported() {
+    let foreign = |actions: &[Action]| {
+        actions.iter().any(|action| matches!(action, Action::Note(Note::OtherSigner { round: 1, .. })))
+    };
+    let (mut node, _) = one(voter(), Ballots::default());
+    let mine = node.vote(0, voter(), Vote::NoCandidate);
+    let others = node.members(0, StepKind::Validation).into_iter().find(|id| *id != voter()).unwrap();
+    let theirs = Frame::Validation(node.vote(0, others, Vote::NoCandidate));
+    assert!(!foreign(&node.deliver(3, &theirs)), "somebody else's");
+    assert!(foreign(&node.deliver(3, &Frame::Validation(mine.clone()))));
+    node.machine.mute();
+    assert!(!node.machine.votes());
+    node.machine.unmute();
+    assert!(node.machine.votes());
+
+    // What is in the journal comes back from peers after a restart.
+    let step = Step::new(0, StepKind::Validation).unwrap();
+    let key = BallotKey { round: 1, prev: mine.header.prev_block_hash, step };
+    let bytes: Arc<[u8]> = encode(&Frame::Validation(mine.clone())).into();
+    let mut ballots = Ballots::default();
+    ballots.cast(key, [1; 32], bytes);
+    let (mut node, _) = one(voter(), ballots);
+    assert!(!foreign(&node.deliver(3, &Frame::Validation(mine))));
+    let second = Frame::Validation(node.vote(0, voter(), Vote::Invalid([3; 32])));
+    assert!(foreign(&node.deliver(3, &second)), "another vote than the one in the journal");
 }

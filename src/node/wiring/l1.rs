@@ -15,7 +15,10 @@ use duskevm_gossip::{Gossip, GossipSettings, Host, Pace};
 use duskevm_l1::{Embedded, Follow, L1};
 use duskevm_messages::{consensus::DuskTipFeed, gossip::PeerFeed, l1::L1HeadsFeed};
 use duskevm_supervision::{ChildSpec, Port, Ref, Strategy, Tree};
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::watch;
 
 /// The L1.
@@ -95,6 +98,13 @@ fn follow(base: Base<'_>) -> Follow {
     }
 }
 
+/// Where it is noted that a key has begun to sign: beside its file, apart from the data.
+fn beside(keys: &Path) -> PathBuf {
+    let mut name = keys.as_os_str().to_owned();
+    name.push(".begun");
+    name.into()
+}
+
 /// The L1 of one provisioner, or of a node that only follows: consensus, and where there are any its peers and its blobs.
 pub(super) struct Stack {
     pub(super) consensus: Ref<Consensus>,
@@ -134,6 +144,7 @@ impl Stack {
             duskevm_consensus::Wiring {
                 store: stores.chain.clone(),
                 votes: stores.folder.join("votes"),
+                mark: base.config.keys.consensus.as_ref().filter(|_| number == 1).map(|keys| beside(keys)),
                 tip: tip_out,
                 network: gossip.as_ref().map(|gossip| duskevm_consensus::Network {
                     publish: gossip.port(),

@@ -1,6 +1,9 @@
 //! A consensus actor in a tree, with a clock that can be moved and an L1 database on disk.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
 
+pub mod cast;
+pub mod maker;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -125,7 +128,7 @@ impl Bed {
             .actor(spec(
                 &actor,
                 settings,
-                Wiring { store: store.clone(), votes, tip: sender, network: None, blobs: None },
+                Wiring { store: store.clone(), votes, mark: None, tip: sender, network: None, blobs: None },
             ))
             .start();
         Self { actor, supervisor, tip, announced, store }

@@ -8,11 +8,13 @@
 //! The published node compares iterations only (`fsm::insync`), and nothing at all when it has stalled.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::attestation::{Expect, unattested, verify_attestation};
 use super::bls::Bls;
 use super::committee::Committees;
 use super::machine::{SyncBlock, TipInfo};
+use super::provisioners::Provisioners;
 use super::rules::Rules;
 use super::triage::hash_of;
 use crate::Header;
@@ -27,6 +29,54 @@ pub(super) enum Choice {
     Replace { skip: usize, parent: [u8; 32] },
     /// Nothing to be had from them.
     Keep,
+}
+
+/// Of blocks that each continue the one before, the first above `parent`: how many failed iterations without attestation each was reached
+/// after, up to the first whose attestation does not verify. Stakes may change along the branch; what does not verify by those
+/// above `parent` is not counted, which can only delay a choice.
+fn attested<'a, B: Bls>(
+    bls: &'a B,
+    rules: &'a Rules,
+    parent: &'a Header,
+    provisioners: &'a Arc<Provisioners>,
+    blocks: &'a [SyncBlock],
+) -> impl Iterator<Item = (&'a Header, u8)> {
+    blocks.iter().scan(parent, move |before, block| {
+        let header = &block.header;
+        let committees = Committees::new(*before.seed.inner(), header.height, provisioners.clone(), rules.quorums());
+        let fits = before.height.checked_add(1) == Some(header.height)
+            && before.hash == header.prev_block_hash
+            && hash_of(header) == Some(header.hash)
+            && verify_attestation(
+                bls,
+                &header.att,
+                &header.to_consensus_header(),
+                &committees,
+                Expect::Success(&header.hash),
+            )
+            .is_ok();
+        *before = header;
+        fits.then(|| Some((header, unattested(header)?))).flatten()
+    })
+}
+
+/// Whether the first of `blocks`, the one above `parent`, is final by the attestations of those above it. `provisioners` are
+/// those after `parent`.
+pub fn is_final<B: Bls>(
+    bls: &B,
+    rules: &Rules,
+    parent: &Header,
+    provisioners: &Arc<Provisioners>,
+    blocks: &[SyncBlock],
+) -> bool {
+    let mut labels = Finality::from_parts(parent.height, VecDeque::new());
+    for (_, pni) in attested(bls, rules, parent, provisioners, blocks) {
+        labels.accept(pni);
+        if labels.last_final() > parent.height {
+            return true;
+        }
+    }
+    false
 }
 
 /// Compares `blocks`, ascending and each the parent of the next, with the chain below `tip`.
@@ -59,28 +109,12 @@ pub(super) fn choose<B: Bls>(bls: &B, rules: &Rules, tip: &TipInfo, blocks: &[Sy
     if labels.last_final() >= mine.height {
         return Choice::Keep;
     }
-    // Stakes may change along the branch; what does not verify by the set at the fork is not counted, which can only
-    // delay the choice.
     let mut labels = Finality::from_parts(parent.height, VecDeque::new());
-    let mut before: &Header = parent;
-    for block in blocks.iter().skip(skip) {
-        let header = &block.header;
-        let committees = Committees::new(*before.seed.inner(), header.height, provisioners.clone(), rules.quorums());
-        let fits = hash_of(header) == Some(header.hash)
-            && verify_attestation(
-                bls,
-                &header.att,
-                &header.to_consensus_header(),
-                &committees,
-                Expect::Success(&header.hash),
-            )
-            .is_ok();
-        let (true, Some(pni)) = (fits, unattested(header)) else { break };
+    for (header, pni) in attested(bls, rules, parent, &provisioners, blocks.get(skip..).unwrap_or_default()) {
         if header.hash == first.header.hash && header.iteration < mine.iteration {
             return Choice::Replace { skip, parent: parent.hash };
         }
         labels.accept(pni);
-        before = header;
     }
     // After many failed iterations a block needs up to a hundred successors to be final, more than one answer holds. A
     // branch that grows wins over one that does not.

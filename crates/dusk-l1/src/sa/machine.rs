@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use dusk_node_data::ledger::Attestation;
 
-use super::ballots::Ballots;
+use super::ballots::{BallotKey, Ballots};
 use super::bls::Bls;
 use super::evidence::Evidence;
 use super::queue::Queue;
@@ -24,7 +24,7 @@ use super::rules::{Rules, Step, StepKind};
 use super::sync::Sync;
 use super::timeouts::Timeouts;
 use super::triage::{self, Checked, Scene, Triage};
-use super::wire::{CandidateFrame, Frame, VqFrame};
+use super::wire::{CandidateFrame, Frame, Limits, QuorumFrame, VqFrame, decode, encode};
 use crate::keys::AccountId;
 use crate::sha3::sha3_256;
 
@@ -54,6 +54,12 @@ pub struct Machine<B: Bls> {
     me: Option<AccountId>,
     /// The journal was lost.
     journal_lost: bool,
+    /// The key began before it.
+    signed_before: bool,
+    /// Another node signs with the own key: this one does not.
+    muted: bool,
+    /// Frame of a quorum of an earlier life, until the first round begins.
+    awaited: Option<Arc<[u8]>>,
     /// Unix time of the first event: what was signed without a record of it was signed before.
     began: Duration,
     resume: Option<([u8; 32], u8)>,
@@ -88,6 +94,9 @@ impl<B: Bls> Machine<B> {
             bls,
             me,
             journal_lost: start.journal_lost,
+            signed_before: start.signed_before,
+            muted: false,
+            awaited: start.awaited,
             began: Duration::ZERO,
             resume: start.resume,
             tip: start.tip,
@@ -106,24 +115,63 @@ impl<B: Bls> Machine<B> {
         }
     }
 
-    /// Number of the first step of the running round in which this node signs. After its journal was lost, those are left
-    /// out in which it may have signed before: all that can have been reached until it began. Nobody votes before the
-    /// slot, but a candidate may be signed as soon as there is a tip. Above the genesis block nothing tells whether the
-    /// network is older than the node, and soon after it a start without a candidate would cost a young network time; a
-    /// sole provisioner has nobody to contradict itself to.
+    /// Number of the first step of the running round in which this node signs.
     fn signs_from(&self) -> u8 {
+        if self.muted { u8::MAX } else { self.signed_up_to() }
+    }
+
+    /// Number of the first step of the running round in which this node can have signed nothing that its journal does not hold. After
+    /// the journal was lost that is above all that can have been reached until it began. Nobody votes before the
+    /// slot, but a candidate may be signed as soon as there is a tip. Above the genesis block nothing but the mark of its key tells
+    /// whether the network is older than the node, and soon after it a start without a candidate would cost a young network time; a
+    /// sole provisioner has nobody to contradict itself to.
+    fn signed_up_to(&self) -> u8 {
         let (header, round) = (&self.tip.header, &self.round);
         let tip = Duration::from_secs(header.timestamp);
-        if !self.journal_lost || header.height == 0 || round.committees.eligible() < 2 || tip > self.began {
+        let begins_here = header.height == 0 && !self.signed_before;
+        if !self.journal_lost
+            || begins_here
+            || round.committees.eligible() < 2
+            || (tip > self.began && header.height > 0)
+        {
             return 0;
         }
         let slot = tip + Duration::from_secs(self.rules.block_time);
         if self.began <= slot {
-            return u8::from(header.height > 1);
+            return u8::from(header.height != 1);
         }
         let possible = (self.began - slot).as_millis() / self.rules.times.min.as_millis().max(1);
         let iterations = u8::try_from(possible).unwrap_or(u8::MAX).saturating_add(QUICK);
         Step::new(iterations, StepKind::Proposal).map_or(u8::MAX, Step::number)
+    }
+
+    /// Another node signs with this node's key: from now on this one signs nothing.
+    pub fn mute(&mut self) {
+        self.muted = true;
+    }
+
+    /// The other one does not any more.
+    pub fn unmute(&mut self) {
+        self.muted = false;
+    }
+
+    /// Whether a checked frame of this round has this node's signature but is not what it signed for the step. What it may have
+    /// signed before its journal was lost is no proof of anything.
+    fn is_foreign(&self, frame: &Frame) -> Option<Step> {
+        self.me.filter(|me| triage::signer(frame) == Some(*me.as_bytes()))?;
+        let (header, step) = (frame.consensus_header()?, frame.step()?);
+        if step.number() < self.signed_up_to() {
+            return None;
+        }
+        let key = BallotKey { round: header.round, prev: header.prev_block_hash, step };
+        let own = self.ballots.get(&key).and_then(|bytes| decode(bytes, &Limits::default()).ok());
+        let same = match (&own, frame) {
+            (Some(Frame::Candidate(own)), Frame::Candidate(other)) => own.header().hash == other.header().hash,
+            (Some(Frame::Validation(own)), Frame::Validation(other)) => own.vote == other.vote,
+            (Some(Frame::Ratification(own)), Frame::Ratification(other)) => own.vote.vote == other.vote.vote,
+            _ => false,
+        };
+        (!same).then_some(step)
     }
 
     /// Whether this node signs: it has a key, and does not wait because its journal was lost.
@@ -326,6 +374,13 @@ impl<B: Bls> Machine<B> {
             _ => 0,
         };
         self.with_round(now, out, |round, cx| round.begin(cx, iteration));
+        if let Some(Frame::Quorum(quorum)) =
+            self.awaited.take().and_then(|bytes| decode(&bytes, &Limits::default()).ok())
+            && quorum.header == self.round.header(quorum.header.iteration)
+        {
+            // It was checked before it was written.
+            self.with_round(now, out, |round, cx| round.take(cx, Checked::trusted(Frame::Quorum(quorum))));
+        }
         let waiting = self.queue.take(self.round.number);
         if !waiting.is_empty() {
             out.push(Action::Again(waiting));
@@ -334,6 +389,9 @@ impl<B: Bls> Machine<B> {
 
     fn frame(&mut self, now: Now, from: Source, frame: Checked<Frame>, out: &mut Vec<Action>) {
         let fits = frame.consensus_header().is_some_and(|header| header == self.round.header(header.iteration));
+        if fits && let Some(step) = self.is_foreign(&frame) {
+            out.push(Action::Note(Note::OtherSigner { round: self.round.number, step }));
+        }
         let new = fits && self.with_round(now, out, |round, cx| round.take(cx, frame));
         if let Some(token) = from.token {
             out.push(if new { Action::Accept(token) } else { Action::Ignore(token) });
@@ -357,6 +415,12 @@ impl<B: Bls> Machine<B> {
                 attestation: attained.attestation,
                 until: now.mono + AWAIT_BLOCK,
             });
+            let quorum =
+                QuorumFrame { header: self.round.header(attained.iteration), attestation: attained.attestation };
+            out.push(Action::Persist(Persist::Awaited {
+                quorum: encode(&Frame::Quorum(quorum)).into(),
+                at_hand: self.round.candidate_with(&attained.hash).is_some(),
+            }));
             if !self.try_apply(attained.hash, out) {
                 out.push(Action::Request { peer: None, want: Want::Block(attained.hash) });
                 out.push(Action::SetTimer { id: TimerId::Missing, at: now.mono + ASK_AGAIN });

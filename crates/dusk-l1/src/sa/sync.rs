@@ -187,6 +187,18 @@ impl<B: Bls> Machine<B> {
         }
     }
 
+    /// Whether the block that is being applied is followed at once by another that waits: nothing is signed in between.
+    pub fn continues(&self, hash: &[u8; 32]) -> bool {
+        let height = self.tip.header.height.saturating_add(2);
+        self.applying == Some(*hash)
+            && !self.reverting
+            && self
+                .sync
+                .buffer
+                .front()
+                .is_some_and(|next| next.header.height == height && next.header.prev_block_hash == *hash)
+    }
+
     /// Applies the next block that waits, if it is the next one.
     pub(super) fn next_block(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.applying.is_some() || self.reverting {

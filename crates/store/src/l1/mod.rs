@@ -1,11 +1,15 @@
 //! The L1 database `l1/`: Dusk blocks, L1 state, and the Ethereum-shaped view of the blocks.
 //!
-//! Two actors write it: `consensus` the chain, `l1` the view. Every write is one atomic commit and is on disk when the
-//! call returns. The store keeps bytes; what they mean belongs to `duskevm-dusk-l1` and `duskevm-l1-view`.
+//! Two actors write it: `consensus` the chain, `l1` the view. Every write is one atomic commit, and is on disk when the call
+//! returns unless the call says otherwise. The store keeps bytes; what they mean belongs to `duskevm-dusk-l1` and
+//! `duskevm-l1-view`.
 
+mod reverted;
 #[cfg(test)]
 mod tests;
 mod undo;
+
+pub use reverted::{MAX_REVERTED, RevertedBlock};
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +18,7 @@ use std::sync::Arc;
 use duskevm_fence::{Fence, FenceError};
 
 use self::undo::Undo;
-use crate::db::{Batch, ColumnKind, Db, DbError, DbLimits, Identity, OpenError, Schema};
+use crate::db::{Batch, ColumnKind, CommitId, Db, DbError, DbLimits, Identity, OpenError, Schema};
 
 /// Layout of this database. Raised by every change that an older program would misread.
 pub const L1_SCHEMA_VERSION: u32 = 2;
@@ -319,14 +323,14 @@ impl L1Store {
         self.get(Column::Meta, Meta::Timeouts.key())
     }
 
-    /// Stores how long the steps of the consensus last.
+    /// Stores how long the steps of the consensus last. Does not wait for the disk: losing it costs a little time.
     ///
     /// # Errors
     /// As [`commit_block`](Self::commit_block), without [`L1StoreError::NotNext`].
     pub fn set_timeouts(&self, fence: &Fence, timeouts: &[u8]) -> Result<(), L1StoreError> {
         let mut batch = Batch::new();
         put(&mut batch, Column::Meta, Meta::Timeouts.key(), timeouts);
-        fence.write(|| self.commit(batch))?
+        fence.write(|| Ok(self.db.commit(batch).map(drop)?))?
     }
 
     /// Stores the block after the tip (or the genesis block, height 0, in an empty database), and what it changed; what takes
@@ -336,6 +340,16 @@ impl L1Store {
     /// [`L1StoreError::NotNext`] for any other height, [`L1StoreError::Fence`] if the writer was replaced: nothing was
     /// written. After any other error the commit may or may not be on disk, as a whole: [`heal`](Self::heal) tells.
     pub fn commit_block(&self, fence: &Fence, block: &BlockCommit) -> Result<(), L1StoreError> {
+        let commit = self.queue_block(fence, block)?;
+        self.wait_durable(commit)
+    }
+
+    /// [`commit_block`](Self::commit_block) without the wait: on return every reader sees the block, and a crash may lose it and
+    /// what was queued after it. Blocks that are queued one after the other share a flush.
+    ///
+    /// # Errors
+    /// As [`commit_block`](Self::commit_block).
+    pub fn queue_block(&self, fence: &Fence, block: &BlockCommit) -> Result<CommitId, L1StoreError> {
         let height = block.height.to_be_bytes();
         let mut batch = Batch::new();
         put(&mut batch, Column::Blocks, height, block.record.as_slice());
@@ -366,52 +380,16 @@ impl L1Store {
             for height in before..last_final {
                 batch.delete(Column::Undo as u8, height.to_be_bytes());
             }
-            self.commit(batch)
+            Ok(self.db.commit(batch)?)
         })?
     }
 
-    /// Takes the newest block back: block, hash, places of its transactions, faults and state are as before it, in one commit.
-    /// `finality` are the labels of the blocks below. On return it is durable. Several blocks go one by one from the top, so that a
-    /// crash leaves a shorter chain. View blocks stay until their own writer [truncates](Self::truncate_views) them.
+    /// Waits until a block that was queued, and all before it, are durable.
     ///
     /// # Errors
-    /// [`L1StoreError::NotTip`], [`L1StoreError::OtherBlock`], [`L1StoreError::Final`], [`L1StoreError::Fence`]: nothing was
-    /// written. After any other error as [`commit_block`](Self::commit_block).
-    pub fn revert_block(
-        &self,
-        fence: &Fence,
-        height: u64,
-        hash: &[u8; 32],
-        finality: &[u8],
-    ) -> Result<(), L1StoreError> {
-        fence.write(|| {
-            let tip = self.tip()?;
-            if tip != Some(height) {
-                return Err(L1StoreError::NotTip { height, tip });
-            }
-            if self.block_height(hash)? != Some(height) {
-                return Err(L1StoreError::OtherBlock { height });
-            }
-            let last_final = self.final_height()?.unwrap_or(0);
-            let Some(below) = height.checked_sub(1).filter(|_| height > last_final) else {
-                return Err(L1StoreError::Final { height, last_final });
-            };
-            let undo = self.undo_record(height)?.ok_or_else(|| self.missing_undo(height))?;
-            let mut batch = Batch::new();
-            batch.delete(Column::Blocks as u8, height.to_be_bytes());
-            batch.delete(Column::BlockHeights as u8, *hash);
-            batch.delete(Column::Undo as u8, height.to_be_bytes());
-            for id in &undo.transactions {
-                batch.delete(Column::Transactions as u8, *id);
-            }
-            for id in &undo.faults {
-                batch.delete(Column::Faults as u8, *id);
-            }
-            put_state(&mut batch, &undo.changes);
-            put(&mut batch, Column::Meta, Meta::Tip.key(), below.to_be_bytes());
-            put(&mut batch, Column::Meta, Meta::Finality.key(), finality);
-            self.commit(batch)
-        })?
+    /// If the disk failed: the block may or may not be there, [`heal`](Self::heal) tells.
+    pub fn wait_durable(&self, commit: CommitId) -> Result<(), L1StoreError> {
+        Ok(self.db.wait_durable(commit)?)
     }
 
     /// Number of the newest view block; `None` if there is none.

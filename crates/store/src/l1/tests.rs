@@ -303,7 +303,7 @@ fn taking_blocks_back_restores_what_was() {
     }
     assert_eq!(store.fault(&id(9, 3)).unwrap(), Some(9));
     for height in (1..10).rev() {
-        store.revert_block(&fence, height, &block(height).hash, &block(height - 1).finality).unwrap();
+        store.revert_block(&fence, height, &block(height).hash, &block(height - 1).finality, None).unwrap();
         assert_eq!(whole(&store), history.pop().unwrap());
     }
     assert_eq!(store.transaction(&block(5).transactions[0]).unwrap(), None);
@@ -321,12 +321,12 @@ fn only_the_newest_block_that_is_not_final_can_go() {
     let dir = TempDir::new().unwrap();
     let fence = Fence::unfenced();
     let store = open(&dir);
-    assert!(matches!(store.revert_block(&fence, 0, &[0; 32], &[]), Err(L1StoreError::NotTip { tip: None, .. })));
+    assert!(matches!(store.revert_block(&fence, 0, &[0; 32], &[], None), Err(L1StoreError::NotTip { tip: None, .. })));
     for height in 0..4 {
         store.commit_block(&fence, &open_block(height)).unwrap();
     }
     let before = whole(&store);
-    let revert = |height: u64, hash: [u8; 32]| store.revert_block(&fence, height, &hash, &[]);
+    let revert = |height: u64, hash: [u8; 32]| store.revert_block(&fence, height, &hash, &[], None);
     assert!(matches!(revert(2, [2; 32]), Err(L1StoreError::NotTip { height: 2, tip: Some(3) })));
     assert!(matches!(revert(4, [4; 32]), Err(L1StoreError::NotTip { .. })));
     assert!(matches!(revert(3, [9; 32]), Err(L1StoreError::OtherBlock { height: 3 })));
@@ -334,7 +334,7 @@ fn only_the_newest_block_that_is_not_final_can_go() {
     let gate = Gate::new("consensus");
     let old = gate.advance(std::time::Duration::from_secs(1)).unwrap();
     gate.advance(std::time::Duration::from_secs(1)).unwrap();
-    assert!(matches!(store.revert_block(&old, 3, &[3; 32], &[]), Err(L1StoreError::Fence(_))));
+    assert!(matches!(store.revert_block(&old, 3, &[3; 32], &[], None), Err(L1StoreError::Fence(_))));
     assert_eq!(whole(&store), before);
 
     // Block 4 makes everything up to 3 final: what would take back the blocks below is gone, block 4 itself can go.
@@ -355,7 +355,7 @@ fn genesis_stays() {
     let store = open(&dir);
     store.commit_block(&fence, &block(0)).unwrap();
     assert!(matches!(
-        store.revert_block(&fence, 0, &[0; 32], &[]),
+        store.revert_block(&fence, 0, &[0; 32], &[], None),
         Err(L1StoreError::Final { height: 0, last_final: 0 })
     ));
 }
@@ -372,7 +372,7 @@ fn taking_back_survives_a_crash() {
         store.commit_block(&fence, &open_block(height)).unwrap();
     }
     for height in (1..15).rev() {
-        store.revert_block(&fence, height, &block(height).hash, &block(height - 1).finality).unwrap();
+        store.revert_block(&fence, height, &block(height).hash, &block(height - 1).finality, None).unwrap();
         let expected = whole(&store);
         let crashed = TempDir::new().unwrap();
         let target = crashed.path().join("l1");
@@ -399,7 +399,7 @@ fn failed_reverts_are_all_or_nothing_and_heal() {
         store.commit_block(&fence, &open_block(2)).unwrap();
         let with = whole(&store);
         fail::cfg(point, "return(disk full)").unwrap();
-        let result = store.revert_block(&fence, 2, &[2; 32], &[1]);
+        let result = store.revert_block(&fence, 2, &[2; 32], &[1], None);
         failures += usize::from(result.is_err());
         // A step after the fsync fails behind the back of the call that returned: wait for it.
         let _ = store.state();
@@ -408,7 +408,7 @@ fn failed_reverts_are_all_or_nothing_and_heal() {
         if store.tip().unwrap() == Some(2) {
             assert!(result.is_err(), "a revert that returned is lost");
             assert_eq!(whole(&store), with);
-            store.revert_block(&fence, 2, &[2; 32], &[1]).unwrap();
+            store.revert_block(&fence, 2, &[2; 32], &[1], None).unwrap();
         } else {
             undone += 1;
         }
@@ -417,7 +417,7 @@ fn failed_reverts_are_all_or_nothing_and_heal() {
         let mut state = store.state().unwrap();
         state.sort();
         assert_eq!(state, [(b"counter".to_vec(), vec![1]), (b"made 1".to_vec(), vec![1])]);
-        store.revert_block(&fence, 1, &[1; 32], &[0]).unwrap();
+        store.revert_block(&fence, 1, &[1; 32], &[0], None).unwrap();
     }
     assert!(failures > 10 && undone > 0, "{failures} failures, {undone} undone");
 }
@@ -431,4 +431,47 @@ fn timeouts_are_kept() {
     store.set_timeouts(&Fence::unfenced(), b"seven").unwrap();
     drop(store);
     assert_eq!(open(&dir).timeouts().unwrap(), Some(b"seven".to_vec()));
+}
+
+#[test]
+fn bodies_of_reverted_blocks_survive_a_crash_and_are_bounded() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = L1Store::open(dir.path(), &NETWORK).unwrap();
+    store.commit_block(&fence, &open_block(0)).unwrap();
+    let mut hashes = Vec::new();
+    for turn in 0..MAX_REVERTED as u8 + 2 {
+        let hash = [100 + turn; 32];
+        store.commit_block(&fence, &BlockCommit { hash, ..open_block(1) }).unwrap();
+        store.revert_block(&fence, 1, &hash, &[0], Some(&[turn; 1000])).unwrap();
+        hashes.push(hash);
+    }
+    store.crash();
+    store.heal().unwrap();
+    let kept: Vec<[u8; 32]> = store.reverted().unwrap().iter().map(|block| block.hash).collect();
+    assert_eq!(kept, hashes[2..], "the oldest went");
+    assert_eq!(store.reverted_body(&hashes[1]).unwrap(), None);
+    assert_eq!(store.reverted_body(&hashes[2]).unwrap(), Some(vec![2; 1000]));
+    store.forget_reverted(&fence, &hashes[3..]).unwrap();
+    assert_eq!(store.reverted().unwrap(), [RevertedBlock { height: 1, hash: hashes[2] }]);
+    assert_eq!(store.reverted_body(&hashes[3]).unwrap(), None);
+}
+
+#[test]
+fn queued_blocks_are_seen_at_once_and_durable_after_the_wait() {
+    let _calm = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let fence = Fence::unfenced();
+    let store = L1Store::open(dir.path(), &NETWORK).unwrap();
+    let commits: Vec<CommitId> = (0..20).map(|height| store.queue_block(&fence, &block(height)).unwrap()).collect();
+    assert_eq!(store.tip().unwrap(), Some(19));
+    store.wait_durable(commits[15]).unwrap();
+    store.crash();
+    store.heal().unwrap();
+    let tip = store.tip().unwrap().unwrap();
+    assert!((15..20).contains(&tip), "{tip}");
+    assert_eq!(store.block(tip).unwrap(), Some(block(tip).record));
+    // What a crash took is no reason to refuse it later.
+    store.commit_block(&fence, &block(tip + 1)).unwrap();
 }

@@ -82,8 +82,14 @@ pub struct Start {
     /// Hash of the tip and iteration that ran above it, from [`Persist::Resume`].
     pub resume: Option<([u8; 32], u8)>,
     /// The journal of own messages holds nothing, though blocks may have been voted on: nothing is signed in iterations
-    /// that may have been reached before the start. Means nothing to a sole provisioner, and at the genesis block.
+    /// that may have been reached before the start. Means nothing to a sole provisioner, nor at the genesis block unless
+    /// [`signed_before`](Self::signed_before).
     pub journal_lost: bool,
+    /// Of a lost journal: the key is known to have begun on this network before, so that also above the genesis block it may have
+    /// signed anything.
+    pub signed_before: bool,
+    /// Frame of the quorum whose block was awaited, from [`Persist::Awaited`]. It counts if it is of the round above the tip.
+    pub awaited: Option<Arc<[u8]>>,
 }
 
 /// A block from a peer, attested.
@@ -240,6 +246,13 @@ pub enum Persist {
     },
     /// Step times, as [`Timeouts::encode`] writes them.
     Timeouts(Vec<u8>),
+    /// A block was agreed on and is awaited, or about to be applied.
+    Awaited {
+        /// Frame of its quorum.
+        quorum: Arc<[u8]>,
+        /// The block is here: only a crash before it is stored would lose it.
+        at_hand: bool,
+    },
 }
 
 /// For metrics and logs.
@@ -260,6 +273,9 @@ pub enum Note {
     TwoCandidates { round: u64, iteration: u8 },
     /// A provisioner voted twice: evidence.
     TwoVotes { step: Step, first: Box<VoteFrame>, second: Box<VoteFrame> },
+    /// A well signed message of this node's own key that this node did not sign: its owner should call
+    /// [`Machine::mute`](super::Machine::mute).
+    OtherSigner { round: u64, step: Step },
     /// Blocks are fetched from this height on.
     Syncing { from: u64 },
     /// Another branch is taken from this height on.
