@@ -10,6 +10,7 @@ use duskevm_dusk_l1::sa::wire::{self, Frame};
 use rand::Rng;
 
 use crate::byzantine::{self, Strategy};
+use crate::check::Violation;
 use crate::node::Trap;
 use crate::tally::Trouble;
 use crate::world::{Way, What, World};
@@ -74,7 +75,7 @@ impl<B: Bls> World<B> {
             }
             Action::Request { peer, want } => self.request(node, peer, want),
             Action::Persist(what) => self.nodes[node].persist(what),
-            Action::Note(note) => self.note(&note),
+            Action::Note(note) => self.note(node, &note),
         }
     }
 
@@ -252,7 +253,7 @@ impl<B: Bls> World<B> {
         }
     }
 
-    fn note(&mut self, note: &Note) {
+    fn note(&mut self, node: usize, note: &Note) {
         match note {
             Note::Iteration { iteration, .. } => {
                 self.tally.highest_iteration = self.tally.highest_iteration.max(*iteration);
@@ -261,6 +262,10 @@ impl<B: Bls> World<B> {
             Note::CaughtUp { .. } => self.tally.caught_up += 1,
             Note::Fork { .. } => self.tally.forks += 1,
             Note::TwoVotes { .. } => self.tally.double_votes += 1,
+            // Of a liar two nodes may run, an honest one has its key for itself.
+            Note::OtherSigner { round, step } if self.nodes[node].strategy.is_none() => {
+                self.violation.get_or_insert(Violation::OtherSigner { node, round: *round, step: *step });
+            }
             Note::Quorum { vote, built: true, .. } if !matches!(vote, Vote::Valid(_)) => {
                 self.tally.failed_iterations += 1;
             }

@@ -42,6 +42,16 @@ pub enum Violation {
         /// Step of both.
         step: Step,
     },
+    /// An honest node took a message of its own for another's.
+    #[error("node {node} does not know its own message of round {round}, step {step:?}")]
+    OtherSigner {
+        /// Who.
+        node: usize,
+        /// Round of the message.
+        round: u64,
+        /// Its step.
+        step: Step,
+    },
     /// A node's labels are not those that the rolling rule gives its chain.
     #[error(
         "node {node} holds block {last_final} for the newest final one at height {height}, the rule says {expected}"
