@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use duskevm_messages::gossip::{
-    Ask, AskFailure, BadAnswer, GossipFrame, Judged, Publish, ServeBlobs, ServeFrames, Verdict,
-};
+use duskevm_messages::gossip::{Ask, BadAnswer, GossipFrame, Judged, Publish, ServeBlobs, ServeFrames, Verdict};
 use duskevm_p2p::request::MAX_PEERS;
 use duskevm_p2p::{Answer, Book, Deed, PeerId, Refusal, Request};
 use duskevm_supervision::{Actor, ChildSpec, Context, Handle, Ref, Reply, StartContext};
@@ -161,6 +159,7 @@ impl Gossip {
         let control = self.control.clone();
         let answer = async move { control.ask(peer, request, SMALL_TALK).await };
         ctx.listen(answer, move |gossip, answer, ctx| {
+            gossip.neighbours.talked(&peer, &answer, Instant::now());
             match answer {
                 Ok(Answer::Status(status)) => {
                     let ours = *gossip.settings.status.borrow();
@@ -173,7 +172,7 @@ impl Gossip {
                     }
                 }
                 Ok(Answer::Peers(peers)) => {
-                    gossip.neighbours.heard(&peers);
+                    gossip.neighbours.told(&peer, &peers);
                     gossip.dial(ctx);
                 }
                 // The host has noted what a peer did wrong; another try follows.
@@ -263,13 +262,15 @@ impl Handle<Publish> for Gossip {
 
 impl Handle<Ask> for Gossip {
     fn handle(&mut self, msg: Ask, ctx: &mut Context<Self>) -> Result<Reply<Ask>, GossipError> {
-        let Some(peer) = self.neighbours.choose(&msg.peer, rand::random::<u32>() as usize) else {
-            return Ok(Reply::Now(Err(AskFailure::NoPeer)));
+        let peer = match self.neighbours.choose(&msg.peer, Instant::now(), rand::random::<u32>() as usize) {
+            Ok(peer) => peer,
+            Err(failure) => return Ok(Reply::Now(Err(failure))),
         };
         let control = self.control.clone();
         let (reply, responder) = Reply::deferred();
         // Listened to rather than piped: a slow peer is no reason to take this actor for hung.
-        ctx.listen(async move { control.ask(peer, msg.request, msg.within).await }, move |_, answer, _| {
+        ctx.listen(async move { control.ask(peer, msg.request, msg.within).await }, move |gossip, answer, _| {
+            gossip.neighbours.answered(&peer, &answer, Instant::now());
             responder.send(answer.map(|answer| (peer, answer)));
             Ok(())
         });

@@ -1,6 +1,6 @@
-//! Who may connect: bans of peers and addresses, and how often an address may knock.
+//! Who may connect: bans of peers and addresses, how often an address may knock, and how many connections it may hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use duskevm_p2p::{Bucket, PeerId, Prefix, Rate};
 use libp2p::core::Endpoint as Role;
 use libp2p::core::transport::PortUse;
+use libp2p::swarm::behaviour::{ConnectionClosed, ListenFailure};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     dummy,
@@ -15,6 +16,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId as Libp2pPeerId};
 
 use crate::convert;
+use crate::host::HostSettings;
 
 /// New connections from one address.
 const KNOCKS: Rate = Rate::new(16, 2);
@@ -30,6 +32,8 @@ pub(crate) enum Denied {
     Address,
     #[error("the address connects too often")]
     TooOften,
+    #[error("the address has enough connections")]
+    TooMany,
     #[error("the peer's key is not ed25519")]
     Key,
 }
@@ -41,11 +45,25 @@ pub(crate) struct Guard {
     peers: HashMap<PeerId, Instant>,
     prefixes: HashMap<Prefix, Instant>,
     knocks: HashMap<Prefix, Bucket>,
+    /// Connections that others made or are making. Bounded with the connections themselves.
+    inbound: HashMap<ConnectionId, Prefix>,
+    /// How many of them one address may have.
+    from_one: usize,
+    /// Addresses that the operator named: many of his nodes may be behind one of them.
+    trusted: HashSet<Prefix>,
 }
 
 impl Guard {
-    pub(crate) fn new(start: Instant) -> Self {
-        Self { start, peers: HashMap::new(), prefixes: HashMap::new(), knocks: HashMap::new() }
+    pub(crate) fn new(start: Instant, settings: &HostSettings, from_one: usize) -> Self {
+        Self {
+            start,
+            peers: HashMap::new(),
+            prefixes: HashMap::new(),
+            knocks: HashMap::new(),
+            inbound: HashMap::new(),
+            from_one,
+            trusted: settings.trusted.iter().filter_map(|address| address.endpoint.prefix()).collect(),
+        }
     }
 
     pub(crate) fn ban(&mut self, peer: PeerId, prefix: Option<Prefix>, until: Instant) {
@@ -73,7 +91,8 @@ impl Guard {
         if self.is_banned(&peer) { Err(Denied::Peer) } else { Ok(()) }
     }
 
-    fn knock(&mut self, address: &Multiaddr, elapsed: Duration) -> Result<(), Denied> {
+    /// Somebody wants to connect. One that is let in holds a place until its connection is [`gone`](Self::gone).
+    fn knock(&mut self, connection: ConnectionId, address: &Multiaddr, elapsed: Duration) -> Result<(), Denied> {
         let Some(prefix) = convert::endpoint(address).and_then(|endpoint| endpoint.prefix()) else { return Ok(()) };
         if self.prefixes.get(&prefix).is_some_and(|until| *until > Instant::now()) {
             return Err(Denied::Address);
@@ -85,7 +104,19 @@ impl Guard {
             }
         }
         let bucket = self.knocks.entry(prefix).or_insert_with(|| Bucket::full(KNOCKS, elapsed));
-        if bucket.take(KNOCKS, elapsed, 1) { Ok(()) } else { Err(Denied::TooOften) }
+        if !bucket.take(KNOCKS, elapsed, 1) {
+            return Err(Denied::TooOften);
+        }
+        let held = self.inbound.values().filter(|held| **held == prefix).count();
+        if held >= self.from_one && !self.trusted.contains(&prefix) {
+            return Err(Denied::TooMany);
+        }
+        self.inbound.insert(connection, prefix);
+        Ok(())
+    }
+
+    fn gone(&mut self, connection: ConnectionId) {
+        self.inbound.remove(&connection);
     }
 }
 
@@ -95,11 +126,11 @@ impl NetworkBehaviour for Guard {
 
     fn handle_pending_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.knock(remote, self.start.elapsed()).map_err(ConnectionDenied::new)
+        self.knock(connection, remote, self.start.elapsed()).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
@@ -125,7 +156,13 @@ impl NetworkBehaviour for Guard {
         Ok(dummy::ConnectionHandler)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ListenFailure(ListenFailure { connection_id, .. })
+            | FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.gone(connection_id),
+            _ => {}
+        }
+    }
 
     fn on_connection_handler_event(&mut self, _: Libp2pPeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {}
@@ -140,26 +177,54 @@ impl NetworkBehaviour for Guard {
 mod tests {
     use super::*;
 
+    fn guard(start: Instant, from_one: usize) -> Guard {
+        let network = duskevm_p2p::NetworkId { chain: 1, genesis: [0; 4] };
+        let address = format!("/ip4/9.9.9.9/tcp/1/p2p/{}", crate::Identity::from_secret([9; 32]).id());
+        let settings =
+            HostSettings { trusted: vec![address.parse().unwrap()], ..HostSettings::new(network, Vec::new()) };
+        Guard::new(start, &settings, from_one)
+    }
+
+    fn connection(n: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(n)
+    }
+
     #[test]
     fn bans_and_knocks() {
         let start = Instant::now();
-        let mut guard = Guard::new(start);
+        let mut guard = guard(start, 1_000);
         let far: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
         let near: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        let knocks = (0..100).filter(|_| guard.knock(&far, Duration::ZERO).is_ok()).count();
+        let knocks = (0..100).filter(|n| guard.knock(connection(*n), &far, Duration::ZERO).is_ok()).count();
         assert_eq!(knocks, 16);
-        assert_eq!(guard.knock(&far, Duration::from_secs(1)), Ok(()));
-        assert!((0..100).all(|_| guard.knock(&near, Duration::ZERO).is_ok()));
+        assert_eq!(guard.knock(connection(100), &far, Duration::from_secs(1)), Ok(()));
+        assert!((0..100).all(|n| guard.knock(connection(n), &near, Duration::ZERO).is_ok()));
 
         let peer = crate::Identity::from_secret([1; 32]).id();
         let libp2p = convert::libp2p_peer(&peer).unwrap();
         assert_eq!(guard.check_peer(&libp2p), Ok(()));
         guard.ban(peer, Some(Prefix::V4([8; 4])), start + Duration::from_secs(600));
         assert_eq!(guard.check_peer(&libp2p), Err(Denied::Peer));
-        assert_eq!(guard.knock(&far, Duration::from_secs(9)), Err(Denied::Address));
+        assert_eq!(guard.knock(connection(101), &far, Duration::from_secs(9)), Err(Denied::Address));
         guard.ban(peer, Some(Prefix::V4([8; 4])), start);
         assert_eq!(guard.check_peer(&libp2p), Ok(()), "a ban ends");
         guard.sweep();
         assert!(guard.peers.is_empty() && guard.prefixes.is_empty());
+    }
+
+    #[test]
+    fn one_address_does_not_take_all_places() {
+        let mut guard = guard(Instant::now(), 3);
+        let address = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let (one, other) = (address("/ip4/8.8.8.8/tcp/1"), address("/ip4/8.8.4.4/tcp/1"));
+        let taken = (0..9).filter(|n| guard.knock(connection(*n), &one, Duration::ZERO).is_ok()).count();
+        assert_eq!(taken, 3);
+        assert_eq!(guard.knock(connection(10), &one, Duration::ZERO), Err(Denied::TooMany));
+        assert_eq!(guard.knock(connection(11), &other, Duration::ZERO), Ok(()));
+        // However a connection ends, its place is free again.
+        guard.gone(connection(0));
+        assert_eq!(guard.knock(connection(12), &one, Duration::ZERO), Ok(()));
+        let trusted = address("/ip4/9.9.9.9/tcp/2");
+        assert!((20..30).all(|n| guard.knock(connection(n), &trusted, Duration::ZERO).is_ok()));
     }
 }

@@ -24,8 +24,8 @@ use crate::swarm;
 
 /// Commands that wait for the host.
 const COMMANDS: usize = 4_096;
-/// Messages and requests that wait for the actor.
-const EVENTS: usize = 4_096;
+/// Messages and requests that are on their way to the actor. More of them wait in the host, where peers take turns.
+const EVENTS: usize = 64;
 
 /// What the host needs to know.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct HostSettings {
     pub topics: Vec<Topic>,
     /// Connections in all.
     pub max_peers: u32,
-    /// Connections that others made.
+    /// Connections that others made. A part of `max_peers`, up to eight, is not given to them in any case.
     pub max_inbound: u32,
     /// Addresses that are not banned with their peers: configured ones.
     pub trusted: Vec<PeerAddress>,
@@ -49,6 +49,8 @@ pub struct HostSettings {
     pub scores: ScoreRules,
     /// How long a message waits for its verdict.
     pub patience: Duration,
+    /// How long a peer may take to read an answer, besides a second for each MiB of it.
+    pub reading: Duration,
 }
 
 impl HostSettings {
@@ -64,6 +66,7 @@ impl HostSettings {
             limits: Limits::default(),
             scores: ScoreRules::default(),
             patience: Duration::from_secs(5),
+            reading: Duration::from_secs(2),
         }
     }
 }

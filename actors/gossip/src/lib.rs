@@ -14,10 +14,16 @@
 //!
 //! What peers could do that libp2p itself does not report: copies of known messages and control messages are counted in front
 //! of gossipsub and cost points when they are too many; bytes that are no RPC of gossipsub close the stream (at most five
-//! times per connection) and cost nothing. Addresses are IP and memory only: names are not looked up.
+//! times per connection) and cost nothing; bytes that are no question are handed on by the codec, and cost points. Streams
+//! beyond what a connection may have are dropped unseen. Addresses are IP and memory only: names are not looked up.
+//!
+//! What is shared is shared out: messages that wait, answers until they are written, questions to peers, connections from one
+//! address, places in the address book. Who takes much takes it from himself, and a part of the connections is kept for those
+//! that this node makes itself.
 
 mod actor;
 mod book_file;
+mod closing;
 mod codec;
 mod convert;
 mod desk;
@@ -25,6 +31,7 @@ mod error;
 mod guard;
 mod host;
 mod identity;
+mod inbox;
 mod ingress;
 mod meter;
 mod metrics;

@@ -35,12 +35,18 @@ pub(crate) fn dropped(why: &'static str) {
     counter!("duskevm_gossip_dropped_total", "why" => why).increment(1);
 }
 
-/// Messages that wait for a verdict, and their bytes; requests on their way out; requests that wait for an answer of ours.
-pub(crate) fn waiting(verdicts: usize, bytes: u64, asked: usize, serving: usize) {
-    gauge!("duskevm_gossip_waiting", "for" => "verdict").set(verdicts as f64);
-    gauge!("duskevm_gossip_waiting_bytes").set(bytes as f64);
-    gauge!("duskevm_gossip_waiting", "for" => "peer").set(asked as f64);
-    gauge!("duskevm_gossip_waiting", "for" => "answer").set(serving as f64);
+/// How much waits for what: messages for a verdict or for the actor, questions of this node for a peer, questions of peers for
+/// an answer, answers for their reader.
+pub(crate) fn waiting(counts: &[(&'static str, usize)]) {
+    for (what, count) in counts {
+        gauge!("duskevm_gossip_waiting", "for" => *what).set(*count as f64);
+    }
+}
+
+/// Bytes of messages that wait for a verdict, and of answers that are being made or written.
+pub(crate) fn held(messages: u64, answers: u64) {
+    gauge!("duskevm_gossip_waiting_bytes").set(messages as f64);
+    gauge!("duskevm_gossip_answer_bytes").set(answers as f64);
 }
 
 /// Addresses in the book.

@@ -14,6 +14,7 @@ use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, StreamProtocol, Transport as _, identify, noise, ping, tcp, yamux};
 
+use crate::closing::Closing;
 use crate::codec::AskCodec;
 use crate::guard::Guard;
 use crate::host::{HostError, HostSettings, Transport};
@@ -24,6 +25,18 @@ use crate::meter::Metered;
 pub(crate) const LONGEST_ASK: Duration = Duration::from_secs(30);
 /// Longest time for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a peer may take over the end of its connection.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Connections that are being made at the same time, in each direction.
+const PENDING: u32 = 64;
+/// Streams of one connection at the same time. Each may hold 256 KiB that nobody has read yet; two nodes need some twenty.
+const STREAMS: usize = 64;
+/// Of the connections that others make, one in so many may come from one address; at least so many.
+const ADDRESSES: u32 = 4;
+const LEAST_FROM_ONE: u32 = 4;
+/// Of all connections, one in so many is kept for those that this node makes itself, and so many are enough.
+const OWN_SHARE: u32 = 4;
+const OWN: u32 = 8;
 /// Room for what stands around a message and for what arrives together with it: gossipsub bounds its whole read buffer.
 const SLACK: usize = 256 << 10;
 /// RPCs of gossipsub from one peer: above what a peer may send in messages, with room for copies and control.
@@ -114,25 +127,28 @@ fn mesh(settings: &HostSettings) -> Result<Mesh, HostError> {
 }
 
 pub(crate) fn behaviour(settings: &HostSettings, identity: &Identity, start: Instant) -> Result<Net, HostError> {
+    let own = OWN.min(settings.max_peers / OWN_SHARE);
+    let max_inbound = settings.max_inbound.min(settings.max_peers.saturating_sub(own));
     let limits = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(64))
-        .with_max_pending_outgoing(Some(64))
-        .with_max_established_incoming(Some(settings.max_inbound))
-        .with_max_established(Some(settings.max_peers.max(settings.max_inbound)))
+        .with_max_pending_incoming(Some(PENDING))
+        .with_max_pending_outgoing(Some(PENDING))
+        .with_max_established_incoming(Some(max_inbound))
+        .with_max_established(Some(settings.max_peers))
         // Two nodes may dial each other at the same time.
         .with_max_established_per_peer(Some(2));
     let ask = StreamProtocol::try_from_owned(settings.network.ask_protocol())
         .map_err(|error| HostError::Setup(error.to_string()))?;
     let ask_config =
         request_response::Config::default().with_request_timeout(LONGEST_ASK).with_max_concurrent_streams(8);
+    let codec = AskCodec::new(settings.reading);
     let identify = identify::Config::new(format!("/dusk/{}/id/1", settings.network), identity.keys().public())
         .with_agent_version("duskevm".into())
         .with_cache_size(0);
     Ok(Net {
-        guard: Guard::new(start),
+        guard: Guard::new(start, settings, (max_inbound / ADDRESSES).max(LEAST_FROM_ONE) as usize),
         limits: connection_limits::Behaviour::new(limits),
         mesh: Metered::new(mesh(settings)?, RPCS, start),
-        ask: request_response::Behaviour::with_codec(AskCodec, [(ask, ProtocolSupport::Full)], ask_config),
+        ask: request_response::Behaviour::with_codec(codec, [(ask, ProtocolSupport::Full)], ask_config),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
     })
@@ -141,8 +157,9 @@ pub(crate) fn behaviour(settings: &HostSettings, identity: &Identity, start: Ins
 /// Noise and yamux over TCP or memory.
 pub(crate) fn transport(kind: &Transport, identity: &Identity) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
     let noise = noise::Config::new(identity.keys()).map_err(|error| HostError::Setup(error.to_string()))?;
-    let muxer = yamux::Config::default();
-    Ok(match kind {
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(STREAMS);
+    let connected = match kind {
         Transport::Tcp { .. } => tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
             .upgrade(Version::V1Lazy)
             .authenticate(noise)
@@ -155,5 +172,6 @@ pub(crate) fn transport(kind: &Transport, identity: &Identity) -> Result<Boxed<(
             .multiplex(muxer)
             .timeout(HANDSHAKE)
             .boxed(),
-    })
+    };
+    Ok(connected.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer, CLOSING)))).boxed())
 }

@@ -1,21 +1,21 @@
 //! The task that runs the host: from the events of libp2p to those of the actor, with the rules of `duskevm_p2p` between.
 //!
-//! It never waits for the actor: a message that the actor has no room for is ignored, a request is refused. What arrives
-//! while no instance is attached waits in a bounded queue for the next one.
+//! It never waits for the actor: what the actor has no room for waits in a bounded queue in which peers take turns, also while
+//! no instance is attached; beyond that messages are ignored and requests refused.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod messages;
+mod requests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duskevm_fence::Generation;
-use duskevm_messages::gossip::{Fault, PublishFailure, Token, Verdict};
-use duskevm_p2p::{
-    Answer, Deed, Drop, Endpoint, Flow, Gate, PeerId, Prefix, Refusal, Request, Scores, Sentence, Topic,
-};
+use duskevm_messages::gossip::{Token, Verdict};
+use duskevm_p2p::{Answer, Deed, Endpoint, Gate, PeerId, Prefix, Refusal, Scores, Sentence, Topic};
 use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
-use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError, TopicHash};
-use libp2p::request_response;
+use libp2p::gossipsub::{MessageId, TopicHash};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, ConnectionId, SwarmEvent};
 use libp2p::{Swarm, identify, ping};
@@ -24,9 +24,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::convert;
-use crate::desk::{Asking, Desk};
-use crate::host::{Attachment, Command, HostError, HostEvent, HostSettings, Link, Serving, Transport};
+use crate::desk::Desk;
+use crate::host::{Attachment, Command, HostError, HostEvent, HostSettings, Link, Transport};
 use crate::identity::Identity;
+use crate::inbox::Inbox;
 use crate::meter::MeteredEvent;
 use crate::metrics;
 use crate::net::{self, Net, NetEvent};
@@ -35,10 +36,10 @@ use crate::net::{self, Net, NetEvent};
 const TICK: Duration = Duration::from_millis(100);
 /// How often what has ended is forgotten.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Events that wait for the next instance of the actor.
-const HELD: usize = 512;
 /// Addresses that a peer may name.
 const LISTENS: usize = 4;
+/// How often it may introduce itself over one connection; an honest one does when it connects and when its addresses change.
+const INTRODUCTIONS: u32 = 16;
 
 /// The task's ends of the channels.
 pub(crate) struct Ends {
@@ -75,8 +76,9 @@ pub(crate) struct Task {
     desk: Desk,
     dialling: HashMap<ConnectionId, oneshot::Sender<bool>>,
     generation: Generation,
-    actor: Option<mpsc::Sender<HostEvent>>,
-    held: VecDeque<HostEvent>,
+    inbox: Inbox<HostEvent>,
+    /// How often connected peers have introduced themselves.
+    introductions: HashMap<PeerId, u32>,
     listening: Vec<Endpoint>,
     listeners: Vec<ListenerId>,
 }
@@ -144,8 +146,8 @@ pub(crate) fn build(
         desk: Desk::default(),
         dialling: HashMap::new(),
         generation: Generation(0),
-        actor: None,
-        held: VecDeque::new(),
+        inbox: Inbox::new(),
+        introductions: HashMap::new(),
         listening: Vec::new(),
         listeners,
     })
@@ -177,6 +179,7 @@ impl Task {
                     Some((generation, command)) => self.command(generation, command),
                     None => return,
                 },
+                permit = self.inbox.room() => self.inbox.ready(permit),
                 event = self.swarm.select_next_some() => self.event(event),
                 _ = tick.tick() => {
                     self.expire();
@@ -198,27 +201,13 @@ impl Task {
             return;
         }
         self.generation = attachment.generation;
-        self.actor = Some(attachment.events);
-        for event in std::mem::take(&mut self.held) {
-            self.tell(event);
-        }
+        self.inbox.attach(attachment.events);
     }
 
-    /// Hands an event to the actor, keeps it for the next instance, or gives it up.
-    fn tell(&mut self, event: HostEvent) {
-        let event = match &self.actor {
-            Some(actor) => match actor.try_send(event) {
-                Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(event)) => return self.give_up(event),
-                Err(mpsc::error::TrySendError::Closed(event)) => event,
-            },
-            None => event,
-        };
-        self.actor = None;
-        if self.held.len() < HELD {
-            self.held.push_back(event);
-        } else {
-            self.give_up(event);
+    /// Hands what a peer sent to the actor, keeps it until the actor has room, or gives something up for it.
+    fn tell(&mut self, peer: PeerId, event: HostEvent) {
+        if let Some(dropped) = self.inbox.put(peer, event) {
+            self.give_up(dropped);
         }
     }
 
@@ -255,44 +244,6 @@ impl Task {
         }
     }
 
-    fn publish(&mut self, topic: Topic, bytes: &[u8]) -> Result<usize, PublishFailure> {
-        let Some(name) = self.names.get(&topic) else { return Err(PublishFailure::NotSubscribed) };
-        if bytes.len() > topic.max_bytes() {
-            return Err(PublishFailure::TooLong { got: bytes.len(), most: topic.max_bytes() });
-        }
-        let mesh = self.swarm.behaviour_mut().mesh.inner_mut();
-        match mesh.publish(name.clone(), bytes) {
-            Ok(_) => {
-                let reached = mesh.all_peers().filter(|(_, topics)| topics.contains(&name)).count();
-                metrics::bytes(topic, "out", bytes.len());
-                Ok(reached)
-            }
-            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => Ok(0),
-            Err(PublishError::AllQueuesFull(_)) => Err(PublishFailure::Full),
-            Err(error) => {
-                warn!(%error, topic = topic.label(), "a message could not be published");
-                Ok(0)
-            }
-        }
-    }
-
-    fn judged(&mut self, token: Token, verdict: Verdict) {
-        let Some(waiting) = self.tokens.remove(&token.0) else { return };
-        self.gate.settled(&waiting.peer, waiting.bytes);
-        let (acceptance, deed) = match verdict {
-            Verdict::Accept => (MessageAcceptance::Accept, Deed::ValidFirst),
-            Verdict::Ignore => (MessageAcceptance::Ignore, Deed::Ignored),
-            Verdict::Reject(Fault::Garbage) => (MessageAcceptance::Reject, Deed::Garbage),
-            Verdict::Reject(Fault::Invalid) => (MessageAcceptance::Reject, Deed::Invalid),
-        };
-        self.report(&waiting.id, &waiting.from, acceptance);
-        self.deed(&waiting.peer, deed);
-    }
-
-    fn report(&mut self, id: &MessageId, from: &libp2p::PeerId, acceptance: MessageAcceptance) {
-        self.swarm.behaviour_mut().mesh.inner_mut().report_message_validation_result(id, from, acceptance);
-    }
-
     fn dial(&mut self, address: &duskevm_p2p::PeerAddress, reply: oneshot::Sender<bool>) {
         if self.links.contains_key(&address.peer) {
             let _ = reply.send(true);
@@ -319,9 +270,7 @@ impl Task {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         // Closing waits for the peer to read what is on its way to it; one that does not is no neighbour any more either.
-        if self.links.remove(peer).is_some() {
-            self.linked();
-        }
+        self.unlink(peer);
     }
 
     /// Holds something against a peer, or for it, and acts on what follows.
@@ -358,14 +307,15 @@ impl Task {
             metrics::dropped("no_verdict");
             self.judged(token, Verdict::Ignore);
         }
-        for (peer, kind) in self.desk.overdue(now) {
-            metrics::asked(kind.label(), "timeout");
-            self.deed(&peer, Deed::NoAnswer);
-        }
-        for serving in self.desk.unanswered(now) {
-            self.answer(serving, Answer::Refused(Refusal::Unavailable));
-        }
-        metrics::waiting(self.tokens.len(), self.gate.in_work(), self.desk.asking(), self.desk.serving());
+        self.expire_requests(now);
+        metrics::waiting(&[
+            ("verdict", self.tokens.len()),
+            ("actor", self.inbox.len()),
+            ("peer", self.desk.asking()),
+            ("answer", self.desk.serving()),
+            ("reader", self.desk.writing()),
+        ]);
+        metrics::held(self.gate.in_work(), self.gate.answers());
     }
 
     fn sweep(&mut self) {
@@ -417,11 +367,9 @@ impl Task {
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                if let Some(peer) = convert::peer(&peer_id)
-                    && self.links.remove(&peer).is_some()
-                {
+                if let Some(peer) = convert::peer(&peer_id) {
                     debug!(%peer, "peer disconnected");
-                    self.linked();
+                    self.unlink(&peer);
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -455,6 +403,13 @@ impl Task {
         }
     }
 
+    fn unlink(&mut self, peer: &PeerId) {
+        self.introductions.remove(peer);
+        if self.links.remove(peer).is_some() {
+            self.linked();
+        }
+    }
+
     fn linked(&mut self) {
         let inbound = self.links.values().filter(|link| link.inbound).count();
         metrics::peers(inbound, self.links.len() - inbound);
@@ -467,61 +422,17 @@ impl Task {
         }
     }
 
-    fn mesh(&mut self, event: gossipsub::Event) {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                self.message(propagation_source, message_id, message);
-            }
-            gossipsub::Event::SlowPeer { peer_id, .. } => self.deed_of(&peer_id, Deed::SlowReader),
-            gossipsub::Event::GossipsubNotSupported { peer_id } => {
-                // Another network, or something else altogether.
-                debug!(peer = %peer_id, "peer does not take part in this network");
-                let _ = self.swarm.disconnect_peer_id(peer_id);
-            }
-            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {}
-        }
-    }
-
-    fn message(&mut self, from: libp2p::PeerId, id: MessageId, message: gossipsub::Message) {
-        let (Some(peer), Some(topic)) = (convert::peer(&from), self.topics.get(&message.topic).copied()) else {
-            return self.report(&id, &from, MessageAcceptance::Ignore);
-        };
-        let bytes = message.data.len();
-        metrics::bytes(topic, "in", bytes);
-        match self.gate.message(self.now(), &peer, topic, bytes) {
-            Flow::Take => {}
-            Flow::Drop(why) => {
-                let (label, deed) = match why {
-                    Drop::Oversize => ("oversize", Some(Deed::Oversize)),
-                    Drop::Flood => ("flood", Some(Deed::Flood)),
-                    Drop::Busy => ("busy", None),
-                };
-                metrics::dropped(label);
-                self.report(&id, &from, MessageAcceptance::Ignore);
-                if let Some(deed) = deed {
-                    self.deed(&peer, deed);
-                }
-                return;
-            }
-        }
-        if let Err(error) = topic.check_head(&message.data) {
-            debug!(%peer, %error, topic = topic.label(), "garbage from a peer");
-            metrics::dropped("garbage");
-            self.gate.settled(&peer, bytes);
-            self.report(&id, &from, MessageAcceptance::Reject);
-            self.deed(&peer, Deed::Garbage);
-            return;
-        }
-        let token = self.next_token;
-        self.next_token += 1;
-        let until = Instant::now() + self.patience;
-        self.tokens.insert(token, Waiting { id, from, peer, bytes, until });
-        self.tell(HostEvent::Message { token: Token(token), peer, topic, bytes: message.data.into() });
-    }
-
     fn identified(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
-        let Some(link) = convert::peer(&peer_id).and_then(|peer| self.links.get_mut(&peer)) else { return };
+        let Some(peer) = convert::peer(&peer_id).filter(|peer| self.links.contains_key(peer)) else { return };
+        // Each changes what other parts of the node are told.
+        let introductions = self.introductions.entry(peer).or_default();
+        *introductions = introductions.saturating_add(1);
+        if *introductions > INTRODUCTIONS {
+            metrics::dropped("introduction");
+            return self.deed(&peer, Deed::Flood);
+        }
+        let Some(link) = self.links.get_mut(&peer) else { return };
         let listens: Vec<Endpoint> = info
             .listen_addrs
             .iter()
@@ -532,84 +443,6 @@ impl Task {
         if link.listens != listens {
             link.listens = listens;
             self.linked();
-        }
-    }
-
-    fn ask(
-        &mut self,
-        peer: PeerId,
-        request: Request,
-        within: Duration,
-        reply: oneshot::Sender<Result<Answer, duskevm_messages::gossip::AskFailure>>,
-    ) {
-        let linked = self.links.contains_key(&peer);
-        let Some(to) = convert::libp2p_peer(&peer).filter(|_| linked) else {
-            return Asking::lost(reply, &peer);
-        };
-        let until = Instant::now() + within.min(net::LONGEST_ASK);
-        let swarm = &mut self.swarm;
-        self.desk.ask(peer, request, until, reply, |request| swarm.behaviour_mut().ask.send_request(&to, request));
-    }
-
-    fn answer(&mut self, serving: Serving, answer: Answer) {
-        if let Some((peer, channel)) = self.desk.served(serving) {
-            self.gate.answered(&peer);
-            // The asker may have gone.
-            let _ = self.swarm.behaviour_mut().ask.send_response(channel, answer);
-        }
-    }
-
-    fn asked(&mut self, event: request_response::Event<Request, Answer>) {
-        match event {
-            request_response::Event::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request, channel, .. } => {
-                    let Some(peer) = convert::peer(&peer) else { return };
-                    let flow = if self.desk.has_room() {
-                        self.gate.request(self.now(), &peer, request.kind())
-                    } else {
-                        Flow::Drop(Drop::Busy)
-                    };
-                    match flow {
-                        Flow::Take => {
-                            let serving = self.desk.serve(peer, channel);
-                            self.tell(HostEvent::Request { serving, peer, request });
-                        }
-                        Flow::Drop(why) => {
-                            metrics::dropped("request");
-                            let flood = why != Drop::Busy;
-                            let refusal = if flood { Refusal::TooMany } else { Refusal::Busy };
-                            let _ = self.swarm.behaviour_mut().ask.send_response(channel, Answer::Refused(refusal));
-                            if flood {
-                                self.deed(&peer, Deed::Flood);
-                            }
-                        }
-                    }
-                }
-                request_response::Message::Response { request_id, response } => {
-                    // An answer that comes too late was held against the peer already.
-                    if let Some((peer, kind, good)) = self.desk.answered(request_id, response) {
-                        metrics::asked(kind.label(), if good { "answer" } else { "nonsense" });
-                        self.deed(&peer, if good { Deed::GoodAnswer } else { Deed::BadAnswer });
-                    }
-                }
-            },
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                if let Some((peer, kind, deed)) = self.desk.failed(request_id, &error) {
-                    metrics::asked(kind.label(), "failure");
-                    if let Some(deed) = deed {
-                        self.deed(&peer, deed);
-                    }
-                }
-            }
-            request_response::Event::InboundFailure { peer, error, .. } => {
-                if let request_response::InboundFailure::Io(error) = error
-                    && error.kind() == std::io::ErrorKind::InvalidData
-                {
-                    metrics::dropped("garbage");
-                    self.deed_of(&peer, Deed::Garbage);
-                }
-            }
-            request_response::Event::ResponseSent { .. } => {}
         }
     }
 }

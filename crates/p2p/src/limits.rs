@@ -95,8 +95,12 @@ pub struct Limits {
     pub blobs: Rate,
     /// Requests for addresses.
     pub peers: Rate,
-    /// Requests of one peer that are answered at the same time.
+    /// Requests of one peer that are answered at the same time: until the answer is written.
     pub requests_at_once: usize,
+    /// Bytes of answers to all peers that are being made or written.
+    pub answers: u64,
+    /// The same of one peer.
+    pub answers_per_peer: u64,
     /// Bytes of messages of all peers that wait for a verdict.
     pub in_work: u64,
     /// The same of one peer.
@@ -123,7 +127,11 @@ impl Default for Limits {
             frames: Rate::new(64, 16),
             blobs: Rate::new(64, 16),
             peers: Rate::new(4, 1),
-            requests_at_once: 2,
+            // A peer of this program asks for two large answers at a time, and may ask again before the end of the last one
+            // is noted here.
+            requests_at_once: 4,
+            answers: 128 * MIB,
+            answers_per_peer: 17 * MIB,
             in_work: 64 * MIB,
             in_work_per_peer: 16 * MIB,
             remembered: 4_096,
@@ -179,6 +187,7 @@ struct Account {
     topics: HashMap<Topic, (Bucket, Bucket)>,
     requests: HashMap<Kind, Bucket>,
     answering: usize,
+    answers: u64,
     in_work: u64,
 }
 
@@ -188,12 +197,19 @@ pub struct Gate {
     limits: Limits,
     accounts: HashMap<PeerId, Account>,
     in_work: u64,
+    answers: u64,
+}
+
+/// What one peer may hold of something that all share, where `held` of `room` are taken and `share` is what it may hold at
+/// most: while more than half is free all of its share, then an eighth of it. So a few peers cannot take everything.
+const fn share_of(share: u64, held: u64, room: u64) -> u64 {
+    if held < room / 2 { share } else { share / 8 }
 }
 
 impl Gate {
     /// An empty account book.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, accounts: HashMap::new(), in_work: 0 }
+        Self { limits, accounts: HashMap::new(), in_work: 0, answers: 0 }
     }
 
     /// The bounds.
@@ -204,6 +220,11 @@ impl Gate {
     /// Bytes that wait for a verdict.
     pub const fn in_work(&self) -> u64 {
         self.in_work
+    }
+
+    /// Bytes of answers that are being made or written.
+    pub const fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// Peers that are remembered.
@@ -237,7 +258,10 @@ impl Gate {
         if !messages.take(limit.messages, now, 1) || !volume.take(limit.bytes, now, bytes) {
             return Flow::Drop(Drop::Flood);
         }
-        if in_work.saturating_add(bytes) > room || account.in_work.saturating_add(bytes) > room_per_peer {
+        let share = share_of(room_per_peer, in_work, room);
+        // Who holds nothing may bring one message, however long it is.
+        let fits = account.in_work == 0 || account.in_work.saturating_add(bytes) <= share;
+        if in_work.saturating_add(bytes) > room || bytes > room_per_peer || !fits {
             return Flow::Drop(Drop::Busy);
         }
         account.in_work += bytes;
@@ -254,26 +278,48 @@ impl Gate {
         }
     }
 
-    /// A request arrived. One that is taken must be [`answered`](Self::answered) later.
-    pub fn request(&mut self, now: Duration, peer: &PeerId, kind: Kind) -> Flow {
+    /// A request arrived, whose answer may take up to `longest` bytes. Room for them is kept from now on: one that is taken
+    /// must be [`answered`](Self::answered) later with the same number of bytes, or with what [`answer`](Self::answer) made
+    /// of it.
+    pub fn request(&mut self, now: Duration, peer: &PeerId, kind: Kind, longest: usize) -> Flow {
         let rate = self.limits.request(kind);
-        let at_once = self.limits.requests_at_once;
+        let longest = longest as u64;
+        let (at_once, room, per_peer) =
+            (self.limits.requests_at_once, self.limits.answers, self.limits.answers_per_peer);
+        let held = self.answers;
         let Some(account) = self.account(now, peer) else { return Flow::Drop(Drop::Busy) };
         let bucket = account.requests.entry(kind).or_insert_with(|| Bucket::full(rate, now));
         if !bucket.take(rate, now, 1) {
             return Flow::Drop(Drop::Flood);
         }
-        if account.answering >= at_once {
+        let share = share_of(per_peer, held, room);
+        // Who holds nothing may ask for one answer, however long it is.
+        let fits = account.answering == 0 || account.answers.saturating_add(longest) <= share;
+        if account.answering >= at_once || held.saturating_add(longest) > room || longest > per_peer || !fits {
             return Flow::Drop(Drop::Busy);
         }
         account.answering += 1;
+        account.answers += longest;
+        self.answers += longest;
         Flow::Take
     }
 
-    /// A request that was taken was answered, or its asker has gone.
-    pub fn answered(&mut self, peer: &PeerId) {
+    /// The answer is here and begins to be written: it takes `bytes`, not the `longest` that were thought of.
+    pub fn answer(&mut self, peer: &PeerId, longest: usize, bytes: usize) {
+        let (longest, bytes) = (longest as u64, bytes as u64);
+        self.answers = self.answers.saturating_sub(longest).saturating_add(bytes);
+        if let Some(account) = self.accounts.get_mut(peer) {
+            account.answers = account.answers.saturating_sub(longest).saturating_add(bytes);
+        }
+    }
+
+    /// The answer to a request that was taken has been written, or will not be: its `bytes` are free again.
+    pub fn answered(&mut self, peer: &PeerId, bytes: usize) {
+        let bytes = bytes as u64;
+        self.answers = self.answers.saturating_sub(bytes);
         if let Some(account) = self.accounts.get_mut(peer) {
             account.answering = account.answering.saturating_sub(1);
+            account.answers = account.answers.saturating_sub(bytes);
         }
     }
 
@@ -339,27 +385,71 @@ mod tests {
     }
 
     #[test]
-    fn two_requests_of_a_peer_at_once() {
+    fn a_few_peers_do_not_take_all_room_for_messages() {
+        let limits = Limits { in_work: 64_000, in_work_per_peer: 16_000, ..Limits::default() };
+        let mut gate = Gate::new(limits);
+        for hostile in 0..40 {
+            while gate.message(secs(0), &PeerId([hostile; 32]), Topic::Transactions, 1_000) == Flow::Take {}
+        }
+        assert_eq!(gate.in_work(), 64_000);
+        let holders = gate.accounts.values().filter(|account| account.in_work > 0).count();
+        assert_eq!(holders, 2 + 16, "half for the first two, an eighth of a share for each of the others");
+    }
+
+    #[test]
+    fn four_requests_of_a_peer_at_once() {
         let mut gate = Gate::new(Limits::default());
-        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame), Flow::Take);
-        assert_eq!(gate.request(secs(0), &PEER, Kind::Blobs), Flow::Take);
-        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame), Flow::Drop(Drop::Busy));
-        assert_eq!(gate.request(secs(0), &OTHER, Kind::Frame), Flow::Take);
-        gate.answered(&PEER);
-        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame), Flow::Take);
+        for _ in 0..4 {
+            assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 100), Flow::Take);
+        }
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Blobs, 100), Flow::Drop(Drop::Busy));
+        assert_eq!(gate.request(secs(0), &OTHER, Kind::Frame, 100), Flow::Take);
+        gate.answered(&PEER, 100);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 100), Flow::Take);
+    }
+
+    #[test]
+    fn answers_take_room_until_they_are_written() {
+        let limits = Limits { answers: 10_000, answers_per_peer: 3_000, ..Limits::default() };
+        let mut gate = Gate::new(limits);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 3_001), Flow::Drop(Drop::Busy));
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 2_000), Flow::Take);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 2_000), Flow::Drop(Drop::Busy));
+        // It turned out shorter: the rest is free at once, the answer itself when it is written.
+        gate.answer(&PEER, 2_000, 500);
+        assert_eq!(gate.answers(), 500);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 2_500), Flow::Take);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 1), Flow::Drop(Drop::Busy));
+        gate.answered(&PEER, 500);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Frame, 500), Flow::Take);
+        gate.answered(&PEER, 2_500);
+        gate.answered(&PEER, 500);
+        assert_eq!(gate.answers(), 0);
+    }
+
+    #[test]
+    fn a_few_slow_readers_do_not_take_all_room_for_answers() {
+        let limits = Limits { answers: 64_000, answers_per_peer: 16_000, ..Limits::default() };
+        let mut gate = Gate::new(limits);
+        for hostile in 0..40 {
+            while gate.request(secs(0), &PeerId([hostile; 32]), Kind::Frame, 8_000) == Flow::Take {}
+        }
+        // Two with two answers each, then one each until it is full.
+        assert_eq!(gate.answers(), 64_000);
+        assert_eq!(gate.accounts.values().filter(|account| account.answering > 0).count(), 2 + 4);
     }
 
     #[test]
     fn requests_have_a_rate_by_kind() {
         let mut gate = Gate::new(Limits::default());
         for _ in 0..4 {
-            assert_eq!(gate.request(secs(0), &PEER, Kind::Peers), Flow::Take);
-            gate.answered(&PEER);
+            assert_eq!(gate.request(secs(0), &PEER, Kind::Peers, 9), Flow::Take);
+            gate.answered(&PEER, 9);
         }
-        assert_eq!(gate.request(secs(0), &PEER, Kind::Peers), Flow::Drop(Drop::Flood));
-        assert_eq!(gate.request(secs(0), &PEER, Kind::Status), Flow::Take);
-        gate.answered(&PEER);
-        assert_eq!(gate.request(secs(1), &PEER, Kind::Peers), Flow::Take);
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Peers, 9), Flow::Drop(Drop::Flood));
+        assert_eq!(gate.request(secs(0), &PEER, Kind::Status, 9), Flow::Take);
+        gate.answered(&PEER, 9);
+        assert_eq!(gate.request(secs(1), &PEER, Kind::Peers, 9), Flow::Take);
     }
 
     #[test]

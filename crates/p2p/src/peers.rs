@@ -1,7 +1,9 @@
 //! The addresses a node remembers, best first, and bounded however many it hears of.
 //!
-//! Who was *met* (a connection succeeded) is worth more than who was only *heard* of from other peers: hearsay never
-//! displaces an acquaintance, so that a peer that tells many invented addresses cannot empty the book.
+//! Who was *met* (this node dialled it and the connection succeeded) is worth more than who *named* itself over a connection
+//! that it made itself, and that more than who was only *heard* of from other peers. The lesser never displaces the better:
+//! inventing addresses costs nothing and connecting little, so neither may empty the book or come before what this node found
+//! out for itself. Of peers that were never met, one address holds few places and one peer's tales too.
 
 use std::collections::BTreeMap;
 
@@ -18,17 +20,42 @@ const FIRST_PAUSE: u64 = 2;
 const LONGEST_PAUSE: u64 = 3_600;
 /// A peer that was never met and failed so often is forgotten.
 const PATIENCE: u32 = 5;
+/// Most peers behind one address that were never met.
+const MAX_UNMET: usize = 8;
+/// Most peers that one peer told of and that did nothing themselves yet.
+const MAX_TOLD: usize = 128;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// Newest first.
     endpoints: Vec<Endpoint>,
-    /// Unix seconds of the last success.
+    /// Unix seconds of the last connection that this node made.
     met: Option<u64>,
-    /// Failures since.
+    /// Unix seconds when it last named its address itself.
+    named: Option<u64>,
+    /// Who told of it.
+    told_by: Option<PeerId>,
+    /// Failures since it last stayed.
     failures: u32,
     /// Not tried before, Unix seconds.
     not_before: u64,
+}
+
+impl Entry {
+    const fn new(met: Option<u64>, named: Option<u64>, told_by: Option<PeerId>) -> Self {
+        Self { endpoints: Vec::new(), met, named, told_by, failures: 0, not_before: 0 }
+    }
+
+    /// Nobody but others ever spoke of it.
+    const fn is_hearsay(&self) -> bool {
+        self.met.is_none() && self.named.is_none()
+    }
+
+    fn put_first(&mut self, endpoint: Endpoint) {
+        self.endpoints.retain(|known| *known != endpoint);
+        self.endpoints.insert(0, endpoint);
+        self.endpoints.truncate(MAX_ENDPOINTS);
+    }
 }
 
 /// Known addresses. Times are Unix seconds, because the book outlives the process.
@@ -51,9 +78,12 @@ pub struct StoredBook {
 pub struct StoredPeer {
     /// Who and where.
     pub address: PeerAddress,
-    /// Unix seconds of the last connection, if there was one.
+    /// Unix seconds of the last connection that this node made, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub met: Option<u64>,
+    /// Unix seconds when the peer last named its address itself, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<u64>,
 }
 
 impl Book {
@@ -72,8 +102,23 @@ impl Book {
         self.entries.is_empty()
     }
 
-    /// Another peer told this address. Returns whether the book changed.
+    /// `by` told this address of another. Returns whether the book changed.
+    pub fn told(&mut self, by: &PeerId, address: &PeerAddress) -> bool {
+        if !self.entries.contains_key(&address.peer) {
+            let told = self.entries.values().filter(|entry| entry.is_hearsay() && entry.told_by == Some(*by)).count();
+            if told >= MAX_TOLD || self.is_crowded(&address.endpoint) {
+                return false;
+            }
+        }
+        self.hear(address, Some(*by))
+    }
+
+    /// This address is known from nobody in particular. Returns whether the book changed.
     pub fn heard(&mut self, address: &PeerAddress) -> bool {
+        self.hear(address, None)
+    }
+
+    fn hear(&mut self, address: &PeerAddress, told_by: Option<PeerId>) -> bool {
         if !address.endpoint.is_dialable() {
             return false;
         }
@@ -85,37 +130,68 @@ impl Book {
             entry.endpoints.push(address.endpoint);
             return true;
         }
-        if self.entries.len() >= MAX_BOOK && !self.displace(|entry| entry.met.is_none() && entry.failures > 0) {
+        if self.entries.len() >= MAX_BOOK && !self.displace(|entry| entry.is_hearsay() && entry.failures > 0) {
             return false;
         }
-        let entry = Entry { endpoints: vec![address.endpoint], met: None, failures: 0, not_before: 0 };
+        let mut entry = Entry::new(None, None, told_by);
+        entry.endpoints.push(address.endpoint);
         self.entries.insert(address.peer, entry);
         true
     }
 
-    /// A connection to this address succeeded, or its owner named it over a connection of its own.
+    /// Whether enough peers behind this address are known that were never met: the owner of one address can have any number of
+    /// keys.
+    fn is_crowded(&self, endpoint: &Endpoint) -> bool {
+        let Some(prefix) = endpoint.prefix() else { return false };
+        let behind = |entry: &&Entry| {
+            entry.met.is_none() && entry.endpoints.iter().any(|endpoint| endpoint.prefix() == Some(prefix))
+        };
+        self.entries.values().filter(behind).count() >= MAX_UNMET
+    }
+
+    /// This node dialled the address and the connection succeeded. Failures count on until the peer has
+    /// [`stayed`](Self::stayed): who hangs up at once is not tried again at once.
     pub fn met(&mut self, now: u64, address: &PeerAddress) {
         if !address.endpoint.is_dialable() {
             return;
         }
         if !self.entries.contains_key(&address.peer) && self.entries.len() >= MAX_BOOK {
-            // First a stranger, else the acquaintance that was away for longest.
-            if !self.displace(|entry| entry.met.is_none()) {
-                self.displace(|_| true);
+            // First hearsay, then who only named itself, else the acquaintance that was away for longest.
+            let _ = self.displace(Entry::is_hearsay)
+                || self.displace(|entry| entry.met.is_none())
+                || self.displace(|_| true);
+        }
+        let entry = self.entries.entry(address.peer).or_insert_with(|| Entry::new(None, None, None));
+        entry.put_first(address.endpoint);
+        entry.met = Some(entry.met.map_or(now, |met| met.max(now)));
+    }
+
+    /// A peer that connected to this node named this address as its own. Returns whether the book knows it now.
+    pub fn named(&mut self, now: u64, address: &PeerAddress) -> bool {
+        if !address.endpoint.is_dialable() {
+            return false;
+        }
+        if !self.entries.contains_key(&address.peer) {
+            if self.is_crowded(&address.endpoint) {
+                return false;
+            }
+            let full = self.entries.len() >= MAX_BOOK;
+            if full && !self.displace(Entry::is_hearsay) && !self.displace(|entry| entry.met.is_none()) {
+                return false;
             }
         }
-        let entry = self.entries.entry(address.peer).or_insert_with(|| Entry {
-            endpoints: Vec::new(),
-            met: None,
-            failures: 0,
-            not_before: 0,
-        });
-        entry.endpoints.retain(|endpoint| *endpoint != address.endpoint);
-        entry.endpoints.insert(0, address.endpoint);
-        entry.endpoints.truncate(MAX_ENDPOINTS);
-        entry.met = Some(entry.met.map_or(now, |met| met.max(now)));
-        entry.failures = 0;
-        entry.not_before = 0;
+        let entry = self.entries.entry(address.peer).or_insert_with(|| Entry::new(None, None, None));
+        entry.put_first(address.endpoint);
+        entry.named = Some(entry.named.map_or(now, |named| named.max(now)));
+        true
+    }
+
+    /// A connection to the peer has lasted: what failed before is forgotten.
+    pub fn stayed(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.failures = 0;
+            entry.not_before = 0;
+        }
     }
 
     /// A try failed: the peer is tried later, twice as long each time. One that was never met is forgotten after a few.
@@ -142,14 +218,17 @@ impl Book {
             .entries
             .iter()
             .filter(|(_, entry)| may_go(entry))
-            .max_by_key(|(_, entry)| (entry.failures, std::cmp::Reverse(entry.met)))
+            .max_by_key(|(_, entry)| (entry.failures, std::cmp::Reverse((entry.met, entry.named))))
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
 
     fn ranked(&self) -> Vec<(&PeerId, &Entry)> {
         let mut ranked: Vec<_> = self.entries.iter().collect();
-        ranked.sort_by_key(|(_, entry)| (entry.met.is_none(), entry.failures, std::cmp::Reverse(entry.met)));
+        ranked.sort_by_key(|(_, entry)| {
+            let newest = std::cmp::Reverse((entry.met, entry.named));
+            (entry.met.is_none(), entry.named.is_none() && entry.met.is_none(), entry.failures, newest)
+        });
         ranked
     }
 
@@ -163,11 +242,11 @@ impl Book {
             .collect()
     }
 
-    /// Up to `count` addresses to tell another peer: only of peers that were met, never its own, best first.
+    /// Up to `count` addresses to tell another peer: no hearsay, never its own, best first.
     pub fn tell(&self, to: &PeerId, count: usize, may_tell: impl Fn(&Endpoint) -> bool) -> Vec<PeerAddress> {
         self.ranked()
             .into_iter()
-            .filter(|(peer, entry)| entry.met.is_some() && *peer != to)
+            .filter(|(peer, entry)| !entry.is_hearsay() && *peer != to)
             .filter_map(|(peer, entry)| {
                 let endpoint = *entry.endpoints.iter().find(|endpoint| may_tell(endpoint))?;
                 Some(PeerAddress { peer: *peer, endpoint })
@@ -180,11 +259,12 @@ impl Book {
     pub fn stored(&self) -> StoredBook {
         // Failures are not stored, so they do not decide the order either.
         let mut ranked: Vec<_> = self.entries.iter().collect();
-        ranked.sort_by_key(|(_, entry)| (entry.met.is_none(), std::cmp::Reverse(entry.met)));
+        ranked.sort_by_key(|(_, entry)| (entry.met.is_none(), std::cmp::Reverse((entry.met, entry.named))));
         let peers = ranked.into_iter().flat_map(|(peer, entry)| {
             entry.endpoints.iter().map(|endpoint| StoredPeer {
                 address: PeerAddress { peer: *peer, endpoint: *endpoint },
                 met: entry.met,
+                named: entry.named,
             })
         });
         StoredBook { peers: peers.collect() }
@@ -198,8 +278,9 @@ impl Book {
             let known = book.entries.contains_key(&line.address.peer);
             if known || book.len() < MAX_BOOK {
                 book.heard(&line.address);
-                if let (Some(met), Some(entry)) = (line.met, book.entries.get_mut(&line.address.peer)) {
-                    entry.met = Some(entry.met.map_or(met, |known| known.max(met)));
+                if let Some(entry) = book.entries.get_mut(&line.address.peer) {
+                    entry.met = entry.met.max(line.met);
+                    entry.named = entry.named.max(line.named);
                 }
             }
         }
@@ -242,7 +323,10 @@ mod tests {
             assert_eq!(book.best(now + pause, 9, |_| false).len(), 1, "{pause}");
             now += pause;
         }
+        book.worse(now, &address(1, 1).peer);
         book.met(now, &address(1, 1));
+        assert!(book.best(now, 9, |_| false).is_empty(), "who hangs up at once is not tried again at once");
+        book.stayed(&address(1, 1).peer);
         assert_eq!(book.best(now, 9, |_| false).len(), 1);
     }
 
@@ -281,6 +365,44 @@ mod tests {
     }
 
     #[test]
+    fn who_only_names_itself_comes_after_who_was_met_and_displaces_nobody() {
+        let mut book = Book::new();
+        book.met(10, &address(1, 1));
+        // Many keys, each with an address of its own: more than there are places.
+        let far = |peer: u16| PeerAddress {
+            endpoint: Endpoint::Ip4([9, 9, (peer >> 8) as u8, peer as u8], 1),
+            ..address(peer, 1)
+        };
+        for peer in 2..3_000 {
+            assert!(book.named(1_000_000, &far(peer)));
+        }
+        assert_eq!(book.len(), MAX_BOOK);
+        assert_eq!(book.best(2_000_000, 1, |_| false), [address(1, 1)]);
+        assert_eq!(book.tell(&far(2).peer, 1, |_| true), [address(1, 1)]);
+        for peer in 3_000..5_000 {
+            book.told(&far(2).peer, &far(peer));
+        }
+        assert!(book.entries.values().all(|entry| !entry.is_hearsay()), "hearsay displaces neither");
+    }
+
+    #[test]
+    fn one_address_holds_few_places_and_one_peers_tales_too() {
+        let mut book = Book::new();
+        let named = (0..100).filter(|peer| book.named(5, &address(*peer, 1))).count();
+        assert_eq!(named, MAX_UNMET);
+        // A connection that this node made itself says more.
+        book.met(5, &address(500, 1));
+        assert_eq!(book.len(), MAX_UNMET + 1);
+        let far = |peer: u16| PeerAddress {
+            endpoint: Endpoint::Ip4([9, 9, (peer >> 8) as u8, peer as u8], 1),
+            ..address(peer, 1)
+        };
+        let (liar, other) = (address(1, 1).peer, address(2, 1).peer);
+        assert_eq!((1_000..2_000).filter(|peer| book.told(&liar, &far(*peer))).count(), MAX_TOLD);
+        assert!(book.told(&other, &far(3_000)));
+    }
+
+    #[test]
     fn another_address_is_tried_next() {
         let mut book = Book::new();
         book.met(0, &address(1, 1));
@@ -291,13 +413,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bounded_and_read_back(steps in prop::collection::vec((0u8..4, any_address(), 0u64..1_000), 0..300)) {
+        fn bounded_and_read_back(steps in prop::collection::vec((0u8..6, any_address(), 0u64..1_000), 0..300)) {
             let mut book = Book::new();
             for (what, address, now) in &steps {
                 match what {
                     0 => { book.heard(address); }
                     1 => book.met(*now, address),
                     2 => book.worse(*now, &address.peer),
+                    3 => { book.named(*now, address); }
+                    4 => { book.told(&PeerId([7; 32]), address); }
                     _ => book.forget(&address.peer),
                 }
             }

@@ -129,6 +129,8 @@ pub struct Scores {
     prefixes: HashMap<Prefix, Duration>,
 }
 
+/// What costs the connection at once when there is no room to remember it.
+const NO_CHANCE: f64 = -10.0;
 /// A score nearer to zero than this is forgotten.
 const NOTHING: f64 = 0.05;
 
@@ -146,9 +148,12 @@ impl Scores {
     /// A peer did something. `prefix` is its address if that may be banned with it.
     pub fn deed(&mut self, now: Duration, peer: &PeerId, prefix: Option<Prefix>, deed: Deed) -> Option<Sentence> {
         if !self.records.contains_key(peer) {
-            // Nothing to remember, or (under an attack by very many peers) no room: who holds a record keeps it.
-            if deed.points() == 0.0 || !self.make_room(now) {
+            if deed.points() == 0.0 {
                 return None;
+            }
+            // Only bans that run are in the way, of very many peers: who cannot be remembered is given no second chance.
+            if !self.make_room(now) {
+                return (deed.points() <= NO_CHANCE).then_some(Sentence::Disconnect);
             }
         }
         let rules = &self.rules;
@@ -182,12 +187,13 @@ impl Scores {
             self.decay(now);
         }
         if self.records.len() >= self.rules.remembered {
-            // The best of those who are not banned has the least to lose by being forgotten.
+            // The best of those who were never banned has the least to lose by being forgotten; after them whose ban ended
+            // first. A ban that runs is not forgotten.
             let best = self
                 .records
                 .iter()
-                .filter(|(_, record)| record.bans == 0)
-                .max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))
+                .filter(|(_, record)| record.until.is_none_or(|until| until <= now))
+                .min_by(|(_, a), (_, b)| a.until.cmp(&b.until).then(b.score.total_cmp(&a.score)))
                 .map(|(peer, _)| *peer);
             if let Some(best) = best {
                 self.records.remove(&best);
@@ -310,6 +316,26 @@ mod tests {
         for time in 0..600 {
             assert_eq!(scores.deed(secs(180 * time), &PEER, None, Deed::NoAnswer), None);
         }
+    }
+
+    #[test]
+    fn very_many_banned_peers_are_no_shelter_for_others() {
+        let mut scores = Scores::new(ScoreRules { remembered: 8, ..ScoreRules::default() });
+        let banned = |n: u8| PeerId([100 + n; 32]);
+        for n in 0..8 {
+            for _ in 0..3 {
+                scores.deed(secs(0), &banned(n), None, Deed::Oversize);
+            }
+        }
+        assert_eq!(scores.bans(secs(0)), 8);
+        // While their bans run nobody else is remembered, so the first bad deed costs the connection.
+        assert_eq!(scores.deed(secs(1), &PEER, None, Deed::Invalid), Some(Sentence::Disconnect));
+        assert_eq!(scores.deed(secs(1), &PEER, None, Deed::Flood), None);
+        // When they have ended, though they are remembered for a day, somebody new can be banned.
+        assert!(
+            (0..3).any(|_| matches!(scores.deed(secs(700), &PEER, None, Deed::Oversize), Some(Sentence::Ban { .. })))
+        );
+        assert!(scores.banned(secs(700), &PEER));
     }
 
     fn any_deed() -> impl Strategy<Value = Deed> {

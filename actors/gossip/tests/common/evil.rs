@@ -1,7 +1,8 @@
 //! A peer that speaks the protocols and does not keep the rules.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use duskevm_p2p::{PeerAddress, PeerId, Topic};
@@ -11,13 +12,15 @@ use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, PublishError, ValidationMode};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{StreamProtocol, Swarm, Transport as _, identity, noise, tcp, yamux};
+use libp2p::{StreamProtocol, Swarm, Transport as _, identify, identity, noise, tcp, yamux};
 
 use super::{NETWORK, in_time};
 
-/// Writes any bytes on any protocol.
+/// Writes any bytes on any protocol, and reads answers unless it is deaf.
 #[derive(Clone, Default)]
-pub struct Raw;
+pub struct Raw {
+    deaf: Arc<AtomicBool>,
+}
 
 impl request_response::Codec for Raw {
     type Protocol = StreamProtocol;
@@ -39,6 +42,9 @@ impl request_response::Codec for Raw {
         p: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Vec<u8>> {
+        if self.deaf.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.read_request(p, io).await
     }
 
@@ -67,6 +73,7 @@ pub struct EvilNet {
     pub mesh: gossipsub::Behaviour,
     pub ask: request_response::Behaviour<Raw>,
     pub raw_mesh: request_response::Behaviour<Raw>,
+    pub identify: identify::Behaviour,
 }
 
 pub struct Evil {
@@ -77,9 +84,13 @@ pub struct Evil {
     /// What it answers to any request; nothing if `None`.
     pub answer: Option<Vec<u8>>,
     kept: Vec<request_response::ResponseChannel<Vec<u8>>>,
+    /// Whether it asks and does not read the answers.
+    pub deaf: Arc<AtomicBool>,
+    /// Pushes of its addresses that went out.
+    pub pushed: usize,
 }
 
-fn swarm(secret: u8) -> Swarm<EvilNet> {
+fn swarm(secret: u8, deaf: Arc<AtomicBool>) -> Swarm<EvilNet> {
     let keys = identity::Keypair::ed25519_from_bytes([secret; 32]).unwrap();
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id_prefix(NETWORK.mesh_prefix())
@@ -96,8 +107,9 @@ fn swarm(secret: u8) -> Swarm<EvilNet> {
         .build()
         .unwrap();
     let raw = |protocol: String| {
-        let protocol = StreamProtocol::try_from_owned(protocol).unwrap();
-        request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], request_response::Config::default())
+        let protocol = (StreamProtocol::try_from_owned(protocol).unwrap(), ProtocolSupport::Full);
+        let codec = Raw { deaf };
+        request_response::Behaviour::with_codec(codec, [protocol], request_response::Config::default())
     };
     let outgoing = StreamProtocol::try_from_owned(format!("{}/1.1.0", NETWORK.mesh_prefix())).unwrap();
     let behaviour = EvilNet {
@@ -107,6 +119,7 @@ fn swarm(secret: u8) -> Swarm<EvilNet> {
             [(outgoing, ProtocolSupport::Outbound)],
             request_response::Config::default(),
         ),
+        identify: identify::Behaviour::new(identify::Config::new(format!("/dusk/{NETWORK}/id/1"), keys.public())),
     };
     let noise = noise::Config::new(&keys).unwrap();
     let memory = MemoryTransport::new()
@@ -122,13 +135,14 @@ fn swarm(secret: u8) -> Swarm<EvilNet> {
 impl Evil {
     /// Connects, joins all topics, and waits until the victim is known to read votes.
     pub async fn connect(secret: u8, address: PeerAddress) -> Self {
-        let mut swarm = swarm(secret);
+        let deaf = Arc::new(AtomicBool::new(false));
+        let mut swarm = swarm(secret, deaf.clone());
         for topic in Topic::L1 {
             swarm.behaviour_mut().mesh.subscribe(&IdentTopic::new(topic.name(&NETWORK))).unwrap();
         }
         let target = libp2p::PeerId::from_bytes(&address.peer.to_bytes()).unwrap();
         let id = PeerId::from_bytes(&swarm.local_peer_id().to_bytes()).unwrap();
-        let mut evil = Self { swarm, id, target, address, answer: None, kept: Vec::new() };
+        let mut evil = Self { swarm, id, target, address, answer: None, kept: Vec::new(), deaf, pushed: 0 };
         evil.dial();
         evil.subscribed().await;
         evil
@@ -166,6 +180,9 @@ impl Evil {
             }
             return None;
         }
+        if let SwarmEvent::Behaviour(EvilNetEvent::Identify(identify::Event::Pushed { .. })) = event {
+            self.pushed += 1;
+        }
         Some(event)
     }
 
@@ -202,6 +219,15 @@ impl Evil {
     pub fn ask_raw(&mut self, bytes: Vec<u8>) {
         let target = self.target;
         self.swarm.behaviour_mut().ask.send_request(&target, bytes);
+    }
+
+    /// Says where it is, again, and goes on until that is sent or the connection is over.
+    pub async fn push(&mut self) {
+        let (target, before) = (self.target, self.pushed);
+        self.swarm.behaviour_mut().identify.push([target]);
+        while self.pushed == before && self.swarm.is_connected(&target) {
+            self.step().await;
+        }
     }
 
     /// Bytes on a stream of gossipsub.

@@ -69,8 +69,9 @@ pub fn options(secret: u8, transport: Transport) -> Options {
         folder: None,
         pace: Pace {
             tick: Duration::from_millis(50),
-            status: Duration::from_millis(200),
-            exchange: Duration::from_millis(300),
+            // Within what peers allow per second.
+            status: Duration::from_millis(600),
+            exchange: Duration::from_millis(1_100),
             save: Duration::from_millis(100),
         },
     };
