@@ -1,14 +1,14 @@
 //! Messages of the consensus that wait for their signatures to be checked, and those that are being checked.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use duskevm_dusk_l1::contracts::NativeContracts;
 use duskevm_dusk_l1::sa::bls::DuskBls;
-use duskevm_dusk_l1::sa::machine::{Event, Source};
+use duskevm_dusk_l1::sa::machine::{Event, PeerId as Number, Source};
 use duskevm_dusk_l1::sa::triage::{Check, Checked, Triage, Why};
 use duskevm_dusk_l1::sa::wire::{CandidateFrame, Frame};
 use duskevm_messages::gossip::{Fault, Token, Verdict};
+use duskevm_p2p::Fair;
 use duskevm_supervision::Context;
 
 use crate::actor::Consensus;
@@ -34,30 +34,27 @@ struct Job {
 /// What came of it.
 type Outcome = (Source, Result<(Checked<Frame>, Option<Arc<Prepared>>), Why>);
 
-/// The queue. Votes go before candidates: they are small, and there are many of them.
+/// The queue. Votes go before candidates: they are small, and there are many of them. Peers take turns, and one that sends
+/// more than there is room for takes it from itself: a flood of forged messages keeps no honest one from being checked.
 #[derive(Debug)]
 pub(crate) struct Checks {
-    votes: VecDeque<Job>,
-    candidates: VecDeque<Job>,
+    votes: Fair<Number, Job>,
+    candidates: Fair<Number, Job>,
     running: usize,
     workers: usize,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { votes: VecDeque::new(), candidates: VecDeque::new(), running: 0, workers: processors() }
+        Self { votes: Fair::new(VOTES), candidates: Fair::new(CANDIDATES), running: 0, workers: processors() }
     }
 }
 
 impl Checks {
-    fn put(&mut self, job: Job) -> Result<(), Job> {
-        let (queue, most) =
-            if job.candidate.is_some() { (&mut self.candidates, CANDIDATES) } else { (&mut self.votes, VOTES) };
-        if queue.len() >= most {
-            return Err(job);
-        }
-        queue.push_back(job);
-        Ok(())
+    /// Takes a job; returns the one for which there is no room any more.
+    fn put(&mut self, job: Job) -> Option<Job> {
+        let queue = if job.candidate.is_some() { &mut self.candidates } else { &mut self.votes };
+        queue.put(job.from.peer, job)
     }
 
     fn next(&mut self) -> Option<Vec<Job>> {
@@ -65,8 +62,8 @@ impl Checks {
             return None;
         }
         let batch: Vec<Job> = match self.votes.len() {
-            0 => self.candidates.pop_front().into_iter().collect(),
-            waiting => self.votes.drain(..waiting.min(BATCH)).collect(),
+            0 => self.candidates.take().into_iter().collect(),
+            _ => std::iter::from_fn(|| self.votes.take()).take(BATCH).collect(),
         };
         if batch.is_empty() {
             return None;
@@ -99,7 +96,7 @@ impl Consensus {
                     Frame::Candidate(candidate) => Some(candidate.clone()),
                     _ => None,
                 };
-                if let Err(job) = self.checks.put(Job { from, check, candidate }) {
+                if let Some(job) = self.checks.put(Job { from, check, candidate }) {
                     metrics::frames("full");
                     self.verdict_on(job.from, Verdict::Ignore);
                 }

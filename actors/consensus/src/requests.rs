@@ -150,7 +150,8 @@ async fn ask(
                 asked.push(peer);
                 choice = PeerChoice::AtHeight { height, not: asked.clone() };
             }
-            Ok(Err(AskFailure::NoPeer)) if matches!(choice, PeerChoice::Peer(_)) => {
+            // It is gone, or has enough questions to answer.
+            Ok(Err(AskFailure::NoPeer | AskFailure::Busy)) if matches!(choice, PeerChoice::Peer(_)) => {
                 choice = PeerChoice::AtHeight { height, not: asked.clone() };
             }
             Ok(Err(failure)) => return Found::Nobody(failure.to_string()),
@@ -234,6 +235,24 @@ mod tests {
         }
         let nothing = read(&Want::Range { from: 1, to: 9 }, peer(), Answer::Frames(Vec::new()), &NoContracts);
         assert!(matches!(nothing, Found::Answer { blocks, .. } if blocks.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn where_one_peer_cannot_be_asked_another_is() {
+        for failure in [AskFailure::NoPeer, AskFailure::Busy, AskFailure::Timeout(peer())] {
+            let asked = Arc::new(parking_lot::Mutex::new(Vec::new()));
+            let log = asked.clone();
+            let port = duskevm_supervision::Port::from_fn(move |ask: Ask| {
+                let one = matches!(ask.peer, PeerChoice::Peer(_));
+                log.lock().push(ask.peer);
+                async move { if one { Err(failure) } else { Err(AskFailure::NoPeer) } }
+            });
+            let want = Want::Range { from: 5, to: 9 };
+            let found = super::ask(port, PeerChoice::Peer(peer()), want, Arc::new(NoContracts)).await;
+            assert!(matches!(found, Found::Nobody(_)));
+            let asked = asked.lock();
+            assert!(matches!(asked[..], [PeerChoice::Peer(_), PeerChoice::AtHeight { height: 5, .. }]), "{asked:?}");
+        }
     }
 
     #[test]
