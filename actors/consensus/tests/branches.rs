@@ -3,14 +3,21 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
 use common::maker::{Follower, Maker};
 use common::*;
+use duskevm_blobs::{BYTES, kzg};
+use duskevm_consensus::Blobs;
+use duskevm_dusk_l1::transfer::Transaction;
+use duskevm_dusk_l1::transfer::data::{BlobData, TransactionData};
 use duskevm_messages::consensus::*;
+use duskevm_messages::da_store::{DropBlobs, KeepBlobs};
 use duskevm_p2p::PeerId;
-use duskevm_supervision::ExitReason;
+use duskevm_supervision::{ExitReason, Port};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 async fn reaches(tip: &DuskTipFeed, hash: [u8; 32]) -> DuskTip {
@@ -98,6 +105,53 @@ async fn transactions_of_a_block_that_was_taken_back_survive_a_restart() {
     reaches(&node.tip, second.parent.hash).await;
     assert!(matches!(status(&node, id).await, DuskTransactionStatus::Included { height: 2, is_final: true, .. }));
     assert!(store.reverted().unwrap().is_empty());
+    node.supervisor.shutdown(PATIENCE).await;
+}
+
+/// A block with a blob comes, goes and comes back, while the keeper takes its time to let go of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_of_a_block_that_comes_back_are_kept_last() {
+    let dir = TempDir::new().unwrap();
+    let genesis = genesis(1, Duration::from_secs(3600));
+    let data: Vec<u8> = (0..BYTES).map(|at| if at % 32 == 0 { 0 } else { at as u8 }).collect();
+    let sidecar = kzg::commit_and_prove(&data).unwrap().sidecar().clone();
+    let blobs = vec![BlobData { hash: sidecar.hash(), data: Some((&sidecar).into()) }];
+    let data = Some(TransactionData::Blob(blobs));
+    let key = signer("alice");
+    let sent = Transaction::moonlight(key.secret_key(), None, 0, 0, 10_000_000, 1, 1, CHAIN_ID, data).unwrap();
+    let (mut late, mut early) = (Maker::new(&genesis), Maker::new(&genesis));
+    let first = late.block(1, 0, &[sent.to_network_bytes()]);
+    let second = early.block(0, 0, &[]);
+
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (kept, dropped) = (log.clone(), log.clone());
+    let blobs = Blobs {
+        keep: Port::from_fn(move |keep: KeepBlobs| {
+            kept.lock().push(("keep", keep.block));
+            async {}
+        }),
+        drop: Port::from_fn(move |drop: DropBlobs| {
+            let log = dropped.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                log.lock().push(("drop", drop.block));
+            }
+        }),
+        keep_blocks: None,
+    };
+    let store = open_store(&dir, &genesis);
+    let node = Follower::start_with(settings(&genesis, Shift::default().clock()), &store, Some(blobs));
+    node.connect(1, &late.blocks, 9, (0, [0; 32]));
+    reaches(&node.tip, first).await;
+    node.disconnect(1);
+    node.connect(2, &early.blocks, 9, (0, [0; 32]));
+    reaches(&node.tip, second).await;
+    // By those above it the first one becomes final, and so wins in the end.
+    late.more(3);
+    node.disconnect(2);
+    node.connect(1, &late.blocks, 9, (0, [0; 32]));
+    reaches(&node.tip, late.parent.hash).await;
+    assert_eq!(*log.lock(), [("keep", first), ("drop", first), ("keep", first)]);
     node.supervisor.shutdown(PATIENCE).await;
 }
 

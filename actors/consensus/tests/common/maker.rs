@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use duskevm_consensus::{Consensus, Network, Settings, Wiring, spec};
+use duskevm_consensus::{Blobs, Consensus, Network, Settings, Wiring, spec};
 use duskevm_dusk_l1::block::LedgerParams;
 use duskevm_dusk_l1::body::{Draft, build_body};
 use duskevm_dusk_l1::contracts::NoContracts;
@@ -85,7 +85,11 @@ impl Maker {
             failed_iterations: IterationsInfo::new(vec![None; iteration.into()]),
             ..Header::default()
         };
-        let txs: Vec<_> = txs.iter().map(|tx| Tx::decode(tx, height).unwrap().verify().unwrap()).collect();
+        let verified = |tx: &Vec<u8>| {
+            let tx = Tx::decode(tx, height).unwrap().verify().unwrap();
+            tx.with_checked_blobs(|_, _| Ok::<_, ()>(())).unwrap()
+        };
+        let txs: Vec<_> = txs.iter().map(verified).collect();
         let params = LedgerParams::new(&self.genesis).unwrap();
         let draft = Draft { header, faults: Vec::new(), cert_voters: &cert_voters };
         let built = build_body(draft, &params, &self.state, &NoContracts, &txs).unwrap().block;
@@ -129,6 +133,10 @@ pub struct Follower {
 
 impl Follower {
     pub fn start(settings: Settings, store: &L1Store) -> Self {
+        Self::start_with(settings, store, None)
+    }
+
+    pub fn start_with(settings: Settings, store: &L1Store, blobs: Option<Blobs>) -> Self {
         let shelf = Shelf::default();
         let (peers, feed) = watch::channel(Arc::from([]));
         let (status_out, status) = watch::channel(None);
@@ -153,7 +161,7 @@ impl Follower {
             mark: None,
             tip: tip_out,
             network: Some(network),
-            blobs: None,
+            blobs,
         };
         let settings = Settings { signer: None, ..settings };
         let supervisor = Tree::new("root", Strategy::OneForOne).actor(spec(&actor, settings, wiring)).start();
