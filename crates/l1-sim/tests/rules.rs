@@ -47,6 +47,11 @@ fn one(me: AccountId, ballots: Ballots) -> (One, Vec<Action>) {
 
 /// The same with a quorum of an earlier life.
 fn one_with(me: AccountId, ballots: Ballots, awaited: Option<Arc<[u8]>>) -> (One, Vec<Action>) {
+    one_at(0, me, ballots, awaited)
+}
+
+/// The same, begun some seconds after the genesis block.
+fn one_at(seconds: u64, me: AccountId, ballots: Ballots, awaited: Option<Arc<[u8]>>) -> (One, Vec<Action>) {
     let ledger = Ledger::new(rules(), provisioners(), false);
     let start = Start {
         tip: ledger.tip_info(),
@@ -59,7 +64,7 @@ fn one_with(me: AccountId, ballots: Ballots, awaited: Option<Arc<[u8]>>) -> (One
     };
     let machine = Machine::new(Arc::new(StandIn), rules(), Some(me), start);
     let mut one = One { committees: committees(&ledger), ledger, machine };
-    let actions = one.feed(0, Event::Begin);
+    let actions = one.feed(seconds, Event::Begin);
     (one, actions)
 }
 
@@ -217,6 +222,25 @@ fn while_an_attested_block_is_missing_nothing_else_is_voted_for() {
         let expected = if missing { vec![] } else { vec![Vote::Valid(hash)] };
         assert_eq!(votes(&one.feed(3, verdict)), expected);
     }
+}
+
+/// What it slept through it cannot judge: alone in a committee it would take stake from a generator that did its part.
+#[test]
+fn who_comes_late_to_a_round_does_not_say_that_there_was_no_candidate() {
+    let late = rules().block_time + rules().times.min.as_secs() + 1;
+    for (begun, expected) in [(0, vec![Vote::NoCandidate]), (late, vec![])] {
+        let (mut one, _) = one_at(begun, voter(), Ballots::default(), None);
+        let wait = rules().block_time + rules().times.initial.as_secs() + 1;
+        assert_eq!(votes(&one.feed(begun + wait, Event::Timer(TimerId::Step))), expected);
+    }
+    // A candidate that comes after all is judged as ever.
+    let (mut one, _) = one_at(late, voter(), Ballots::default(), None);
+    let candidate = one.candidate(0);
+    let Frame::Candidate(block) = &candidate else { panic!() };
+    let hash = block.header().hash;
+    one.deliver(late + 1, &candidate);
+    let verdict = Event::Verdict { round: 1, iteration: 0, hash, verdict: Verdict::Valid };
+    assert_eq!(votes(&one.feed(late + 1, verdict)), [Vote::Valid(hash)]);
 }
 
 #[test]

@@ -71,6 +71,10 @@ pub(super) struct Round<B: Bls> {
     parent_cert: Attestation,
     /// Unix time before which no candidate is voted on.
     slot: Duration,
+    /// The round was begun so late that candidates may have come and gone: that one is missing says nothing of its generator. A node
+    /// that returns would otherwise vote for a failure of every iteration that it slept through, and where few are eligible its vote
+    /// alone is a quorum, which takes stake from a generator that did its part.
+    late: bool,
     began: Duration,
     /// From the beginning of the iteration to the slot.
     early: Duration,
@@ -93,6 +97,7 @@ impl<B: Bls> Round<B> {
     /// The round after `tip`. [`Self::begin`] starts it.
     pub(super) fn new(tip: &TipInfo, rules: &Rules, now: Now) -> Self {
         let number = tip.header.height + 1;
+        let slot = Duration::from_secs(tip.header.timestamp.saturating_add(rules.block_time));
         Self {
             number,
             prev: tip.header.hash,
@@ -105,7 +110,8 @@ impl<B: Bls> Round<B> {
             awaited: None,
             halted: false,
             parent_cert: tip.header.att,
-            slot: Duration::from_secs(tip.header.timestamp.saturating_add(rules.block_time)),
+            slot,
+            late: now.unix > slot + rules.times.min,
             began: now.mono,
             early: Duration::ZERO,
             deadline: None,
@@ -325,7 +331,9 @@ impl<B: Bls> Round<B> {
         let iteration = self.iteration;
         match self.candidate_of(iteration).cloned() {
             Some(candidate) => self.consider(cx, candidate),
-            None if iteration < EMERGENCY => self.vote(cx, StepKind::Validation, iteration, Vote::NoCandidate),
+            None if iteration < EMERGENCY && !self.late => {
+                self.vote(cx, StepKind::Validation, iteration, Vote::NoCandidate);
+            }
             None => {}
         }
         if self.iteration == iteration && self.kind == StepKind::Validation && self.results.contains_key(&iteration) {
