@@ -190,7 +190,7 @@ fn fault(
                 args.end()?;
                 (name, fault)
             };
-            tracing::warn!(actor = name, ?fault, "an operator injects a fault");
+            let what = format!("{fault:?}");
             let patience = Instant::now() + RESTART_PATIENCE;
             let mut injected = backend.inject(&name, fault);
             while matches!(injected, Err(InjectError::Restarting { .. })) && Instant::now() < patience {
@@ -203,6 +203,7 @@ fn fault(
                     RpcError::server(error)
                 }
             })?;
+            tracing::warn!(actor = name, fault = what, "an operator has injected a fault");
             Ok::<_, ErrorObjectOwned>(true)
         })
         .map(drop)
