@@ -8,33 +8,23 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::cast::{Cast, cast};
+use common::neighbours::{blob, blobs_kept, network, peer};
 use common::*;
 use criterion::{Criterion, criterion_group, criterion_main};
-use duskevm_blobs::{BYTES, kzg};
-use duskevm_consensus::{Blobs, Consensus, Network, Wiring, spec};
+use duskevm_blobs::{Sidecar, kzg};
+use duskevm_consensus::{Consensus, Wiring, spec};
 use duskevm_dusk_l1::sa::wire::{self, Frame};
 use duskevm_dusk_l1::transfer::Transaction;
 use duskevm_dusk_l1::transfer::data::{BlobData, TransactionData};
-use duskevm_messages::da_store::{DropBlobs, KeepBlobs};
 use duskevm_messages::gossip::*;
-use duskevm_p2p::{PeerId, PeerStatus, Topic};
+use duskevm_p2p::{PeerId, Topic};
 use duskevm_supervision::{Port, Ref, Strategy, Tree};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
-fn peer(number: u8) -> PeerInfo {
-    let status = PeerStatus { identity: [0; 32], tip: (0, [0; 32]), finalized: (0, [0; 32]), oldest_blob: 0 };
-    PeerInfo { id: PeerId([number; 32]), address: None, inbound: false, status: Some(status) }
-}
-
 fn blobs(count: u8) -> Vec<BlobData> {
-    let blob = |seed: u8| {
-        let mut data: Vec<u8> = (0..BYTES).map(|at| (at as u8).wrapping_mul(seed) ^ (at >> 8) as u8).collect();
-        data.chunks_mut(32).for_each(|element| element[0] = 0);
-        let sidecar = kzg::commit_and_prove(&data).unwrap().sidecar().clone();
-        BlobData { hash: sidecar.hash(), data: Some((&sidecar).into()) }
-    };
-    (1..=count).map(blob).collect()
+    let named = |sidecar: Sidecar| BlobData { hash: sidecar.hash(), data: Some((&sidecar).into()) };
+    (1..=count).map(blob).map(named).collect()
 }
 
 /// A node of its own for each candidate: a step has one vote.
@@ -42,25 +32,13 @@ async fn candidate_to_vote(cast: &Cast, frame: &[u8]) -> Duration {
     let dir = TempDir::new().unwrap();
     let (_peers, feed) = watch::channel((1..=16).map(peer).collect());
     let (published_out, mut published) = mpsc::unbounded_channel();
-    let network = Network {
-        publish: Port::from_fn(move |publish: Publish| {
-            let sent = published_out.send((Instant::now(), publish.bytes));
-            async move {
-                drop(sent);
-                Ok(4)
-            }
-        }),
-        ask: Port::from_fn(|_: Ask| async { Err(AskFailure::NoPeer) }),
-        judged: Port::from_fn(|_: Judged| async {}),
-        bad_answer: Port::from_fn(|_: BadAnswer| async {}),
-        peers: feed,
-        status: watch::channel(None).0,
-    };
-    let keep = Blobs {
-        keep: Port::from_fn(|_: KeepBlobs| async {}),
-        drop: Port::from_fn(|_: DropBlobs| async {}),
-        keep_blocks: None,
-    };
+    let publish = Port::from_fn(move |publish: Publish| {
+        let sent = published_out.send((Instant::now(), publish.bytes));
+        async move {
+            drop(sent);
+            Ok(4)
+        }
+    });
     let mut settings = settings(&cast.genesis, Shift::default().clock());
     settings.signer = Some(cast.voter.clone());
     let actor: Ref<Consensus> = Ref::declare("consensus");
@@ -69,8 +47,8 @@ async fn candidate_to_vote(cast: &Cast, frame: &[u8]) -> Duration {
         votes: dir.path().join("votes"),
         mark: None,
         tip: watch::channel(None).0,
-        network: Some(network),
-        blobs: Some(keep),
+        network: Some(network(publish, feed)),
+        blobs: Some(blobs_kept()),
     };
     let supervisor = Tree::new("root", Strategy::OneForOne).actor(spec(&actor, settings, wiring)).start();
     supervisor.ready().await.unwrap();

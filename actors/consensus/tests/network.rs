@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::cast::{Cast, cast};
+use common::neighbours::{blob, blobs_kept, network, peer};
 use common::*;
-use duskevm_blobs::{BYTES, Sidecar, kzg};
-use duskevm_consensus::{Blobs, Consensus, Network, Wiring, spec};
+use duskevm_blobs::{Sidecar, kzg};
+use duskevm_consensus::{Consensus, Network, Wiring, spec};
 use duskevm_dusk_l1::keys::Signer;
 use duskevm_dusk_l1::sa::bls::{Bls, DuskBls};
 use duskevm_dusk_l1::sa::rules::StepKind;
@@ -19,18 +20,11 @@ use duskevm_dusk_l1::transfer::data::{BlobData, TransactionData};
 use duskevm_dusk_l1::tx::Tx;
 use duskevm_dusk_l1::{Block, Header, LedgerTransaction, Serializable, Vote};
 use duskevm_messages::consensus::GetConsensusState;
-use duskevm_messages::da_store::{DropBlobs, KeepBlobs};
 use duskevm_messages::gossip::*;
-use duskevm_p2p::{PeerId, PeerStatus, Topic};
+use duskevm_p2p::{PeerId, Topic};
 use duskevm_supervision::{Port, Ref, Strategy, Supervisor, Tree};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
-
-fn blob(seed: u8) -> Sidecar {
-    let mut data: Vec<u8> = (0..BYTES).map(|at| (at as u8).wrapping_mul(seed) ^ (at >> 8) as u8).collect();
-    data.chunks_mut(32).for_each(|element| element[0] = 0);
-    kzg::commit_and_prove(&data).unwrap().sidecar().clone()
-}
 
 fn named(sidecar: &Sidecar) -> BlobData {
     BlobData { hash: sidecar.hash(), data: Some(sidecar.into()) }
@@ -59,11 +53,6 @@ struct Node {
     _dir: TempDir,
 }
 
-fn peer(number: u8) -> PeerInfo {
-    let status = PeerStatus { identity: [0; 32], tip: (0, [0; 32]), finalized: (0, [0; 32]), oldest_blob: 0 };
-    PeerInfo { id: PeerId([number; 32]), address: None, inbound: false, status: Some(status) }
-}
-
 impl Node {
     async fn start(cast: &Cast, me: &Signer) -> Self {
         kzg::warm_up();
@@ -71,30 +60,21 @@ impl Node {
         let (peers, feed) = watch::channel(Arc::from((1..=16).map(peer).collect::<Vec<_>>()));
         let (verdicts_out, verdicts) = mpsc::unbounded_channel();
         let (published_out, published) = mpsc::unbounded_channel();
-        let network = Network {
-            publish: Port::from_fn(move |publish: Publish| {
-                let sent = published_out.send(publish);
-                async move {
-                    drop(sent);
-                    Ok(4)
-                }
-            }),
-            ask: Port::from_fn(|_: Ask| async { Err(AskFailure::NoPeer) }),
-            judged: Port::from_fn(move |judged: Judged| {
-                let sent = verdicts_out.send(judged);
-                async move {
-                    let _ = sent;
-                }
-            }),
-            bad_answer: Port::from_fn(|_: BadAnswer| async {}),
-            peers: feed,
-            status: watch::channel(None).0,
-        };
-        let blobs = Blobs {
-            keep: Port::from_fn(|_: KeepBlobs| async {}),
-            drop: Port::from_fn(|_: DropBlobs| async {}),
-            keep_blocks: None,
-        };
+        let publish = Port::from_fn(move |publish: Publish| {
+            let sent = published_out.send(publish);
+            async move {
+                drop(sent);
+                Ok(4)
+            }
+        });
+        let judged = Port::from_fn(move |judged: Judged| {
+            let sent = verdicts_out.send(judged);
+            async move {
+                let _ = sent;
+            }
+        });
+        let network = Network { judged, ..network(publish, feed) };
+        let blobs = blobs_kept();
         let mut settings = settings(&cast.genesis, Shift::default().clock());
         settings.signer = Some(me.clone());
         let actor = Ref::declare("consensus");

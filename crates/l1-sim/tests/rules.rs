@@ -40,6 +40,19 @@ fn committees(ledger: &Ledger) -> Committees {
     Committees::new(*ledger.tip().header.seed.inner(), 1, provisioners(), rules().quorums())
 }
 
+/// A first start on this chain.
+fn start(ledger: &Ledger) -> Start {
+    Start {
+        tip: ledger.tip_info(),
+        ballots: Ballots::default(),
+        timeouts: Timeouts::new(rules().times),
+        resume: None,
+        journal_lost: false,
+        signed_before: false,
+        awaited: None,
+    }
+}
+
 /// A machine of `me` in the first round, begun.
 fn one(me: AccountId, ballots: Ballots) -> (One, Vec<Action>) {
     one_with(me, ballots, None)
@@ -53,15 +66,7 @@ fn one_with(me: AccountId, ballots: Ballots, awaited: Option<Arc<[u8]>>) -> (One
 /// The same, begun some seconds after the genesis block.
 fn one_at(seconds: u64, me: AccountId, ballots: Ballots, awaited: Option<Arc<[u8]>>) -> (One, Vec<Action>) {
     let ledger = Ledger::new(rules(), provisioners(), false);
-    let start = Start {
-        tip: ledger.tip_info(),
-        ballots,
-        timeouts: Timeouts::new(rules().times),
-        resume: None,
-        journal_lost: false,
-        signed_before: false,
-        awaited,
-    };
+    let start = Start { ballots, awaited, ..start(&ledger) };
     let machine = Machine::new(Arc::new(StandIn), rules(), Some(me), start);
     let mut one = One { committees: committees(&ledger), ledger, machine };
     let actions = one.feed(seconds, Event::Begin);
@@ -324,15 +329,8 @@ fn without_its_journal_a_node_signs_only_where_it_cannot_have_signed_before() {
         [(false, 13, 0), (true, 5, 0), (true, 7, 1), (true, 8, 1), (true, 9, 5), (true, 13, 9)]
     {
         for iteration in 0..12 {
-            let start = Start {
-                tip: ledger.tip_info(),
-                ballots: Ballots::default(),
-                timeouts: Timeouts::new(rules().times),
-                resume: Some((ledger.tip().header.hash, iteration)),
-                journal_lost: lost,
-                signed_before: false,
-                awaited: None,
-            };
+            let resume = Some((ledger.tip().header.hash, iteration));
+            let start = Start { resume, journal_lost: lost, ..start(&ledger) };
             let mut machine = Machine::new(Arc::new(StandIn), rules(), Some(voter()), start);
             machine.handle(now(starts), Event::Begin, &mut Vec::new());
             assert_eq!(machine.view().iteration, iteration);
@@ -347,15 +345,8 @@ fn with_its_data_gone_in_the_first_round_a_key_that_has_begun_signs_only_later()
     let ledger = Ledger::new(rules(), provisioners(), false);
     for (signed_before, starts, expected) in [(false, 20, 0), (true, 1, 1), (true, 3, 5), (true, 7, 9)] {
         for iteration in 0..12 {
-            let start = Start {
-                tip: ledger.tip_info(),
-                ballots: Ballots::default(),
-                timeouts: Timeouts::new(rules().times),
-                resume: Some((ledger.tip().header.hash, iteration)),
-                journal_lost: true,
-                signed_before,
-                awaited: None,
-            };
+            let resume = Some((ledger.tip().header.hash, iteration));
+            let start = Start { resume, journal_lost: true, signed_before, ..start(&ledger) };
             let mut machine = Machine::new(Arc::new(StandIn), rules(), Some(voter()), start);
             let mut actions = Vec::new();
             machine.handle(now(starts), Event::Begin, &mut actions);

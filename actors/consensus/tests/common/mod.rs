@@ -3,6 +3,7 @@
 
 pub mod cast;
 pub mod maker;
+pub mod neighbours;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
