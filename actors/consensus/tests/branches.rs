@@ -65,7 +65,8 @@ async fn blocks_are_fetched_in_batches_and_told_of_when_they_are_on_disk() {
     let told = told.wait_for(|told| told.is_some_and(|told| told.tip == (150, maker.parent.hash)));
     tokio::time::timeout(PATIENCE, told).await.expect("peers are not told").unwrap();
     let heights = tokio::time::timeout(PATIENCE, watched).await.expect("the last block is not told of").unwrap();
-    assert!(heights.is_sorted() && heights.len() < 100, "several blocks share a flush: {heights:?}");
+    // How many blocks share a flush is the disk's to say; the bench `sync` measures it.
+    assert!(heights.is_sorted(), "{heights:?}");
     store.crash();
     store.heal().unwrap();
     assert_eq!(store.tip().unwrap(), Some(150));
