@@ -4,7 +4,7 @@ use crate::tx::{RecoveredTx, TxDecodeError};
 use alloc::{sync::Arc, vec::Vec};
 use alloy_consensus::{Block as RlpBlock, EMPTY_OMMER_ROOT_HASH, Header, Sealable, Sealed};
 use alloy_eips::eip2718::Encodable2718;
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::{Decodable, Encodable, Header as RlpHeader};
 use op_alloy_consensus::OpTxEnvelope;
 
@@ -40,6 +40,24 @@ pub enum BlockDecodeError {
 }
 
 impl Block {
+    /// A block as a database keeps it: `header` with its hash, and for each transaction its EIP-2718 bytes and the sender, both as
+    /// they were when the block was executed.
+    ///
+    /// # Errors
+    /// [`BlockDecodeError::Transaction`] if bytes are no transaction of this chain.
+    pub fn from_stored(
+        header: Header,
+        hash: B256,
+        transactions: impl IntoIterator<Item = (Bytes, Address)>,
+    ) -> Result<Self, BlockDecodeError> {
+        let transactions = transactions.into_iter().enumerate().map(|(index, (bytes, sender))| {
+            RecoveredTx::decode_with_sender(&bytes, sender)
+                .map(Arc::new)
+                .map_err(|source| BlockDecodeError::Transaction { index, source })
+        });
+        Ok(Self { transactions: transactions.collect::<Result<_, _>>()?, header: header.seal_unchecked(hash) })
+    }
+
     /// Hash of the header.
     pub fn hash(&self) -> B256 {
         self.header.hash()

@@ -6,6 +6,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "panicking on a broken rule is what these functions are for")]
 
+pub mod batches;
 pub mod blobs;
 pub mod consensus;
 pub mod ledger;
@@ -57,6 +58,10 @@ pub const TARGETS: &[Target] = &[
     target("timeouts", stored::timeouts, samples::timeouts),
     target("state_records", stored::state_records, samples::state_records),
     target("view_block", stored::view_block, samples::view_blocks),
+    target("batcher_frames", batches::frames, samples::batcher_frames),
+    target("channel", batches::channel, samples::channels),
+    target("batch", batches::batch, samples::batches),
+    slow("op_blob", batches::blob, samples::op_blobs),
     target("view_events", ledger::view_events, samples::view_events),
     slow("journal", stored::journal, samples::journals),
 ];

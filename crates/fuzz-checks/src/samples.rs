@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes, hex};
 use dusk_core::signatures::bls::SecretKey;
 use dusk_core::stake::{STAKE_CONTRACT, Stake, Withdraw};
 use dusk_core::transfer::data::{BlobData, BlobSidecar, ContractCall, TransactionData};
@@ -32,8 +32,13 @@ use duskevm_dusk_l1::{Event, LedgerTransaction};
 use duskevm_l1_view::{DuskBlock, DuskEvent, DuskTx, LOG_TOPIC, ViewConfig, encode_log, project};
 use duskevm_p2p::request::SIDECAR_BYTES;
 use duskevm_p2p::{Answer, Book, PeerId, PeerStatus, Refusal, Request, SidecarBytes};
+use duskevm_rollup::batch::{Batch, SingularBatch, SpanEncoder};
+use duskevm_rollup::channel_out::{ChannelSettings, Compression, build_frames};
+use duskevm_rollup::frame::{ChannelId, encode_frames};
+use duskevm_rollup::{BlockId, blob as op_blob};
 use rkyv::Archive;
 
+use crate::batches::config;
 use crate::consensus::written;
 use crate::ledger::{EMITTER, INBOX};
 
@@ -68,6 +73,7 @@ pub(crate) fn genesis() -> Genesis {
             GenesisStake { key: id(b"producer"), amount: 1_000_000 * DUSK, eligibility: 0 },
             GenesisStake { key: id(b"alice"), amount: 5_000 * DUSK, eligibility: 5 },
         ],
+        contracts: Vec::new(),
         consensus: ConsensusParams::default(),
     }
 }
@@ -527,4 +533,72 @@ pub(crate) fn journals() -> Vec<Vec<u8>> {
     let bent = [&[1], raw.as_slice()].concat();
     let torn = [&[0], &raw[..raw.len() - 2]].concat();
     vec![[&[0], raw.as_slice()].concat(), torn, bent]
+}
+
+/// A transaction of these RLP items, which are less than 56 bytes together.
+fn transaction_of(ty: Option<u8>, items: &[&[u8]]) -> Bytes {
+    let payload = items.concat();
+    let header = 0xc0 + payload.len() as u8;
+    ty.into_iter().chain([header]).chain(payload).collect()
+}
+
+/// Three blocks of two epochs with a transaction of each type that batches carry.
+fn l2_blocks() -> Vec<SingularBatch> {
+    let chain = hex!("827a4e").as_slice();
+    let (one, two, three, none, empty) = (&[1][..], &[2][..], &[3][..], &[0x80][..], &[0xc0][..]);
+    let gas = hex!("825208").as_slice();
+    let to = hex!("941111111111111111111111111111111111111111").as_slice();
+    let v = hex!("82f4bf").as_slice();
+    let txs = [
+        // Nonce, price or fees, gas limit, recipient, value, call data, lists, signature.
+        transaction_of(None, &[three, two, gas, to, one, none, v, one, two]),
+        transaction_of(Some(1), &[chain, three, two, gas, to, one, three, empty, one, one, two]),
+        transaction_of(Some(2), &[chain, three, one, two, gas, none, none, three, empty, none, one, two]),
+        transaction_of(Some(4), &[chain, three, one, two, gas, to, none, three, empty, empty, one, one, two]),
+    ];
+    (1..4u64)
+        .map(|number| SingularBatch {
+            parent_hash: B256::repeat_byte(number as u8),
+            epoch: BlockId { hash: B256::repeat_byte(9), number: 5 + number / 3 },
+            timestamp: 2 * number,
+            transactions: txs.iter().take(number as usize + 1).cloned().collect(),
+        })
+        .collect()
+}
+
+pub(crate) fn batches() -> Vec<Vec<u8>> {
+    let blocks = l2_blocks();
+    let mut encoder = SpanEncoder::new(&config());
+    let mut all = Vec::new();
+    for block in &blocks {
+        encoder.push(block, 0).expect("the sample is in order");
+        all.push(encoder.encode());
+        all.push(Batch::Singular(block.clone()).encode());
+    }
+    all
+}
+
+fn settings(compression: Compression) -> ChannelSettings {
+    ChannelSettings { compression, target_bytes: 1000, max_frame_data: 100, max_rlp_bytes: 1_000_000 }
+}
+
+fn channel(compression: Compression) -> Vec<duskevm_rollup::frame::Frame> {
+    let blocks = l2_blocks();
+    let numbered = blocks.iter().map(|block| (block, 0));
+    build_frames(&config(), settings(compression), ChannelId::repeat_byte(1), numbered).expect("the sample fits")
+}
+
+pub(crate) fn channels() -> Vec<Vec<u8>> {
+    let whole = |compression| channel(compression).iter().flat_map(|frame| frame.data.to_vec()).collect();
+    [Compression::Zlib, Compression::Brotli9].map(whole).to_vec()
+}
+
+pub(crate) fn batcher_frames() -> Vec<Vec<u8>> {
+    let frames = channel(Compression::Zlib);
+    vec![encode_frames(&frames), encode_frames(frames.iter().rev()), encode_frames(&frames[..1])]
+}
+
+pub(crate) fn op_blobs() -> Vec<Vec<u8>> {
+    let data = batcher_frames().remove(0);
+    vec![op_blob::encode(&data).expect("the sample fits"), data]
 }

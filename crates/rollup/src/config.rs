@@ -2,7 +2,7 @@
 
 use alloy_eips::eip1559::BaseFeeParams;
 use alloy_primitives::{Address, B64, B256};
-use duskevm_evm::ForkTimes;
+use duskevm_evm::{ForkTimes, ForkTimesError};
 
 /// Maximum sequencer drift in seconds from Fjord on: a constant, whatever the configuration says (rollup spec, Fjord).
 pub const FJORD_MAX_SEQUENCER_DRIFT: u64 = 1800;
@@ -77,6 +77,57 @@ impl SystemConfig {
     }
 }
 
+/// A configuration whose chain these rules cannot make or derive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RollupConfigError {
+    /// A number that must not be zero.
+    #[error("{0} must not be 0")]
+    Zero(&'static str),
+    /// The fork schedule is out of order.
+    #[error(transparent)]
+    Forks(#[from] ForkTimesError),
+    /// The rules for channels and batches before Holocene are not implemented.
+    #[error(
+        "{fork} must be active at genesis (time {genesis} or before), not {scheduled}: the derivation rules from before Holocene are not implemented"
+    )]
+    BeforeHolocene {
+        /// Delta or Holocene.
+        fork: &'static str,
+        /// When L2 begins, seconds.
+        genesis: u64,
+        /// When the fork is scheduled.
+        scheduled: Schedule,
+    },
+    /// The fork upgrades system contracts by transactions in its first block.
+    #[error(
+        "{fork} is scheduled at {time}, after genesis ({genesis}): its network-upgrade transactions carry contract bytecode that this node does not have; schedule it at genesis or never"
+    )]
+    Upgrade {
+        /// The fork.
+        fork: &'static str,
+        /// Its time, seconds.
+        time: u64,
+        /// When L2 begins, seconds.
+        genesis: u64,
+    },
+    /// An EIP-1559 constant that headers cannot hold.
+    #[error("EIP-1559 {0} must be between 1 and 2^32 - 1")]
+    Eip1559(&'static str),
+}
+
+/// When a fork activates, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule(pub Option<u64>);
+
+impl core::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 {
+            Some(time) => write!(f, "{time}"),
+            None => f.write_str("never"),
+        }
+    }
+}
+
 /// The parameters of a rollup that never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -108,6 +159,42 @@ pub struct RollupConfig {
 }
 
 impl RollupConfig {
+    /// Can the chain of this configuration be made and derived by the rules here?
+    ///
+    /// # Errors
+    /// See [`RollupConfigError`]; the message says what to change.
+    pub fn validate(&self) -> Result<(), RollupConfigError> {
+        for (name, value) in [("block_time", self.block_time), ("seq_window_size", self.seq_window_size)] {
+            if value == 0 {
+                return Err(RollupConfigError::Zero(name));
+            }
+        }
+        self.forks.check()?;
+        let genesis = self.genesis.l2_time;
+        for (fork, time) in [("delta", self.delta_time), ("holocene", self.forks.holocene)] {
+            if !Self::active(time, genesis) {
+                return Err(RollupConfigError::BeforeHolocene { fork, genesis, scheduled: Schedule(time) });
+            }
+        }
+        // Ecotone and Fjord, which also upgrade contracts, are before Holocene and so at genesis.
+        for (fork, time) in [("isthmus", self.forks.isthmus), ("jovian", self.forks.jovian)] {
+            if let Some(time) = time.filter(|time| *time > genesis) {
+                return Err(RollupConfigError::Upgrade { fork, time, genesis });
+            }
+        }
+        let (elasticity, denominator, canyon_denominator) = self.eip1559;
+        for (name, value) in [
+            ("elasticity", elasticity),
+            ("denominator", denominator),
+            ("denominator from Canyon on", canyon_denominator),
+        ] {
+            if u32::try_from(value).map_or(true, |value| value == 0) {
+                return Err(RollupConfigError::Eip1559(name));
+            }
+        }
+        Ok(())
+    }
+
     /// Is a fork with this activation time active at `timestamp`?
     pub(crate) fn active(time: Option<u64>, timestamp: u64) -> bool {
         time.is_some_and(|time| timestamp >= time)
@@ -134,5 +221,57 @@ impl RollupConfig {
                 && timestamp.checked_sub(self.block_time).is_none_or(|before| !Self::active(time, before))
                 && timestamp > self.genesis.l2_time
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn refused(change: impl FnOnce(&mut RollupConfig)) -> RollupConfigError {
+        let mut config = testing::config();
+        config.genesis.l2_time = 100;
+        change(&mut config);
+        config.validate().unwrap_err()
+    }
+
+    #[test]
+    fn forks_at_genesis_or_never_are_fine() {
+        let mut config = testing::config();
+        assert_eq!(config.validate(), Ok(()));
+        config.forks = ForkTimes::jovian_at_genesis();
+        assert_eq!(config.validate(), Ok(()));
+        (config.forks.jovian, config.forks.isthmus) = (None, None);
+        assert_eq!(config.validate(), Ok(()));
+        config.genesis.l2_time = 100;
+        config.forks.isthmus = Some(100);
+        assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_upgrade_after_genesis_is_refused_not_left_out() {
+        let error = refused(|config| config.forks.jovian = Some(101));
+        assert_eq!(error, RollupConfigError::Upgrade { fork: "jovian", time: 101, genesis: 100 });
+        let error = refused(|config| config.forks.isthmus = Some(101));
+        assert_eq!(error, RollupConfigError::Upgrade { fork: "isthmus", time: 101, genesis: 100 });
+    }
+
+    #[test]
+    fn a_chain_from_before_holocene_is_refused() {
+        let error = refused(|config| (config.forks.holocene, config.forks.isthmus) = (Some(200), None));
+        assert!(matches!(error, RollupConfigError::BeforeHolocene { fork: "holocene", .. }), "{error}");
+        let error = refused(|config| config.delta_time = None);
+        assert!(matches!(error, RollupConfigError::BeforeHolocene { fork: "delta", .. }), "{error}");
+        assert!(alloc::string::ToString::to_string(&error).contains("not never"));
+    }
+
+    #[test]
+    fn numbers_that_nothing_can_be_computed_with_are_refused() {
+        assert_eq!(refused(|config| config.block_time = 0), RollupConfigError::Zero("block_time"));
+        assert_eq!(refused(|config| config.seq_window_size = 0), RollupConfigError::Zero("seq_window_size"));
+        assert_eq!(refused(|config| config.eip1559.0 = 0), RollupConfigError::Eip1559("elasticity"));
+        assert_eq!(refused(|config| config.eip1559.1 = 1 << 32), RollupConfigError::Eip1559("denominator"));
+        assert!(matches!(refused(|config| config.forks.canyon = None), RollupConfigError::Forks(_)));
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! Source: OP Stack specification, deposits.md and the L1-attributes parts of Ecotone, Isthmus and Jovian.
 
-use crate::config::{RollupConfig, SystemConfig};
+use crate::{
+    config::{RollupConfig, SystemConfig},
+    source_hash::DepositSource,
+};
 use alloc::vec::Vec;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address};
 use op_alloy_consensus::TxDeposit;
 
 /// Sender of the L1-attributes deposit.
@@ -287,15 +290,9 @@ impl L1Info {
         }
     }
 
-    /// Source hash of domain 1: keccak(bytes32(1) ‖ keccak(L1 block hash ‖ bytes32(sequence number))).
+    /// Source hash of the deposit (domain 1).
     pub fn source_hash(&self) -> B256 {
-        let mut inner = [0u8; 64];
-        inner[..32].copy_from_slice(self.hash.as_slice());
-        inner[56..].copy_from_slice(&self.sequence_number.to_be_bytes());
-        let mut outer = [0u8; 64];
-        outer[31] = 1;
-        outer[32..].copy_from_slice(keccak256(inner).as_slice());
-        keccak256(outer)
+        DepositSource::L1Info { l1_block_hash: self.hash, sequence_number: self.sequence_number }.hash()
     }
 
     /// The system config that this block was built under, as far as the deposit holds it. The rest is in the block's header.
@@ -317,7 +314,7 @@ impl L1Info {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_primitives::hex;
+    use alloy_primitives::{hex, keccak256};
     use proptest::prelude::*;
 
     fn sample(fork: L1InfoFork) -> L1Info {
