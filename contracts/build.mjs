@@ -15,7 +15,7 @@ const ROOT = dirname(fileURLToPath(import.meta.url));
 const SRC = join(ROOT, "src");
 const OUT = join(ROOT, "artifacts");
 
-// What the node puts into genesis. Everything else in src/ is a part of one of these.
+// What the node puts into genesis, and what the factories there make. Everything else in src/ is a part of one of these.
 const CONTRACTS = {
   L1Block: "l2/L1Block.sol",
   GasPriceOracle: "l2/GasPriceOracle.sol",
@@ -28,7 +28,18 @@ const CONTRACTS = {
   Proxy: "proxy/Proxy.sol",
   ProxyAdmin: "proxy/ProxyAdmin.sol",
   Multicall3: "tools/Multicall3.sol",
+  L2CrossDomainMessenger: "l2/L2CrossDomainMessenger.sol",
+  L2StandardBridge: "l2/L2StandardBridge.sol",
+  L2ERC721Bridge: "l2/L2ERC721Bridge.sol",
+  L1BlockNumber: "l2/L1BlockNumber.sol",
+  OptimismMintableERC20Factory: "l2/OptimismMintableERC20Factory.sol",
+  OptimismMintableERC721Factory: "l2/OptimismMintableERC721Factory.sol",
+  OptimismMintableERC20: "tokens/OptimismMintableERC20.sol",
+  OptimismMintableERC721: "tokens/OptimismMintableERC721.sol",
 };
+
+// What the factories make. A constructor completes the runtime code, so the artifact has none.
+const CONSTRUCTED = ["OptimismMintableERC20", "OptimismMintableERC721"];
 
 // A burn needs SELFDESTRUCT, and inside the creating transaction it still does what it says.
 const EXPECTED_WARNINGS = [{ file: "l2/L2ToL1MessagePasser.sol", code: "5159" }];
@@ -106,8 +117,9 @@ function compile() {
 
 function artifact(name, file, contract) {
   const { bytecode, deployedBytecode, methodIdentifiers } = contract.evm;
+  const constructed = CONSTRUCTED.includes(name);
   // Genesis installs the runtime code as it is, so nothing may be filled in by a constructor.
-  if (Object.keys(deployedBytecode.immutableReferences ?? {}).length > 0) {
+  if (!constructed && Object.keys(deployedBytecode.immutableReferences ?? {}).length > 0) {
     fail(`${name} has immutable variables; its runtime code cannot be installed at genesis`);
   }
   const metadata = JSON.parse(contract.metadata);
@@ -130,7 +142,7 @@ function artifact(name, file, contract) {
     })),
     abi: contract.abi,
     bytecode: `0x${bytecode.object}`,
-    deployedBytecode: `0x${deployedBytecode.object}`,
+    ...(constructed ? {} : { deployedBytecode: `0x${deployedBytecode.object}` }),
   };
 }
 

@@ -6,9 +6,21 @@ pragma solidity 0.8.30;
 // The account that sends the first transaction of every block. Nobody holds its key.
 address constant DEPOSITOR = 0xDeaDDEaDDeAdDeAdDEAdDEaddeAddEAdDEAd0001;
 
+address constant L2_CROSS_DOMAIN_MESSENGER = 0x4200000000000000000000000000000000000007;
+address constant L2_STANDARD_BRIDGE = 0x4200000000000000000000000000000000000010;
+address constant L2_ERC721_BRIDGE = 0x4200000000000000000000000000000000000014;
 address constant L1_BLOCK = 0x4200000000000000000000000000000000000015;
 address constant L2_TO_L1_MESSAGE_PASSER = 0x4200000000000000000000000000000000000016;
 address constant PROXY_ADMIN = 0x4200000000000000000000000000000000000018;
+
+// Stands for the native token where an event or a function of the bridge wants a token's address.
+address constant NATIVE_TOKEN = 0xDeadDeAddeAddEAddeadDEaDDEAdDeaDDeAD0000;
+
+// Gas estimators simulate from this address, so that a relay that fails inside fails as a whole.
+address constant ESTIMATOR = 0x0000000000000000000000000000000000000001;
+
+// A message to this address calls a Dusk contract, which the message names; see DuskCall.
+address constant DUSK_CALL_TARGET = 0x6901e2C830A4E1ddF737F0CAC91ed8E0694efde7;
 
 // keccak256("eip1967.proxy.implementation") - 1
 bytes32 constant IMPLEMENTATION_SLOT = 0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc;

@@ -6,14 +6,14 @@ use alloy_eips::{
     eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE},
     eip4788::{BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE},
 };
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, address};
 
 use crate::{
     artifacts::{self, Contract},
     error::GenesisError,
     fork::Fork,
     predeploys::{self as at, ADMIN_SLOT, IMPLEMENTATION_SLOT, implementation_of, is_proxied, predeploy, word},
-    spec::{NetworkSpec, VaultConfig, WithdrawalNetwork},
+    spec::{L1Bridges, NetworkSpec, VaultConfig, WithdrawalNetwork},
 };
 
 /// An account at genesis.
@@ -37,11 +37,17 @@ impl GenesisAccount {
 }
 
 /// The predeploys that have an implementation.
-const IMPLEMENTED: [(Address, Contract); 8] = [
+const IMPLEMENTED: [(Address, Contract); 14] = [
+    (at::L2_CROSS_DOMAIN_MESSENGER, Contract::L2CrossDomainMessenger),
     (at::GAS_PRICE_ORACLE, Contract::GasPriceOracle),
+    (at::L2_STANDARD_BRIDGE, Contract::L2StandardBridge),
     (at::SEQUENCER_FEE_VAULT, Contract::SequencerFeeVault),
+    (at::OPTIMISM_MINTABLE_ERC20_FACTORY, Contract::OptimismMintableERC20Factory),
+    (at::L1_BLOCK_NUMBER, Contract::L1BlockNumber),
+    (at::L2_ERC721_BRIDGE, Contract::L2ERC721Bridge),
     (at::L1_BLOCK, Contract::L1Block),
     (at::L2_TO_L1_MESSAGE_PASSER, Contract::L2ToL1MessagePasser),
+    (at::OPTIMISM_MINTABLE_ERC721_FACTORY, Contract::OptimismMintableERC721Factory),
     (at::PROXY_ADMIN, Contract::ProxyAdmin),
     (at::BASE_FEE_VAULT, Contract::BaseFeeVault),
     (at::L1_FEE_VAULT, Contract::L1FeeVault),
@@ -53,6 +59,21 @@ const OWNER_SLOT: u64 = 0;
 const FORK_FLAGS_SLOT: u64 = 0;
 const VAULT_MINIMUM_SLOT: u64 = 1;
 const VAULT_RECIPIENT_SLOT: u64 = 2;
+const MESSENGER_SENDER_SLOT: u64 = 204;
+const MESSENGER_OTHER_SLOT: u64 = 207;
+const STANDARD_BRIDGE_MESSENGER_SLOT: u64 = 3;
+const STANDARD_BRIDGE_OTHER_SLOT: u64 = 4;
+const ERC721_BRIDGE_MESSENGER_SLOT: u64 = 1;
+const ERC721_BRIDGE_OTHER_SLOT: u64 = 2;
+const ERC20_FACTORY_BRIDGE_SLOT: u64 = 1;
+const ERC721_FACTORY_CHAIN_SLOT: u64 = 1;
+
+/// Where contracts that other chains initialize by a call note that it was done. Ours are complete from the start; an
+/// implementation with an initializer that comes later must find it done.
+const INITIALIZED_SLOT: u64 = 0;
+
+/// Stands in the messenger's sender slot while no message is being delivered.
+const NO_SENDER: Address = address!("000000000000000000000000000000000000dEaD");
 
 type Alloc = BTreeMap<Address, GenesisAccount>;
 
@@ -61,6 +82,7 @@ pub(crate) fn build(spec: &NetworkSpec) -> Result<Alloc, GenesisError> {
     let mut alloc = Alloc::new();
     proxies(&mut alloc)?;
     predeploy_state(&mut alloc, spec);
+    bridge_state(&mut alloc, spec);
     tools(&mut alloc, spec)?;
     system_contracts(&mut alloc, spec);
     for (&address, &balance) in &spec.funded {
@@ -115,6 +137,31 @@ fn predeploy_state(alloc: &mut Alloc, spec: &NetworkSpec) {
         };
         set(alloc, address, word(VAULT_MINIMUM_SLOT), B256::from(*min_withdrawal_amount));
         set(alloc, address, word(VAULT_RECIPIENT_SLOT), packed);
+    }
+}
+
+/// The messenger, the bridges and the token factories know each other and their counterparts on L1.
+fn bridge_state(alloc: &mut Alloc, spec: &NetworkSpec) {
+    let L1Bridges { messenger, standard_bridge, erc721_bridge } = spec.bridges;
+
+    // The messenger's flag has an old variable below it.
+    let mut initialized = B256::ZERO;
+    initialized[11] = 1;
+    for (address, slot, value) in [
+        (at::L2_CROSS_DOMAIN_MESSENGER, INITIALIZED_SLOT, initialized),
+        (at::L2_CROSS_DOMAIN_MESSENGER, MESSENGER_SENDER_SLOT, NO_SENDER.into_word()),
+        (at::L2_CROSS_DOMAIN_MESSENGER, MESSENGER_OTHER_SLOT, messenger.into_word()),
+        (at::L2_STANDARD_BRIDGE, INITIALIZED_SLOT, word(1)),
+        (at::L2_STANDARD_BRIDGE, STANDARD_BRIDGE_MESSENGER_SLOT, at::L2_CROSS_DOMAIN_MESSENGER.into_word()),
+        (at::L2_STANDARD_BRIDGE, STANDARD_BRIDGE_OTHER_SLOT, standard_bridge.into_word()),
+        (at::L2_ERC721_BRIDGE, INITIALIZED_SLOT, word(1)),
+        (at::L2_ERC721_BRIDGE, ERC721_BRIDGE_MESSENGER_SLOT, at::L2_CROSS_DOMAIN_MESSENGER.into_word()),
+        (at::L2_ERC721_BRIDGE, ERC721_BRIDGE_OTHER_SLOT, erc721_bridge.into_word()),
+        (at::OPTIMISM_MINTABLE_ERC20_FACTORY, INITIALIZED_SLOT, word(1)),
+        (at::OPTIMISM_MINTABLE_ERC20_FACTORY, ERC20_FACTORY_BRIDGE_SLOT, at::L2_STANDARD_BRIDGE.into_word()),
+        (at::OPTIMISM_MINTABLE_ERC721_FACTORY, ERC721_FACTORY_CHAIN_SLOT, word(spec.rollup.l1_chain_id)),
+    ] {
+        set(alloc, address, word(slot), value);
     }
 }
 

@@ -22,8 +22,10 @@ pub struct Artifact {
     pub selectors: BTreeMap<String, FixedBytes<4>>,
     /// Creation code, without constructor arguments.
     pub bytecode: Bytes,
-    /// Runtime code, as genesis installs it.
-    pub deployed_bytecode: Bytes,
+    /// Runtime code, as genesis installs it. Contracts that only factories make have none: their constructors complete
+    /// it.
+    #[serde(default)]
+    pub deployed_bytecode: Option<Bytes>,
 }
 
 macro_rules! contracts {
@@ -80,6 +82,22 @@ contracts! {
     ProxyAdmin,
     /// Batched calls.
     Multicall3,
+    /// Messages between the layers.
+    L2CrossDomainMessenger,
+    /// The bridge for DUSK and fungible tokens.
+    L2StandardBridge,
+    /// The bridge for tokens of unique things.
+    L2ERC721Bridge,
+    /// The number of the L1 origin.
+    L1BlockNumber,
+    /// Makes fungible tokens that stand for L1 ones.
+    OptimismMintableERC20Factory,
+    /// Makes tokens of unique things that stand for L1 ones.
+    OptimismMintableERC721Factory,
+    /// What the first factory makes.
+    OptimismMintableERC20,
+    /// What the second factory makes.
+    OptimismMintableERC721,
 }
 
 impl Contract {
@@ -99,9 +117,9 @@ impl Contract {
     /// The runtime code.
     ///
     /// # Errors
-    /// As for [`Contract::artifact`].
+    /// As for [`Contract::artifact`]; [`GenesisError::NoRuntimeCode`] for contracts that only factories make.
     pub fn runtime(self) -> Result<Bytes, GenesisError> {
-        Ok(self.artifact()?.deployed_bytecode.clone())
+        self.artifact()?.deployed_bytecode.clone().ok_or(GenesisError::NoRuntimeCode(self.name()))
     }
 }
 

@@ -112,6 +112,9 @@ pub enum GenesisError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A contract whose runtime code differs from one instance to the next.
+    #[error("contract {0} has no runtime code of its own: its constructor completes it; let its factory make one")]
+    NoRuntimeCode(&'static str),
     /// The keys of the development accounts could not be derived.
     #[error("the development accounts could not be derived from their mnemonic: {0}")]
     DevAccounts(String),

@@ -33,5 +33,5 @@ pub use genesis::{GenesisHeader, L2Genesis, WithdrawalsRoot};
 pub use json::{BlockRef, GenesisAnchor};
 pub use networks::{KnownNetwork, LOCAL_CONTRACTS, LocalContracts, evm_address};
 pub use spec::{
-    Eip1559, FeeVaults, L1Addresses, NetworkSpec, RollupParams, SystemConfig, VaultConfig, WithdrawalNetwork,
+    Eip1559, FeeVaults, L1Addresses, L1Bridges, NetworkSpec, RollupParams, SystemConfig, VaultConfig, WithdrawalNetwork,
 };

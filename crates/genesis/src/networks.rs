@@ -8,7 +8,7 @@ use crate::{
     error::GenesisError,
     fork::{Fork, ForkTimes},
     json::{BlockRef, GenesisAnchor},
-    spec::{Eip1559, L1Addresses, NetworkSpec, RollupParams, SystemConfig},
+    spec::{Eip1559, L1Addresses, L1Bridges, NetworkSpec, RollupParams, SystemConfig},
 };
 
 /// A DuskEVM network with a name.
@@ -111,6 +111,12 @@ pub struct LocalContracts {
     pub system_config: B256,
     /// Announces protocol versions.
     pub protocol_versions: B256,
+    /// Sends messages to L2 and relays those from there (L1CrossDomainMessenger).
+    pub messenger: B256,
+    /// Holds the DUSK and the fungible tokens that are on L2 (L1StandardBridge).
+    pub standard_bridge: B256,
+    /// Holds the other tokens that are on L2 (L1ERC721Bridge).
+    pub erc721_bridge: B256,
 }
 
 /// The contracts under the local network.
@@ -119,6 +125,9 @@ pub const LOCAL_CONTRACTS: LocalContracts = LocalContracts {
     portal: contract_id("DuskEVM local: portal"),
     system_config: contract_id("DuskEVM local: system config"),
     protocol_versions: contract_id("DuskEVM local: protocols"),
+    messenger: contract_id("DuskEVM local: messenger"),
+    standard_bridge: contract_id("DuskEVM local: standard bridge"),
+    erc721_bridge: contract_id("DuskEVM local: ERC-721 bridge"),
 };
 
 /// The text, padded with zeros.
@@ -139,6 +148,14 @@ pub(crate) fn local_l1_addresses() -> L1Addresses {
         portal: evm_address(LOCAL_CONTRACTS.portal),
         system_config: evm_address(LOCAL_CONTRACTS.system_config),
         protocol_versions: evm_address(LOCAL_CONTRACTS.protocol_versions),
+    }
+}
+
+pub(crate) fn local_l1_bridges() -> L1Bridges {
+    L1Bridges {
+        messenger: evm_address(LOCAL_CONTRACTS.messenger),
+        standard_bridge: evm_address(LOCAL_CONTRACTS.standard_bridge),
+        erc721_bridge: evm_address(LOCAL_CONTRACTS.erc721_bridge),
     }
 }
 

@@ -11,20 +11,26 @@ macro_rules! predeploys {
 predeploys! {
     /// Wrapped DUSK. Not behind a proxy.
     WETH9 = "4200000000000000000000000000000000000006";
-    /// Messages between the layers. A proxy without implementation so far.
+    /// Messages between the layers.
     L2_CROSS_DOMAIN_MESSENGER = "4200000000000000000000000000000000000007";
     /// Estimates of L1 and operator fees.
     GAS_PRICE_ORACLE = "420000000000000000000000000000000000000F";
-    /// Bridge for DUSK and ERC-20 tokens. A proxy without implementation so far.
+    /// Bridge for DUSK and ERC-20 tokens.
     L2_STANDARD_BRIDGE = "4200000000000000000000000000000000000010";
     /// Priority fees; beneficiary of every block.
     SEQUENCER_FEE_VAULT = "4200000000000000000000000000000000000011";
-    /// Bridge for ERC-721 tokens. A proxy without implementation so far.
+    /// Makes ERC-20 tokens that stand for L1 ones.
+    OPTIMISM_MINTABLE_ERC20_FACTORY = "4200000000000000000000000000000000000012";
+    /// The number of the L1 origin, for contracts that do not ask [`L1_BLOCK`].
+    L1_BLOCK_NUMBER = "4200000000000000000000000000000000000013";
+    /// Bridge for ERC-721 tokens.
     L2_ERC721_BRIDGE = "4200000000000000000000000000000000000014";
     /// What L2 knows of its L1 origin.
     L1_BLOCK = "4200000000000000000000000000000000000015";
     /// The outbox for withdrawals.
     L2_TO_L1_MESSAGE_PASSER = "4200000000000000000000000000000000000016";
+    /// Makes ERC-721 tokens that stand for L1 ones.
+    OPTIMISM_MINTABLE_ERC721_FACTORY = "4200000000000000000000000000000000000017";
     /// Admin of all proxies.
     PROXY_ADMIN = "4200000000000000000000000000000000000018";
     /// Base fees.

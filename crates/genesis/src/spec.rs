@@ -82,6 +82,21 @@ pub struct L1Addresses {
     pub protocol_versions: Address,
 }
 
+/// Where the other ends of the L2 messenger and bridges stand on L1, as Ethereum addresses.
+///
+/// Only the first state of L2 holds them: its contracts trust these senders and nobody else. Files like rollup.json do
+/// not name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct L1Bridges {
+    /// The L1CrossDomainMessenger. Its deposits come from the alias of this address.
+    pub messenger: Address,
+    /// The L1StandardBridge.
+    pub standard_bridge: Address,
+    /// The L1ERC721Bridge.
+    pub erc721_bridge: Address,
+}
+
 /// Everything about a rollup that does not depend on the hashes of its first blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -228,6 +243,8 @@ pub struct NetworkSpec {
     pub proxy_admin_owner: Address,
     /// The fee vaults.
     pub vaults: FeeVaults,
+    /// The other ends of the messenger and the bridges.
+    pub bridges: L1Bridges,
     /// Balances at genesis, in wei.
     pub funded: BTreeMap<Address, U256>,
 }
@@ -271,6 +288,7 @@ impl NetworkSpec {
                 min_withdrawal_amount: U256::ZERO,
                 network: WithdrawalNetwork::L2,
             }),
+            bridges: networks::local_l1_bridges(),
             funded: accounts.users.iter().map(|a| (a.address, DEV_ACCOUNT_BALANCE)).collect(),
         })
     }
@@ -318,6 +336,19 @@ impl NetworkSpec {
             if vault.recipient.is_zero() {
                 return invalid(field, "must not be the zero address");
             }
+        }
+        let L1Bridges { messenger, standard_bridge, erc721_bridge } = self.bridges;
+        for (field, address) in [
+            ("bridges.messenger", messenger),
+            ("bridges.standard_bridge", standard_bridge),
+            ("bridges.erc721_bridge", erc721_bridge),
+        ] {
+            if address.is_zero() {
+                return invalid(field, "must not be the zero address: nobody could bring anything to L2");
+            }
+        }
+        if messenger == standard_bridge || messenger == erc721_bridge || standard_bridge == erc721_bridge {
+            return invalid("bridges", "must be three contracts: L2 tells them apart by address");
         }
         Ok(())
     }

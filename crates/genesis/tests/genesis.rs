@@ -57,7 +57,10 @@ fn the_namespace_is_full_of_proxies() {
         }
     }
     assert_eq!(proxies, 2046);
-    assert_eq!(with_implementation, [0x0f, 0x11, 0x15, 0x16, 0x18, 0x19, 0x1a, 0x1b]);
+    assert_eq!(
+        with_implementation,
+        [0x07, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b]
+    );
     assert!(!genesis.alloc.contains_key(&predeploys::GOVERNANCE_TOKEN));
     assert!(genesis.alloc[&predeploys::WETH9].storage.is_empty());
 }
@@ -145,6 +148,10 @@ fn what_cannot_run_is_refused() {
         (refusal(|s| s.base_fee = 0), "base_fee"),
         (refusal(|s| s.proxy_admin_owner = Address::ZERO), "proxy_admin_owner"),
         (refusal(|s| s.vaults.l1.recipient = Address::ZERO), "vaults.l1.recipient"),
+        (refusal(|s| s.bridges.messenger = Address::ZERO), "bridges.messenger"),
+        (refusal(|s| s.bridges.standard_bridge = Address::ZERO), "bridges.standard_bridge"),
+        (refusal(|s| s.bridges.erc721_bridge = Address::ZERO), "bridges.erc721_bridge"),
+        (refusal(|s| s.bridges.erc721_bridge = s.bridges.standard_bridge), "three contracts"),
         (refusal(|s| s.rollup.l2_chain_id = 744), "mainnet"),
     ] {
         assert!(message.contains(field), "{field}: {message}");
@@ -328,7 +335,16 @@ fn the_local_network_has_the_published_parameters() {
     assert_eq!(spec.rollup.forks, devnet.forks);
     assert_eq!(spec.rollup.block_time, 2);
     let a = spec.rollup.addresses;
-    let mut all = [a.batch_inbox, a.portal, a.system_config, a.protocol_versions];
+    let b = spec.bridges;
+    let mut all = [
+        a.batch_inbox,
+        a.portal,
+        a.system_config,
+        a.protocol_versions,
+        b.messenger,
+        b.standard_bridge,
+        b.erc721_bridge,
+    ];
     all.sort_unstable();
     assert!(all.windows(2).all(|w| w[0] != w[1]));
     // The rule of the bridge: last 20 bytes of keccak256 of the contract id.

@@ -69,6 +69,18 @@ impl Chain {
 
     /// Sends a deposit transaction, which costs nothing and may come from any account. The value is minted.
     pub(crate) fn send(&mut self, from: Address, to: Address, value: U256, data: impl Into<Bytes>) -> Outcome {
+        self.send_with_gas(from, to, value, data, 30_000_000)
+    }
+
+    /// The same with a gas limit.
+    pub(crate) fn send_with_gas(
+        &mut self,
+        from: Address,
+        to: Address,
+        value: U256,
+        data: impl Into<Bytes>,
+        gas_limit: u64,
+    ) -> Outcome {
         let mut block = revm::context::BlockEnv { number: U256::from(BLOCK), basefee: BASE_FEE, ..Default::default() };
         block.timestamp = U256::from(NOW);
         block.gas_limit = 60_000_000;
@@ -81,7 +93,7 @@ impl Chain {
                     .kind(TxKind::Call(to))
                     .value(value)
                     .data(data.into())
-                    .gas_limit(30_000_000)
+                    .gas_limit(gas_limit)
                     .gas_price(0),
             )
             .source_hash(B256::repeat_byte(1))

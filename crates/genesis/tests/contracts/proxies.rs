@@ -1,12 +1,12 @@
 //! Proxies and their admin.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, U256, address};
 use alloy_sol_types::{SolCall, SolError, sol};
 use duskevm_genesis::{
     Fork, dev_accounts,
     predeploys::{
-        self, ADMIN_SLOT, DEPOSITOR, GAS_PRICE_ORACLE, IMPLEMENTATION_SLOT, L1_BLOCK, L2_STANDARD_BRIDGE, MULTICALL3,
-        PROXY_ADMIN, implementation_of,
+        self, ADMIN_SLOT, DEPOSITOR, GAS_PRICE_ORACLE, IMPLEMENTATION_SLOT, L1_BLOCK, MULTICALL3, PROXY_ADMIN,
+        implementation_of,
     },
 };
 use revm::DatabaseRef;
@@ -46,6 +46,9 @@ sol! {
     }
 }
 
+/// A proxy that waits for its implementation.
+const RESERVED: Address = address!("0x4200000000000000000000000000000000000123");
+
 fn owner() -> Address {
     dev_accounts().unwrap().owner.address
 }
@@ -58,7 +61,7 @@ fn the_admin_tells_about_proxies() {
     for (proxy, implementation) in [
         (L1_BLOCK, implementation_of(L1_BLOCK)),
         (PROXY_ADMIN, implementation_of(PROXY_ADMIN)),
-        (L2_STANDARD_BRIDGE, Address::ZERO),
+        (RESERVED, Address::ZERO),
     ] {
         assert_eq!(chain.ask(PROXY_ADMIN, Admin::getProxyImplementationCall { proxy }), implementation);
         assert_eq!(chain.ask(PROXY_ADMIN, Admin::getProxyAdminCall { proxy }), PROXY_ADMIN);
@@ -84,10 +87,10 @@ fn strangers_reach_only_the_implementation() {
         // L1Block has none of these functions, so its code reverts without a reason.
         let outcome = chain.send(ALICE, L1_BLOCK, U256::ZERO, data.clone());
         assert!(!outcome.success && outcome.output.is_empty(), "{outcome:?}");
-        let outcome = chain.send(ALICE, L2_STANDARD_BRIDGE, U256::ZERO, data);
+        let outcome = chain.send(ALICE, RESERVED, U256::ZERO, data);
         assert!(outcome.reason().contains("implementation not initialized"), "{}", outcome.reason());
     }
-    assert!(chain.send(ALICE, L2_STANDARD_BRIDGE, U256::from(1), vec![]).reason().contains("not initialized"));
+    assert!(chain.send(ALICE, RESERVED, U256::from(1), vec![]).reason().contains("not initialized"));
     for data in [
         Admin::upgradeCall { proxy: L1_BLOCK, implementation: BOB }.abi_encode(),
         Admin::changeProxyAdminCall { proxy: L1_BLOCK, newAdmin: ALICE }.abi_encode(),
@@ -112,15 +115,15 @@ fn the_owner_upgrades() {
         U256::from_be_bytes(MULTICALL3.into_word().0)
     );
     // A predeploy that has waited for its implementation.
-    let data = Admin::upgradeCall { proxy: L2_STANDARD_BRIDGE, implementation: implementation_of(L1_BLOCK) };
+    let data = Admin::upgradeCall { proxy: RESERVED, implementation: implementation_of(L1_BLOCK) };
     chain.call(owner(), PROXY_ADMIN, data);
-    assert_eq!(chain.ask(L2_STANDARD_BRIDGE, Other::numberCall {}), 0);
+    assert_eq!(chain.ask(RESERVED, Other::numberCall {}), 0);
 }
 
 #[test]
 fn the_owner_upgrades_and_calls() {
     let mut chain = Chain::with_fork(Fork::Delta);
-    let (proxy, implementation) = (L2_STANDARD_BRIDGE, implementation_of(L1_BLOCK));
+    let (proxy, implementation) = (RESERVED, implementation_of(L1_BLOCK));
     let good = Other::numberCall {}.abi_encode();
     let bad = vec![0x44, 0x0a, 0x5e, 0x20];
     let call = |data: Vec<u8>| Admin::upgradeAndCallCall { proxy, implementation, data: data.into() }.abi_encode();

@@ -4,7 +4,9 @@ use alloy_primitives::{Address, B256, U256, address, keccak256};
 use alloy_sol_types::sol;
 use duskevm_genesis::{
     Fork,
-    predeploys::{BEACON_ROOTS_DEPLOYER, HISTORY_STORAGE_DEPLOYER, L1_BLOCK, L2_TO_L1_MESSAGE_PASSER, WETH9},
+    predeploys::{
+        BEACON_ROOTS_DEPLOYER, HISTORY_STORAGE_DEPLOYER, L1_BLOCK, L1_BLOCK_NUMBER, L2_TO_L1_MESSAGE_PASSER, WETH9,
+    },
 };
 use revm::DatabaseRef;
 
@@ -17,6 +19,7 @@ const HISTORY: Address = address!("0000F90827F1C53a10cb7A02335B175320002935");
 sol! {
     function symbol() external view returns (string);
     function number() external view returns (uint64);
+    function getL1BlockNumber() external view returns (uint256);
 }
 
 #[test]
@@ -58,6 +61,17 @@ fn system_contracts_exist_from_their_fork_on() {
             assert!(account.is_none_or(|a| a.code_hash != keccak256([])));
             assert_eq!(chain.db.basic_ref(deployer).unwrap().map(|a| a.nonce), expected.then_some(1));
         }
+    }
+}
+
+#[test]
+fn the_l1_block_number_answers_however_it_is_asked() {
+    let mut chain = Chain::new();
+    chain.db.insert_account_storage(L1_BLOCK, U256::ZERO, U256::from(4711)).unwrap();
+    assert_eq!(chain.ask(L1_BLOCK_NUMBER, getL1BlockNumberCall {}), U256::from(4711));
+    for (value, data) in [(0, vec![1, 2, 3, 4]), (0, vec![]), (5, vec![]), (5, vec![9])] {
+        let outcome = chain.send(ALICE, L1_BLOCK_NUMBER, U256::from(value), data);
+        assert_eq!(outcome.output, U256::from(4711).to_be_bytes::<32>().to_vec());
     }
 }
 
