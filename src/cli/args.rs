@@ -30,8 +30,10 @@ pub enum Command {
     Status(StatusArgs),
     /// List the actors of a running node, or do something to one of them.
     Actors(ActorsArgs),
-    /// Stake, unstake and transfer on the Dusk L1 of a running node.
+    /// Stake, transfer and call contracts on the Dusk L1 of a running node.
     L1(Box<super::l1::L1Args>),
+    /// Bring DUSK from the Dusk L1 of a running node to its L2.
+    Bridge(super::bridge::BridgeArgs),
     /// Show the configuration.
     Config(ConfigArgs),
     /// Check a data folder while no node uses it.
@@ -361,6 +363,10 @@ mod tests {
             "duskevm l1 withdraw --config f --timeout 10s --gas-price 2 --gas-limit 9000000",
             "duskevm l1 provisioners --json",
             "duskevm l1 account --dev",
+            "duskevm l1 submit --dev 2",
+            "duskevm l1 wait --admin http://127.0.0.1:1",
+            "duskevm l1 read --config f",
+            "duskevm bridge deposit --amount 1.5 --to 0xb0b0000000000000000000000000000000000b0b --dev",
             "duskevm config show --dev --docs",
             "duskevm db check --data-dir d",
             "duskevm db verify --config f --json",
@@ -396,6 +402,9 @@ mod tests {
             "duskevm l1 withdraw --dev --gas-price 0",
             "duskevm l1 transfer --dev --amount 1 --to abc",
             "duskevm l1 transaction 0x01",
+            "duskevm bridge deposit --amount 0 --to 0xb0b0000000000000000000000000000000000b0b --dev",
+            "duskevm bridge deposit --amount 1.0000000001 --to 0xb0b0000000000000000000000000000000000b0b --dev",
+            "duskevm bridge deposit --amount 1 --to b0b --dev",
             "duskevm config show --json --docs",
         ] {
             let error = parse(line).expect_err(line);

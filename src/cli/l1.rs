@@ -1,14 +1,16 @@
-//! `duskevm l1`: stakes, transfers and accounts of the Dusk L1, through the admin JSON-RPC of a running node.
+//! `duskevm l1`: stakes, transfers, calls and accounts of the Dusk L1, through the admin JSON-RPC of a running node.
 //!
 //! Transactions are built and signed here; the node sees no key. Before anything is sent, it is checked against the account, because
 //! a call that fails in a block costs its whole gas limit.
 
+mod adapter;
 mod amount;
 mod args;
 mod key;
 mod show;
 
-pub(super) use args::L1Args;
+pub(super) use amount::Dusk;
+pub(super) use args::{KeyArgs, L1Args, Sending};
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -25,9 +27,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::admin::Admin;
+use super::args::Target;
 use super::{CliError, Failure, OK, print};
-use amount::Dusk;
-use args::{L1Command, Sending};
+use args::L1Command;
 
 /// How often a transaction that waits is looked for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -45,6 +47,9 @@ pub(crate) fn run(args: L1Args) -> Result<u8, CliError> {
             },
             &sending,
         ),
+        L1Command::Submit { key, target } => adapter::submit(&key, &target),
+        L1Command::Wait { target } => adapter::wait(&target),
+        L1Command::Read { target } => adapter::read(&target),
         L1Command::Provisioners { target } => {
             let answer = Admin::new(&target)?.call("admin_duskProvisioners", rpc_params![])?;
             show::provisioners(&answer, target.json)
@@ -64,7 +69,7 @@ pub(crate) fn run(args: L1Args) -> Result<u8, CliError> {
     }
 }
 
-fn fail<T>(why: impl Into<String>) -> Result<T, CliError> {
+pub(super) fn fail<T>(why: impl Into<String>) -> Result<T, CliError> {
     Err(Failure(anyhow::Error::msg(why.into())).into())
 }
 
@@ -147,23 +152,14 @@ impl Action {
             }
             _ => {}
         }
-        match paid.checked_add(fee.0) {
-            Some(need) if need <= account.balance.0 => Ok(()),
-            need => {
-                let need = need.map_or_else(|| "more than there can be".to_owned(), |need| Dusk(need).to_string());
-                Err(format!(
-                    "the balance of {} is {} DUSK, and this needs {need} ({} for the gas): send it more with `duskevm l1 transfer`",
-                    account.account, account.balance, fee
-                ))
-            }
-        }
+        check_balance(account, Dusk(paid), fee)
     }
 }
 
 /// The answer of `admin_duskAccount`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Account {
+pub(super) struct Account {
     account: String,
     next_nonce: u64,
     #[serde(deserialize_with = "lux")]
@@ -181,7 +177,7 @@ fn lux<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dusk, D::Err
 /// The answer of `admin_duskTransaction`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum State {
+pub(super) enum State {
     Unknown,
     Waiting,
     Included { height: u64, index: u32, gas_spent: u64, error: Option<String>, r#final: bool },
@@ -200,7 +196,7 @@ struct NodeInfo {
     l1_chain_id: u64,
 }
 
-fn ask<T: DeserializeOwned>(admin: &Admin, method: &str, params: ArrayParams) -> Result<T, CliError> {
+pub(super) fn ask<T: DeserializeOwned>(admin: &Admin, method: &str, params: ArrayParams) -> Result<T, CliError> {
     let answer = admin.call(method, params)?;
     serde_json::from_value(answer).map_err(|error| {
         CliError::Failed(
@@ -211,42 +207,74 @@ fn ask<T: DeserializeOwned>(admin: &Admin, method: &str, params: ArrayParams) ->
     })
 }
 
+/// A node, and the account that sends it something.
+pub(super) struct Session {
+    pub(super) admin: Admin,
+    pub(super) signer: Signer,
+    pub(super) account: Account,
+    chain_id: u8,
+}
+
+impl Session {
+    pub(super) fn open(key: &KeyArgs, target: &Target) -> Result<Self, CliError> {
+        let signer = key::load(key, target)?;
+        let admin = Admin::new(target)?;
+        let info: NodeInfo = ask(&admin, "admin_nodeInfo", rpc_params![])?;
+        let Ok(chain_id) = u8::try_from(info.l1_chain_id) else {
+            return fail(format!("the node's L1 has chain id {}, and Dusk's have one byte", info.l1_chain_id));
+        };
+        let account = ask(&admin, "admin_duskAccount", rpc_params![signer.id().to_string()])?;
+        Ok(Self { admin, signer, account, chain_id })
+    }
+
+    /// The terms of the account's next transaction, and the most that its gas can cost.
+    pub(super) fn terms(&self, gas_limit: u64, gas_price: u64) -> Result<(Terms, Dusk), CliError> {
+        let terms = Terms { chain_id: self.chain_id, nonce: self.account.next_nonce, gas_limit, gas_price };
+        match terms.fee() {
+            Some(fee) => Ok((terms, Dusk(fee))),
+            None => fail("gas limit times gas price is more than there can be"),
+        }
+    }
+}
+
 /// Builds a transaction, submits it, waits for it, and tells what became of it.
 fn send(action: impl FnOnce(&Account) -> Result<Action, CliError>, sending: &Sending) -> Result<u8, CliError> {
-    let signer = key::load(&sending.key, &sending.target)?;
-    let admin = Admin::new(&sending.target)?;
-    let info: NodeInfo = ask(&admin, "admin_nodeInfo", rpc_params![])?;
-    let Ok(chain_id) = u8::try_from(info.l1_chain_id) else {
-        return fail(format!("the node's L1 has chain id {}, and Dusk's have one byte", info.l1_chain_id));
-    };
-    let account: Account = ask(&admin, "admin_duskAccount", rpc_params![signer.id().to_string()])?;
-    let action = action(&account)?;
-    let terms = Terms {
-        chain_id,
-        nonce: account.next_nonce,
-        gas_limit: sending.gas_limit.unwrap_or(action.gas()),
-        gas_price: sending.gas_price,
-    };
-    let Some(fee) = terms.fee() else { return fail("gas limit times gas price is more than there can be") };
-    if let Err(why) = action.check(&account, Dusk(fee)) {
+    let session = Session::open(&sending.key, &sending.target)?;
+    let action = action(&session.account)?;
+    let (terms, fee) = session.terms(sending.gas_limit.unwrap_or(action.gas()), sending.gas_price)?;
+    if let Err(why) = action.check(&session.account, fee) {
         return fail(why);
     }
-    let tx = action.build(&signer, &terms).map_err(Failure)?;
-    let included = wait(&admin, &tx, sending.timeout)?;
-    report(&admin, &action, &terms, &signer, &included, sending.target.json)
+    let tx = action.build(&session.signer, &terms).map_err(Failure)?;
+    let included = wait(&session.admin, &tx, sending.timeout)?;
+    report(&session.admin, &action, &terms, &session.signer, &included, sending.target.json)
+}
+
+/// Whether the account can pay so much besides the gas.
+pub(super) fn check_balance(account: &Account, paid: Dusk, fee: Dusk) -> Result<(), String> {
+    match paid.0.checked_add(fee.0) {
+        Some(need) if need <= account.balance.0 => Ok(()),
+        need => {
+            let need = need.map_or_else(|| "more than there can be".to_owned(), |need| Dusk(need).to_string());
+            Err(format!(
+                "the balance of {} is {} DUSK, and this needs {need} ({} for the gas): send it more with `duskevm l1 transfer`",
+                account.account, account.balance, fee
+            ))
+        }
+    }
 }
 
 /// A transaction that is in a block, and did what it should.
-struct Included {
-    id: B256,
-    height: u64,
-    index: u32,
-    gas_spent: u64,
-    is_final: bool,
+pub(super) struct Included {
+    pub(super) id: B256,
+    pub(super) height: u64,
+    pub(super) index: u32,
+    pub(super) gas_spent: u64,
+    pub(super) is_final: bool,
 }
 
 /// Submits a transaction and waits until it is in a block.
-fn wait(admin: &Admin, tx: &Tx, patience: Duration) -> Result<Included, CliError> {
+pub(super) fn wait(admin: &Admin, tx: &Tx, patience: Duration) -> Result<Included, CliError> {
     let deadline = Instant::now() + patience;
     let id = B256::from(*tx.id());
     let bytes = hex::encode_prefixed(tx.ledger().protocol_bytes());

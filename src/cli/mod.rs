@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod args;
 mod banner;
+mod bridge;
 mod config;
 mod db;
 mod dev;
@@ -107,6 +108,7 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Status(args) => status::run(args),
         Command::Actors(args) => admin::actors(args),
         Command::L1(args) => l1::run(*args),
+        Command::Bridge(args) => bridge::run(args),
         Command::Config(args) => config::run(args),
         Command::Db(args) => db::run(args),
     }

@@ -13,7 +13,7 @@ use duskevm_dusk_l1::sa::timeouts::Timeouts;
 use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item};
 use duskevm_messages::consensus::{
     ConsensusState, ConsensusStep, DuskAccount, DuskBlockByHeight, DuskTip, GetConsensusState, GetDuskAccount,
-    GetDuskTip, GetDuskTransaction, GetProvisioners, SubmitDuskTransaction, SubmitRefusal,
+    GetDuskTip, GetDuskTransaction, GetProvisioners, ReadDuskContract, SubmitDuskTransaction, SubmitRefusal,
 };
 use duskevm_messages::da_store::{DropBlobs, FindBlobBlock, KeepBlobs};
 use duskevm_messages::gossip::{Ask, BadAnswer, Fault, GossipFrame, Judged, PeerFeed, Publish, ServeFrames, Verdict};
@@ -429,6 +429,17 @@ impl Handle<GetDuskTransaction> for Consensus {
         _: &mut Context<Self>,
     ) -> Result<Reply<GetDuskTransaction>, ConsensusError> {
         Ok(Reply::Now(self.chain.transaction(&msg.id.0)?))
+    }
+}
+
+impl Handle<ReadDuskContract> for Consensus {
+    fn handle(
+        &mut self,
+        msg: ReadDuskContract,
+        _: &mut Context<Self>,
+    ) -> Result<Reply<ReadDuskContract>, ConsensusError> {
+        let answer = self.chain.read_contract(&msg.contract.0, &msg.method, &msg.args)?;
+        Ok(Reply::Now(answer.map(Into::into)))
     }
 }
 

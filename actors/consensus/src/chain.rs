@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duskevm_dusk_l1::block::{ExecutedBlock, LedgerParams, header_hash};
-use duskevm_dusk_l1::contracts::NativeContracts;
+use duskevm_dusk_l1::contracts::{CallError, CallFailure, NativeContracts};
 use duskevm_dusk_l1::execute::Rejection;
 use duskevm_dusk_l1::finality::Finality;
 use duskevm_dusk_l1::genesis::Genesis;
@@ -307,6 +307,23 @@ impl Chain {
     /// If its record does not decode.
     pub fn stake(&self, id: &AccountId) -> Result<Stake, ConsensusError> {
         Ok(stake(&*self.state, id)?)
+    }
+
+    /// What a native contract answers at the tip.
+    ///
+    /// # Errors
+    /// If the state cannot be read. A question that the contract does not answer is no error of the chain.
+    pub(crate) fn read_contract(
+        &self,
+        contract: &[u8; 32],
+        method: &str,
+        args: &[u8],
+    ) -> Result<Result<Vec<u8>, CallFailure>, ConsensusError> {
+        match self.settings.contracts.read(&*self.state, contract, method, args) {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(CallError::Failed(failure)) => Ok(Err(failure)),
+            Err(CallError::State(error)) => Err(error.into()),
+        }
     }
 
     /// All stakes at the tip.

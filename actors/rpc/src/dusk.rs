@@ -1,8 +1,11 @@
 //! The embedded Dusk L1 as the admin server sees it: ports to its actor, which survive its restarts.
 
 use crate::error::RpcError;
-use duskevm_messages::consensus::{
-    GetConsensusState, GetDuskAccount, GetDuskTransaction, GetProvisioners, SubmitDuskTransaction,
+use duskevm_messages::{
+    consensus::{
+        GetConsensusState, GetDuskAccount, GetDuskTransaction, GetProvisioners, ReadDuskContract, SubmitDuskTransaction,
+    },
+    l1::ViewTransaction,
 };
 use duskevm_supervision::{Actor, AskError, Handle, Message, Port, Ref};
 use std::time::Duration;
@@ -23,18 +26,24 @@ pub struct DuskPorts {
     pub provisioners: Port<GetProvisioners>,
     /// Where the consensus stands.
     pub state: Port<GetConsensusState>,
+    /// What a native contract answers.
+    pub read: Port<ReadDuskContract>,
+    /// A transaction in the L1 view.
+    pub view: Port<ViewTransaction>,
 }
 
 impl DuskPorts {
-    /// All ports of one actor.
-    pub fn of<A>(actor: &Ref<A>) -> Self
+    /// All ports of the actor that runs the L1, and of the one that shows its view.
+    pub fn of<A, V>(actor: &Ref<A>, view: &Ref<V>) -> Self
     where
         A: Actor
             + Handle<SubmitDuskTransaction>
             + Handle<GetDuskAccount>
             + Handle<GetDuskTransaction>
             + Handle<GetProvisioners>
-            + Handle<GetConsensusState>,
+            + Handle<GetConsensusState>
+            + Handle<ReadDuskContract>,
+        V: Actor + Handle<ViewTransaction>,
     {
         Self {
             submit: actor.port(),
@@ -42,6 +51,8 @@ impl DuskPorts {
             transaction: actor.port(),
             provisioners: actor.port(),
             state: actor.port(),
+            read: actor.port(),
+            view: view.port(),
         }
     }
 }

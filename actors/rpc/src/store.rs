@@ -7,9 +7,9 @@ use crate::{
 use alloy_consensus::{Header, Sealable as _, Sealed};
 use alloy_eips::{BlockNumHash, eip2718::Decodable2718 as _};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
-use duskevm_evm::{Block, RecoveredTx};
+use duskevm_evm::Block;
 use duskevm_messages::executor::HeadsFeed;
-use duskevm_store::l2::{L2Error, L2Reader, StateSnapshot, StoredTransaction};
+use duskevm_store::l2::{L2Error, L2Reader, StateSnapshot};
 use op_alloy_consensus::OpReceiptEnvelope;
 use std::{fmt, sync::Arc};
 
@@ -65,13 +65,6 @@ fn damaged(what: &str, hash: B256, error: impl fmt::Display) -> ReadError {
     ReadError::Backend(format!("{what} of block {hash}: {error}; run `duskevm db verify`"))
 }
 
-fn recover(hash: B256, stored: StoredTransaction) -> Result<Arc<RecoveredTx>, ReadError> {
-    // The sender was recovered before the transaction was stored.
-    RecoveredTx::decode_with_sender(&stored.raw, stored.sender)
-        .map(Arc::new)
-        .map_err(|e| damaged("a transaction", hash, e))
-}
-
 impl ChainReader for StoreReader {
     fn heads(&self) -> Result<Heads, ReadError> {
         let feed = self.feed.borrow();
@@ -102,8 +95,8 @@ impl ChainReader for StoreReader {
         let (Some(header), Some(body)) = (self.reader.header(&hash)?, self.reader.body(&hash)?) else {
             return Ok(None);
         };
-        let transactions = body.into_iter().map(|stored| recover(hash, stored)).collect::<Result<_, _>>()?;
-        Ok(Some(Arc::new(Block { header: header.seal_unchecked(hash), transactions })))
+        let block = Block::from_stored(header, hash, body.into_iter().map(|stored| (stored.raw, stored.sender)));
+        Ok(Some(Arc::new(block.map_err(|error| damaged("the body", hash, error))?)))
     }
 
     fn receipts(&self, hash: B256) -> Result<Option<Arc<Vec<OpReceiptEnvelope>>>, ReadError> {

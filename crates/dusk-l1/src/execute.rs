@@ -9,6 +9,7 @@ use rkyv::Serialize;
 use rkyv::ser::Serializer;
 use rkyv::ser::serializers::AllocSerializer;
 
+use crate::blobs;
 use crate::bloom::EventBloom;
 use crate::contracts::{self, CallContext, CallError, Caller, NativeContracts, stake::BURNT_KEY};
 use crate::keys::{AccountId, KeyError};
@@ -448,6 +449,9 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
             return Err(NotIncluded::BlockFull);
         }
 
+        if let Some(blobs) = inner.blob() {
+            blobs::record(&mut self.state, self.env.height, blobs.iter().map(|blob| blob.hash))?;
+        }
         let unspent = (inner.gas_limit() - gas_spent) * inner.gas_price();
         let refund = unspent.checked_add(deposit_left).ok_or(Rejection::Overflow)?;
         let refund_address = AccountId::from_key(inner.refund_address());
@@ -481,6 +485,7 @@ impl<'a, S: StateRead + ?Sized> Executor<'a, S> {
 
     /// Adds `rewards` to the stakes they belong to and closes the block.
     pub fn finish(mut self, rewards: &[Reward]) -> Result<Executed, ExecuteError> {
+        blobs::forget(&mut self.state, self.env.height)?;
         for reward in rewards {
             let mut record = stake(&self.state, &reward.account)?;
             record.earn(reward.lux);

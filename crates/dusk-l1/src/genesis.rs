@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
 use dusk_core::stake::STAKE_CONTRACT;
 use dusk_node_data::ledger::{Block, Header};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::keys::AccountId;
 use crate::sa::rules::{Rules, StepTimes};
 use crate::sha3::sha3_256;
 use crate::stakes::{Slashing, Stake, StakeRules};
-use crate::state::{Account, MemoryState, Overlay, StateDiff, StateRoot};
+use crate::state::{Account, MemoryState, Overlay, StateDiff, StateKey, StateRoot};
 
 /// Block gas limit of the published node's default configuration.
 pub const DEFAULT_BLOCK_GAS_LIMIT: u64 = 3_000_000_000;
@@ -32,6 +32,14 @@ pub enum GenesisError {
         what: &'static str,
         /// Whose.
         account: AccountId,
+    },
+    /// One value is given twice, or none at all.
+    #[error("the L1 genesis has an empty value, or two values, for the key {key} of contract {contract}: keep one")]
+    Contract {
+        /// The contract.
+        contract: B256,
+        /// The key.
+        key: Bytes,
     },
     /// So many lux that sums of them could overflow.
     #[error("the L1 genesis hands out 2^63 lux or more: lower the balances")]
@@ -81,6 +89,18 @@ pub struct GenesisStake {
     /// Height from which it counts.
     #[serde(default)]
     pub eligibility: u64,
+}
+
+/// One value of a native contract's storage that exists from the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisRecord {
+    /// Id of the contract.
+    pub contract: B256,
+    /// Its key.
+    pub key: Bytes,
+    /// The value, not empty. The contract knows what it means.
+    pub value: Bytes,
 }
 
 /// How the provisioners of a network agree, and what misbehaviour costs. The defaults suit blocks of ten seconds, as Dusk's.
@@ -194,6 +214,9 @@ pub struct Genesis {
     /// Stakes: every key here can be a provisioner.
     #[serde(default)]
     pub stakes: Vec<GenesisStake>,
+    /// What the native contracts begin with. A network without it has none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contracts: Vec<GenesisRecord>,
     /// How the provisioners agree.
     #[serde(default)]
     pub consensus: ConsensusParams,
@@ -233,6 +256,12 @@ impl Genesis {
         if supply >= 1 << 63 {
             return Err(GenesisError::SupplyOverflow);
         }
+        let mut keys = BTreeSet::new();
+        for GenesisRecord { contract, key, value } in &self.contracts {
+            if value.is_empty() || !keys.insert((contract, key)) {
+                return Err(GenesisError::Contract { contract: *contract, key: key.clone() });
+            }
+        }
         self.consensus.validate()?;
         match self.provisioners().next() {
             Some(_) => Ok(()),
@@ -265,6 +294,9 @@ impl Genesis {
         }
         // Whoever unstakes is paid by the contract.
         overlay.set_contract_balance(&STAKE_CONTRACT.to_bytes(), staked);
+        for GenesisRecord { contract, key, value } in &self.contracts {
+            overlay.write(StateKey::ContractStorage(contract.0, key.to_vec()), Some(value.to_vec()));
+        }
         overlay.into_diff()
     }
 
@@ -291,7 +323,7 @@ impl Genesis {
             Slashing::Relaxed => 1,
         };
         sha3_256(&[
-            b"duskevm-l1/2",
+            b"duskevm-l1/3",
             &[self.chain_id],
             &self.block_time.to_le_bytes(),
             &self.block_gas_limit.to_le_bytes(),
@@ -336,6 +368,31 @@ mod tests {
         other.chain_id += 1;
         assert_eq!(other.block().header().hash, block.header().hash);
         assert_ne!(other.identity(), genesis.identity(), "the chain id is bound by the identity");
+    }
+
+    #[test]
+    fn contracts_begin_with_their_records() {
+        let record = |key: &'static [u8], value: &'static [u8]| GenesisRecord {
+            contract: B256::repeat_byte(9),
+            key: key.into(),
+            value: value.into(),
+        };
+        let mut genesis = testing::genesis();
+        let plain = genesis.block().header().hash;
+        genesis.contracts = vec![record(b"a", b"1"), record(b"b", b"2")];
+        assert_eq!(genesis.validate(), Ok(()));
+        assert_ne!(genesis.block().header().hash, plain, "the genesis block binds them");
+        let json = serde_json::to_string(&genesis).unwrap();
+        assert_eq!(serde_json::from_str::<Genesis>(&json).unwrap(), genesis);
+        let text = toml::to_string(&genesis).unwrap();
+        assert_eq!(toml::from_str::<Genesis>(&text).unwrap(), genesis);
+        let key = StateKey::ContractStorage([9; 32], b"b".to_vec());
+        assert_eq!(genesis.state().get(&key), Some(&Some(b"2".to_vec())));
+        for bad in [record(b"a", b"3"), record(b"c", b"")] {
+            let mut genesis = genesis.clone();
+            genesis.contracts.push(bad);
+            assert!(matches!(genesis.validate(), Err(GenesisError::Contract { .. })));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Pure functions and state machines: no clock, disk or network. Formats are those of `dusk-core` and `dusk-node-data`
 //! 1.7; see the crate's README for what of Dusk L1 is here and what is not.
 
+pub mod blobs;
 pub mod block;
 pub mod bloom;
 pub mod body;

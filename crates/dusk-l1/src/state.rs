@@ -31,6 +31,10 @@ pub enum StateKey {
     ContractBalance([u8; 32]),
     /// One value of a contract's own storage.
     ContractStorage([u8; 32], Vec<u8>),
+    /// A blob by its versioned hash: the height of its last block ([`crate::blobs`]).
+    Blob([u8; 32]),
+    /// The blobs that came with the block at this height.
+    BlobsAt(u64),
 }
 
 impl StateKey {
@@ -41,6 +45,8 @@ impl StateKey {
             Self::Stake(id) => [&[2], id.as_bytes().as_slice()].concat(),
             Self::ContractBalance(contract) => [&[3], contract.as_slice()].concat(),
             Self::ContractStorage(contract, key) => [&[4], contract.as_slice(), key].concat(),
+            Self::Blob(hash) => [&[5], hash.as_slice()].concat(),
+            Self::BlobsAt(height) => [&[6], height.to_le_bytes().as_slice()].concat(),
         }
     }
 
@@ -55,6 +61,8 @@ impl StateKey {
                 let (contract, key) = rest.split_at_checked(32)?;
                 Some(Self::ContractStorage(contract.try_into().ok()?, key.to_vec()))
             }
+            5 => Some(Self::Blob(rest.try_into().ok()?)),
+            6 => Some(Self::BlobsAt(u64::from_le_bytes(rest.try_into().ok()?))),
             _ => None,
         }
     }
@@ -370,10 +378,12 @@ mod tests {
             StateKey::ContractBalance([9; 32]),
             StateKey::ContractStorage([9; 32], vec![]),
             StateKey::ContractStorage([9; 32], vec![1, 2]),
+            StateKey::Blob([9; 32]),
+            StateKey::BlobsAt(u64::MAX - 1),
         ] {
             assert_eq!(StateKey::from_bytes(&key.to_bytes()), Some(key));
         }
-        for bad in [&[][..], &[0], &[1, 2], &[5; 97], &[4; 32]] {
+        for bad in [&[][..], &[0], &[1, 2], &[5; 97], &[4; 32], &[5; 32], &[6; 10], &[7; 33]] {
             assert_eq!(StateKey::from_bytes(bad), None);
         }
     }

@@ -24,6 +24,7 @@ pub(crate) fn genesis() -> Genesis {
             GenesisAccount { key: key("bob"), balance: DUSK },
         ],
         stakes: vec![GenesisStake { key: key("producer"), amount: 1_000_000 * DUSK, eligibility: 0 }],
+        contracts: Vec::new(),
         consensus: ConsensusParams::default(),
     }
 }

@@ -1,10 +1,10 @@
-//! Moonlight transactions as Dusk's wallets build them: transfers, and a provisioner's stake.
+//! Moonlight transactions as Dusk's wallets build them: transfers, calls, blobs, and a provisioner's stake.
 //!
 //! Calls, arguments and deposits are those of the published `wallet-core` (`moonlight`, `moonlight_stake`, `moonlight_unstake`,
 //! `moonlight_stake_reward`). One key does everything: it pays, it is the provisioner, and it owns the stake.
 
 use dusk_core::stake::{STAKE_CONTRACT, Stake, Withdraw};
-use dusk_core::transfer::data::{ContractCall, TransactionData};
+use dusk_core::transfer::data::{BlobData, BlobSidecar, ContractCall, TransactionData};
 use dusk_core::transfer::withdraw::{Withdraw as TransferWithdraw, WithdrawReceiver, WithdrawReplayToken};
 use dusk_core::transfer::{Transaction, moonlight};
 use dusk_node_data::hard_fork::ledger_tx_format_at;
@@ -72,6 +72,31 @@ pub fn transfer(signer: &Signer, to: &AccountId, lux: u64, terms: &Terms) -> Res
     sign(signer, Some(to), lux, 0, terms, None)
 }
 
+/// Calls `function` of a native contract with these argument bytes, and attaches `lux` for the contract to take.
+///
+/// # Errors
+/// See [`WalletError`].
+pub fn call(
+    signer: &Signer,
+    contract: [u8; 32],
+    function: &str,
+    args: Vec<u8>,
+    lux: u64,
+    terms: &Terms,
+) -> Result<Tx, WalletError> {
+    let call = ContractCall::new(contract, function).with_raw_args(args);
+    sign(signer, None, 0, lux, terms, Some(call.into()))
+}
+
+/// Publishes blobs, each with its versioned hash.
+///
+/// # Errors
+/// See [`WalletError`].
+pub fn blobs(signer: &Signer, blobs: Vec<([u8; 32], BlobSidecar)>, terms: &Terms) -> Result<Tx, WalletError> {
+    let blobs = blobs.into_iter().map(|(hash, sidecar)| BlobData { hash, data: Some(sidecar) });
+    sign(signer, None, 0, 0, terms, Some(TransactionData::Blob(blobs.collect())))
+}
+
 /// Stakes `lux`, which are deposited for the contract to take.
 ///
 /// # Errors
@@ -80,7 +105,7 @@ pub fn stake(signer: &Signer, lux: u64, terms: &Terms) -> Result<Tx, WalletError
     let secret = signer.secret_key();
     let call = Stake::new(secret, secret, lux, terms.chain_id);
     let call = ContractCall::new(STAKE_CONTRACT, "stake").with_args(&call)?;
-    sign(signer, None, 0, lux, terms, Some(call))
+    sign(signer, None, 0, lux, terms, Some(call.into()))
 }
 
 /// Takes `lux` of the stake back to the account.
@@ -106,7 +131,7 @@ fn take(signer: &Signer, function: &str, lux: u64, terms: &Terms) -> Result<Tx, 
     let token = WithdrawReplayToken::Moonlight(terms.nonce);
     let taken = TransferWithdraw::new(&mut NoRandomness, secret, STAKE_CONTRACT, lux, receiver, token);
     let call = ContractCall::new(STAKE_CONTRACT, function).with_args(&Withdraw::new(secret, secret, taken))?;
-    sign(signer, None, 0, 0, terms, Some(call))
+    sign(signer, None, 0, 0, terms, Some(call.into()))
 }
 
 fn sign(
@@ -115,7 +140,7 @@ fn sign(
     value: u64,
     deposit: u64,
     terms: &Terms,
-    call: Option<ContractCall>,
+    data: Option<TransactionData>,
 ) -> Result<Tx, WalletError> {
     forks::activate();
     let to = to.map(AccountId::public_key).transpose()?;
@@ -128,7 +153,7 @@ fn sign(
         terms.gas_price,
         terms.nonce,
         terms.chain_id,
-        call.map(TransactionData::Call),
+        data,
     )?;
     let ledger = LedgerTransaction::from_protocol_with_format(Transaction::from(signed), ledger_tx_format_at(HEIGHT));
     Ok(Tx::from_ledger(ledger, HEIGHT)?)

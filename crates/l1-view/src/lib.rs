@@ -9,11 +9,13 @@ extern crate alloc;
 
 mod block;
 mod codec;
+mod envelope;
 mod input;
 mod project;
 
 pub use block::{ViewBlock, ViewTransaction, ViewTxEnvelope};
 pub use codec::DecodeError;
+pub use envelope::{EnvelopeError, decode_envelope};
 pub use input::{DuskBlock, DuskEvent, DuskTx, ENVELOPE_TOPIC, LOG_TOPIC, contract_address, encode_log};
 pub use project::{BASE_FEE, GAS_LIMIT, ViewConfig, ViewError, project};
 

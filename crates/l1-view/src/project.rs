@@ -6,15 +6,15 @@ use alloc::vec::Vec;
 use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy_consensus::{
     EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Signed,
-    Transaction, TxEip1559,
+    TxEip1559,
 };
-use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{
     Address, B64, B256, Bloom, Bytes, Log, Sealable, Sealed, Signature, TxKind, U256, b256, keccak256,
 };
 
 use crate::VERSION;
 use crate::block::{ViewBlock, ViewTransaction, ViewTxEnvelope};
+use crate::envelope::decode_envelope;
 use crate::input::{DuskBlock, DuskTx, ENVELOPE_TOPIC, LOG_TOPIC, decode_log};
 
 /// Base fee of every view block in wei. Dusk gas has no base fee; Ethereum clients expect one of at least 1.
@@ -24,7 +24,7 @@ pub const BASE_FEE: u64 = 1_000_000_000;
 pub const GAS_LIMIT: u64 = 60_000_000;
 
 /// Gas that every projected transaction reports. At most 1000 Dusk transactions fit a block.
-const GAS_USED: u64 = 21_000;
+pub(crate) const GAS_USED: u64 = 21_000;
 
 /// What one network's view depends on, besides the blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -178,7 +178,8 @@ fn projected(config: &ViewConfig, tx: &DuskTx) -> Result<Vec<(ViewTxEnvelope, Ve
         if event.topic == LOG_TOPIC && config.emitters.contains(&event.contract) {
             logs.push(decode_log(event).ok_or(ViewError::Event { tx: tx.id, event: index })?);
         } else if event.topic == ENVELOPE_TOPIC && config.inbox == Some(event.contract) {
-            envelopes.extend(checked_envelope(config, &event.data));
+            // Whoever published anything else paid for nothing.
+            envelopes.extend(decode_envelope(config.chain_id, &event.data).ok());
         }
     }
     let mut out = Vec::new();
@@ -187,17 +188,6 @@ fn projected(config: &ViewConfig, tx: &DuskTx) -> Result<Vec<(ViewTxEnvelope, Ve
     }
     out.extend(envelopes.into_iter().map(|envelope| (envelope, Vec::new())));
     Ok(out)
-}
-
-/// An envelope that Ethereum itself could have included: decodes exactly, is for this chain, of type 2 or 3, offers the
-/// base fee and the gas that its receipt will report. Anything else is not shown; whoever published it paid for nothing.
-fn checked_envelope(config: &ViewConfig, bytes: &[u8]) -> Option<ViewTxEnvelope> {
-    let envelope = ViewTxEnvelope::decode_2718_exact(bytes).ok()?;
-    let shown = matches!(envelope, ViewTxEnvelope::Eip1559(_) | ViewTxEnvelope::Eip4844(_))
-        && envelope.chain_id() == Some(config.chain_id)
-        && envelope.gas_limit() >= GAS_USED
-        && envelope.max_fee_per_gas() >= u128::from(BASE_FEE);
-    shown.then_some(envelope)
 }
 
 /// The x coordinate of secp256k1's generator.

@@ -31,8 +31,8 @@ const PORT_STEP: u16 = 10;
 const LEAST_STAKE: u64 = MINIMUM_STAKE / LUX;
 /// Lux of a DUSK.
 const LUX: u64 = 1_000_000_000;
-/// Parts that only the first node runs: one sequencer makes the blocks of L2.
-const ONLY_FIRST: [&str; 4] = ["actors.executor", "actors.txpool", "actors.sequencer", "actors.rpc"];
+/// Parts that only the first node runs: one sequencer makes the blocks of L2, and posts them. The others derive them from L1.
+const ONLY_FIRST: [&str; 2] = ["actors.sequencer", "actors.batcher"];
 /// Settings that became part of the genesis.
 const NOT_REPEATED: [&str; 5] = ["l2", "l2.forks", "genesis", "l1.provisioners", "l1.block_time"];
 
@@ -197,9 +197,7 @@ fn member_settings(
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
     ] {
-        if key != "rpc.port" || member.number == 1 {
-            settings.push((key, i64::from(shifted(port, member.number)?).into()));
-        }
+        settings.push((key, i64::from(shifted(port, member.number)?).into()));
     }
     if member.number != 1 {
         settings.extend(ONLY_FIRST.map(|key| (key, false.into())));
@@ -214,7 +212,7 @@ fn member_settings(
 fn no_port_twice(node: &Effective, member: &Member, taken: &mut BTreeMap<u16, String>) -> anyhow::Result<()> {
     let config = &node.config;
     let ports = [
-        ("rpc.port", if member.number == 1 { config.rpc.port } else { 0 }),
+        ("rpc.port", config.rpc.port),
         ("admin.port", config.admin.port),
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
@@ -232,7 +230,7 @@ fn no_port_twice(node: &Effective, member: &Member, taken: &mut BTreeMap<u16, St
 fn member_file(node: &Effective, member: &Member) -> String {
     let mut skip = NOT_REPEATED.to_vec();
     if member.number != 1 {
-        // The L2 accounts are none of its business.
+        // It signs for nobody.
         skip.push("keys.mnemonic");
     }
     format!(
@@ -319,8 +317,8 @@ mod tests {
             assert_eq!(config.gossip.identity, Some(file("p2p")));
             let step = 10 * (number - 1);
             assert_eq!(
-                (config.admin.port, config.http.port, config.blobs.port),
-                (4001 + step, 4002 + step, 4003 + step)
+                (config.rpc.port, config.admin.port, config.http.port, config.blobs.port),
+                (4000 + step, 4001 + step, 4002 + step, 4003 + step)
             );
             assert_eq!(config.gossip.listen, [SocketAddr::from(([127, 0, 0, 1], 4004 + step))]);
             assert!(config.has_peers() && config.gossip.allow_private);
@@ -333,10 +331,11 @@ mod tests {
             assert_eq!(config.gossip.boot.iter().map(ToString::to_string).collect::<Vec<_>>(), others);
             let on = &config.actors;
             let first = number == 1;
-            assert_eq!([on.executor, on.txpool, on.sequencer, on.rpc], [first; 4]);
+            assert_eq!([on.sequencer, on.batcher], [first; 2]);
             assert!(on.consensus && on.gossip && on.da_store && on.blob_api && on.l1 && on.http);
+            assert!(on.executor && on.txpool && on.derivation && on.rpc);
             let text = fs::read_to_string(file("toml")).unwrap();
-            assert_eq!(text.contains("legal winner"), first, "only the node of L2 knows the accounts");
+            assert_eq!(text.contains("legal winner"), first, "only the sequencer's node knows the accounts");
             assert!(!text.contains("secret\n"));
             Network::open(&config, &folder.path().join(format!("data-{number}")), 1).unwrap();
         }

@@ -60,6 +60,27 @@ pub enum L1Command {
         #[command(flatten)]
         sending: Sending,
     },
+    /// Send the transaction that a JSON request on standard input describes, as wallets and scripts do; answer {"transactionHash"}.
+    Submit {
+        /// The key that signs.
+        #[command(flatten)]
+        key: KeyArgs,
+        /// The node.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Wait until the transaction of a JSON request on standard input is in a block; answer what became of it.
+    Wait {
+        /// The node.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Ask a contract what a JSON request on standard input says; answer the value.
+    Read {
+        /// The node.
+        #[command(flatten)]
+        target: Target,
+    },
     /// List all stakes.
     Provisioners {
         /// The node.

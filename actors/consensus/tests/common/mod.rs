@@ -48,6 +48,7 @@ pub fn genesis(block_time: u64, overdue: Duration) -> Genesis {
         treasury: signer("treasury").id(),
         accounts: vec![GenesisAccount { key: signer("alice").id(), balance: 1000 * DUSK }],
         stakes: vec![GenesisStake { key: signer("producer").id(), amount: 1_000_000 * DUSK, eligibility: 0 }],
+        contracts: Vec::new(),
         consensus: ConsensusParams::default(),
     }
 }

@@ -5,11 +5,17 @@ use crate::{
     dusk::{DuskPorts, ask},
     error::RpcError,
     params::Args,
+    types::LogPosition,
 };
 use alloy_primitives::{B256, Bytes};
-use duskevm_messages::consensus::{
-    ConsensusState, ConsensusStep, DuskProvisioner, DuskTransactionStatus, GetConsensusState, GetDuskAccount,
-    GetDuskTransaction, GetProvisioners, SubmitDuskTransaction,
+use alloy_rpc_types_eth::Log;
+use duskevm_l1_view::ViewBlock;
+use duskevm_messages::{
+    consensus::{
+        ConsensusState, ConsensusStep, DuskProvisioner, DuskTransactionStatus, GetConsensusState, GetDuskAccount,
+        GetDuskTransaction, GetProvisioners, ReadDuskContract, SubmitDuskTransaction,
+    },
+    l1::ViewTransaction,
 };
 use jsonrpsee::{core::RegisterMethodError, types::ErrorObjectOwned};
 use serde::Serialize;
@@ -55,6 +61,44 @@ impl From<DuskTransactionStatus> for TransactionView {
                 Self::Included { height, index, gas_spent, error, r#final: is_final }
             }
         }
+    }
+}
+
+/// Where a transaction is in the L1 view, with its logs in the form of the `eth_` methods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ViewedTransaction {
+    block_number: u64,
+    block_hash: B256,
+    transaction_hash: B256,
+    transaction_index: u32,
+    logs: Vec<Log>,
+}
+
+impl ViewedTransaction {
+    /// `None` if the block has no such transaction.
+    fn new(block: &ViewBlock, index: u32) -> Option<Self> {
+        let at = index as usize;
+        let transaction_hash = block.transactions.get(at)?.hash();
+        let receipt = block.receipts.get(at)?;
+        let before: usize = block.receipts.iter().take(at).map(|receipt| receipt.logs().len()).sum();
+        let position = LogPosition {
+            block_hash: block.hash(),
+            block_number: block.number(),
+            block_timestamp: block.timestamp(),
+            transaction_hash,
+            transaction_index: index.into(),
+            first_log: before as u64,
+            removed: false,
+        };
+        let logs = receipt.logs().iter().enumerate().map(|(index, log)| position.place(index, log.clone())).collect();
+        Some(Self {
+            block_number: block.number(),
+            block_hash: block.hash(),
+            transaction_hash,
+            transaction_index: index,
+            logs,
+        })
     }
 }
 
@@ -135,12 +179,31 @@ pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
         let message = args.required().map(|id: B256| GetDuskTransaction { id });
         async move { ask(&ports.transaction, message?).await.map(TransactionView::from) }
     })?;
+    method(module, "admin_duskRead", |args, ports| {
+        let question = question(args);
+        async move { ask(&ports.read, question?).await?.map_err(RpcError::server) }
+    })?;
+    method(module, "admin_l1Transaction", |args, ports| {
+        let message = args.required().map(|id: B256| ViewTransaction { id });
+        async move {
+            let found = ask(&ports.view, message?).await?;
+            Ok(found.and_then(|(block, index)| ViewedTransaction::new(&block, index)))
+        }
+    })?;
     method(module, "admin_duskProvisioners", |_, ports| async move {
         let all = ask(&ports.provisioners, GetProvisioners).await?;
         Ok(all.into_iter().map(ProvisionerView::from).collect::<Vec<_>>())
     })?;
     method(module, "admin_consensusState", |_, ports| async move {
         ask(&ports.state, GetConsensusState).await.map(StateView::from)
+    })
+}
+
+fn question(args: &mut Args) -> Result<ReadDuskContract, RpcError> {
+    Ok(ReadDuskContract {
+        contract: args.required()?,
+        method: args.required()?,
+        args: args.optional()?.unwrap_or_default(),
     })
 }
 

@@ -2,9 +2,12 @@
 
 use crate::client::Client;
 use alloy_primitives::{B256, Bytes};
+use duskevm_dusk_l1::contracts::CallFailure;
+use duskevm_l1_view::{DuskBlock, DuskEvent, DuskTx, LOG_TOPIC, ViewBlock, ViewConfig, encode_log, project};
 use duskevm_messages::consensus::{
-    ConsensusState, ConsensusStep, DuskAccount, DuskProvisioner, DuskTransactionStatus, SubmitRefusal,
+    ConsensusState, ConsensusStep, DuskAccount, DuskProvisioner, DuskTransactionStatus, ReadDuskContract, SubmitRefusal,
 };
+use duskevm_messages::l1::ViewTransaction;
 use duskevm_rpc::{AdminBackend, AdminConfig, AdminServer, DuskPorts, Socket, admin_spec};
 use duskevm_supervision::{ActorStatus, AskError, Cause, Fault, InjectError, Port, Ref, Strategy, Supervisor, Tree};
 use futures::future::BoxFuture;
@@ -76,7 +79,68 @@ fn ports() -> DuskPorts {
         state: Port::from_fn(|_| async {
             ConsensusState { round: 12, iteration: 3, step: ConsensusStep::Validation, votes: true, syncing: false }
         }),
+        read: Port::from_fn(|msg: ReadDuskContract| async move {
+            match msg.method.as_str() {
+                "gasLimit" => Ok([msg.contract.as_slice(), &msg.args].concat().into()),
+                other => Err(CallFailure::UnknownFunction(other.into())),
+            }
+        }),
+        view: Port::from_fn(|msg: ViewTransaction| async move {
+            let block = viewed();
+            (msg.id == SECOND).then(|| (Arc::new(block), 1))
+        }),
     }
+}
+
+const SECOND: B256 = B256::repeat_byte(2);
+
+/// A block of the view with two transactions, of two logs and of one.
+fn viewed() -> ViewBlock {
+    let contract = B256::repeat_byte(9);
+    let log = || DuskEvent { contract, topic: LOG_TOPIC.into(), data: encode_log(&[SECOND], &[5]).into() };
+    let tx = |index: u32, events| DuskTx { id: B256::repeat_byte(index as u8 + 1), index, events };
+    let block = DuskBlock {
+        height: 0,
+        timestamp: 77,
+        hash: B256::repeat_byte(3),
+        prev_hash: B256::ZERO,
+        seed: [0; 48],
+        txs: vec![tx(0, vec![log(), log()]), tx(1, vec![log()])],
+    };
+    project(&ViewConfig { chain_id: 5, emitters: [contract].into(), inbox: None }, None, &block).unwrap()
+}
+
+#[tokio::test]
+async fn contracts_are_asked_and_the_view_is_shown() {
+    let (client, supervisor) = start(Some(ports())).await;
+    let contract = B256::repeat_byte(4);
+    let answer = client.call("admin_duskRead", json!([contract, "gasLimit", "0xc0"])).await;
+    assert_eq!(answer, json!(format!("0x{}c0", "04".repeat(32))));
+    let answer = client.call("admin_duskRead", json!([contract, "gasLimit"])).await;
+    assert_eq!(answer, json!(contract));
+    let (code, message) = client.error("admin_duskRead", json!([contract, "colour", "0x"])).await;
+    assert_eq!((code, message.as_str()), (-32000, "the contract has no function `colour`"));
+
+    assert_eq!(client.call("admin_l1Transaction", json!([B256::ZERO])).await, Value::Null);
+    let shown = client.call("admin_l1Transaction", json!([SECOND])).await;
+    let block = viewed();
+    assert_eq!(shown["blockNumber"], 0);
+    assert_eq!(shown["blockHash"], json!(block.hash()));
+    assert_eq!(shown["transactionHash"], json!(block.transactions[1].hash()));
+    assert_eq!(shown["transactionIndex"], 1);
+    let logs = shown["logs"].as_array().unwrap();
+    assert_eq!(logs.len(), 1);
+    assert_eq!((&logs[0]["logIndex"], &logs[0]["data"]), (&json!("0x2"), &json!("0x05")), "counted through the block");
+    for (method, params) in [
+        ("admin_duskRead", json!([])),
+        ("admin_duskRead", json!([contract])),
+        ("admin_duskRead", json!(["0x01", "gasLimit"])),
+        ("admin_duskRead", json!([contract, "gasLimit", "c0", 1])),
+        ("admin_l1Transaction", json!(["0x01"])),
+    ] {
+        assert_eq!(client.error(method, params.clone()).await.0, -32602, "{method} {params}");
+    }
+    supervisor.shutdown(Duration::from_secs(10)).await;
 }
 
 async fn start(ports: Option<DuskPorts>) -> (Client, Supervisor) {

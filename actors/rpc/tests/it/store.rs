@@ -39,7 +39,7 @@ fn commit(chain: &MemoryChain, block: &Block) -> BlockCommit {
 
 fn heads(block: &Arc<Block>, genesis: &Block) -> Option<Arc<ChainHeads>> {
     let genesis = BlockNumHash { number: 0, hash: genesis.hash() };
-    Some(Arc::new(ChainHeads { latest: block.clone(), safe: genesis, finalized: genesis, durable: 0 }))
+    Some(Arc::new(ChainHeads { latest: block.clone(), safe: genesis, finalized: genesis, durable: 0, replaced: None }))
 }
 
 #[tokio::test]
