@@ -9,11 +9,13 @@ use crate::{
     suspect::Watched,
 };
 use alloy_primitives::B256;
-use duskevm_evm::{Block, RecoveredTx};
+use duskevm_evm::{Block, BlockAttributes, NoPool};
 use duskevm_fence::Generation;
-use duskevm_messages::executor::{Build, Built, ExecutorRefusal, Import, Insert, Rewind, SetLabels};
-use duskevm_store::l2::L2Store;
-use duskevm_supervision::{Actor, Context, Handle, Reply, StartContext};
+use duskevm_messages::executor::{
+    Build, Built, Derive, Derived, ExecutorRefusal, Import, Insert, NoteSafeHead, Rewind, SetLabels,
+};
+use duskevm_store::l2::{L2Store, Returned};
+use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, StartContext};
 use std::{sync::Arc, time::Instant};
 
 /// Blocks and state of L2.
@@ -78,7 +80,7 @@ impl Executor {
         }
         match self.pending.take_if(|pending| pending.block.hash() == hash) {
             Some(executed) if executed.block.header.parent_hash == self.chain.head().hash() => {
-                self.commit(executed, Vec::new(), ctx)?;
+                self.commit(executed, ctx)?;
                 Ok(Ok(()))
             }
             // The head moved since: the block may still be imported.
@@ -94,7 +96,7 @@ impl Executor {
         if let Some(pending) = self.pending.take_if(|pending| pending.block.hash() == hash)
             && pending.block.header.parent_hash == self.chain.head().hash()
         {
-            self.commit(pending, Vec::new(), ctx)?;
+            self.commit(pending, ctx)?;
             return Ok(Ok(()));
         }
         let parent = block.header.parent_hash;
@@ -113,24 +115,12 @@ impl Executor {
                 metrics::invalid();
                 return Ok(Err(refusal));
             }
-            let from = self.chain.head().hash();
-            let dropped = self.chain.rewind(parent)?;
-            metrics::reorganized();
-            tracing::warn!(from = %from, to = %parent, dropped = dropped.len(), "L2 chain reorganized");
-            return match self.chain.execute(block)? {
-                Ok(executed) => {
-                    self.commit_after(from, executed, dropped, ctx)?;
-                    Ok(Ok(()))
-                }
-                Err(refusal) => {
-                    // The check on the same state said otherwise: nothing here is to be trusted.
-                    Err(ExecutorError::Contradiction(refusal.to_string()))
-                }
-            };
+            self.reorganize(parent, ctx, |chain| chain.execute(block))?;
+            return Ok(Ok(()));
         }
         match self.chain.execute(block)? {
             Ok(executed) => {
-                self.commit(executed, Vec::new(), ctx)?;
+                self.commit(executed, ctx)?;
                 Ok(Ok(()))
             }
             Err(refusal) => {
@@ -157,19 +147,113 @@ impl Executor {
         // Whoever asked may build on the answer: a crash must not bring the dropped blocks back.
         self.chain.flush()?;
         metrics::reorganized();
-        tracing::warn!(from = %from, to = %to, dropped = dropped.len(), "L2 chain taken back");
-        self.publish(Transition { from, block: None, reorged_out: dropped, touched: None }, ctx)?;
+        tracing::warn!(from = %from, to = %to, dropped, "L2 chain taken back");
+        self.publish(Transition { from, block: None, reorganized: true, touched: None }, ctx)?;
         Ok(Ok(()))
     }
 
-    fn commit(
+    /// Puts another block in the place of what is above `parent`. Its execution on the parent's state has been tried: it is valid.
+    fn reorganize(
         &mut self,
-        executed: Executed,
-        dropped: Vec<Arc<RecoveredTx>>,
+        parent: B256,
         ctx: &mut Context<Self>,
-    ) -> Result<(), ExecutorError> {
+        run: impl FnOnce(&ChainState) -> Result<Result<Executed, ExecutorRefusal>, ExecutorError>,
+    ) -> Result<Arc<Block>, ExecutorError> {
         let from = self.chain.head().hash();
-        self.commit_after(from, executed, dropped, ctx)
+        self.pending = None;
+        let dropped = self.chain.rewind(parent)?;
+        metrics::reorganized();
+        tracing::warn!(from = %from, to = %parent, dropped, "L2 chain reorganized");
+        match run(&self.chain)? {
+            Ok(executed) => {
+                let block = Arc::clone(&executed.block);
+                self.commit_after(from, executed, true, ctx)?;
+                Ok(block)
+            }
+            // The check on the same state said otherwise: nothing here is to be trusted.
+            Err(refusal) => Err(ExecutorError::Contradiction(refusal.to_string())),
+        }
+    }
+
+    fn derive(&mut self, request: Derive, ctx: &mut Context<Self>) -> Answer<Derived> {
+        let Derive { parent, attributes, otherwise } = request;
+        let parent_number = self.chain.number_of(parent)?;
+        let Some(parent_number) = parent_number else { return Ok(Err(ExecutorRefusal::UnknownBlock(parent))) };
+        if !self.chain.is_canonical(parent_number, parent)? {
+            return Ok(Err(ExecutorRefusal::UnknownBlock(parent)));
+        }
+        let mut invalid = "its transactions cannot be decoded".to_owned();
+        for (attributes, is_first) in [(attributes, true), (otherwise, false)] {
+            let Some(attributes) = attributes else { continue };
+            match self.derive_from(parent_number, parent, &attributes, ctx)? {
+                Ok((block, replaced)) => {
+                    if let Err(refusal) = self.chain.set_labels(Some(block.hash()), None)? {
+                        return Ok(Err(refusal));
+                    }
+                    let invalid = (!is_first).then_some(invalid);
+                    return Ok(Ok(Derived { block, invalid, replaced }));
+                }
+                Err(ExecutorRefusal::Invalid(reason)) => {
+                    metrics::invalid();
+                    invalid = reason;
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Err(ExecutorRefusal::Invalid(invalid)))
+    }
+
+    /// Makes one block of forced transactions the child of a canonical one. Returns it, and how many others had to go.
+    fn derive_from(
+        &mut self,
+        parent_number: u64,
+        parent: B256,
+        attributes: &BlockAttributes,
+        ctx: &mut Context<Self>,
+    ) -> Answer<(Arc<Block>, u64)> {
+        let number = parent_number + 1;
+        let head = self.chain.head().number();
+        if head == parent_number {
+            return match self.chain.build(attributes, &mut NoPool)? {
+                Ok(executed) => {
+                    let block = Arc::clone(&executed.block);
+                    self.commit(executed, ctx)?;
+                    Ok(Ok((block, 0)))
+                }
+                Err(refusal) => Ok(Err(refusal)),
+            };
+        }
+        let hash = match self.chain.build_on_ancestor(parent, attributes)? {
+            Ok(hash) => hash,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if self.chain.is_canonical(number, hash)? {
+            // Asked for before, or made by the sequencer meanwhile.
+            return Ok(Ok((Arc::new(self.chain.block(hash)?), 0)));
+        }
+        if let Err(refusal) = self.chain.can_rewind(parent_number, number)? {
+            return Ok(Err(refusal));
+        }
+        self.chain.note_replaced(number, hash)?;
+        let block = self.reorganize(parent, ctx, |chain| chain.build(attributes, &mut NoPool))?;
+        Ok(Ok((block, head.saturating_sub(parent_number))))
+    }
+
+    /// The pool has taken back the transactions of dropped blocks, or has not.
+    pub(crate) fn returned(&mut self, told: Result<(), AskError>, kept: &Returned) -> Result<(), ExecutorError> {
+        match told {
+            Ok(()) => self.chain.forget_returned(kept),
+            Err(error) => {
+                // They are kept. The next instance, or the next reorganization, tries again.
+                tracing::warn!(%error, "transactions of dropped blocks are not back in the pool yet");
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, executed: Executed, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        let from = self.chain.head().hash();
+        self.commit_after(from, executed, false, ctx)
     }
 
     /// Stores an executed block, makes it the head and tells everybody. `from` is the head that the others know.
@@ -177,14 +261,13 @@ impl Executor {
         &mut self,
         from: B256,
         executed: Executed,
-        dropped: Vec<Arc<RecoveredTx>>,
+        reorganized: bool,
         ctx: &mut Context<Self>,
     ) -> Result<(), ExecutorError> {
         let started = Instant::now();
         let (number, gas, count) = (executed.block.number(), executed.gas_used, executed.block.transactions.len());
         let block = Arc::clone(&executed.block);
         let touched = executed.touched();
-        let reorganized = from != block.header.parent_hash;
         self.chain.commit(executed).map_err(|error| match error {
             // Half of a reorganization is no state to go on from.
             ExecutorError::Store(error) if reorganized => ExecutorError::Rewind(Box::new(error)),
@@ -194,8 +277,8 @@ impl Executor {
         metrics::phase("persist", started.elapsed());
         metrics::inserted(gas, count);
         // After a reorganization the accounts of the dropped blocks changed too.
-        let touched = dropped.is_empty().then_some(touched);
-        self.publish(Transition { from, block: Some(block), reorged_out: dropped, touched }, ctx)?;
+        let touched = (!reorganized).then_some(touched);
+        self.publish(Transition { from, block: Some(block), reorganized, touched }, ctx)?;
         ctx.progress(format!("block {number}"));
         Ok(())
     }
@@ -204,13 +287,15 @@ impl Executor {
         self.feeds.publish(&self.chain, transition, ctx)
     }
 
+    /// Says anew where the labels stand; the head is the same.
+    fn publish_labels(&mut self, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        let from = self.chain.head().hash();
+        self.publish(Transition { from, block: None, reorganized: false, touched: Some(Vec::new()) }, ctx)
+    }
+
     /// Says anew what is durable, now and then, so that journals can be shortened when no block comes.
     fn watch_durability(&mut self, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
-        if self.feeds.durable_changed(&self.chain) {
-            let from = self.chain.head().hash();
-            self.publish(Transition { from, block: None, reorged_out: Vec::new(), touched: Some(Vec::new()) }, ctx)?;
-        }
-        Ok(())
+        if self.feeds.durable_changed(&self.chain) { self.publish_labels(ctx) } else { Ok(()) }
     }
 }
 
@@ -222,8 +307,8 @@ impl Actor for Executor {
         tracing::info!(number = head.number(), hash = %head.hash(), "L2 chain opened");
         ctx.waiting(format!("blocks on {}", head.number()));
         let from = head.hash();
-        // What happened before is not known here: everybody reads again.
-        self.publish(Transition { from, block: None, reorged_out: Vec::new(), touched: None }, ctx)?;
+        // What happened before is not known here: everybody reads again, and transactions of dropped blocks may be on their way.
+        self.publish(Transition { from, block: None, reorganized: true, touched: None }, ctx)?;
         ctx.every(std::time::Duration::from_millis(500), |me, ctx| me.watch_durability(ctx));
         Ok(())
     }
@@ -267,12 +352,28 @@ impl Handle<Rewind> for Executor {
     }
 }
 
+impl Handle<Derive> for Executor {
+    fn handle(&mut self, message: Derive, ctx: &mut Context<Self>) -> Result<Reply<Derive>, Self::Error> {
+        let answer = self.derive(message, ctx)?;
+        if answer.is_ok() {
+            self.publish_labels(ctx)?;
+        }
+        Ok(Reply::Now(answer))
+    }
+}
+
+impl Handle<NoteSafeHead> for Executor {
+    fn handle(&mut self, message: NoteSafeHead, _: &mut Context<Self>) -> Result<Reply<NoteSafeHead>, Self::Error> {
+        self.chain.note_safe_head(message.at)?;
+        Ok(Reply::Now(()))
+    }
+}
+
 impl Handle<SetLabels> for Executor {
     fn handle(&mut self, message: SetLabels, ctx: &mut Context<Self>) -> Result<Reply<SetLabels>, Self::Error> {
         let answer = self.chain.set_labels(message.safe, message.finalized)?;
         if answer.is_ok() {
-            let from = self.chain.head().hash();
-            self.publish(Transition { from, block: None, reorged_out: Vec::new(), touched: Some(Vec::new()) }, ctx)?;
+            self.publish_labels(ctx)?;
         }
         Ok(Reply::Now(answer))
     }

@@ -1,9 +1,13 @@
 //! What the executor tells the others after each change.
 
 use crate::actor::Executor;
-use crate::{error::ExecutorError, state::ChainState, suspect::Suspect};
+use crate::{
+    error::ExecutorError,
+    state::{ChainState, ReturnedTransactions},
+    suspect::Suspect,
+};
 use alloy_primitives::{Address, B256, U256};
-use duskevm_evm::{Block, RecoveredTx, header::next_base_fee};
+use duskevm_evm::{Block, header::next_base_fee};
 use duskevm_fence::{Fence, FenceError};
 use duskevm_messages::{
     executor::ChainHeads,
@@ -37,8 +41,8 @@ pub(crate) struct Transition {
     pub(crate) from: B256,
     /// The block that is new, if there is one.
     pub(crate) block: Option<Arc<Block>>,
-    /// User transactions of blocks that are gone.
-    pub(crate) reorged_out: Vec<Arc<RecoveredTx>>,
+    /// Were blocks taken out?
+    pub(crate) reorganized: bool,
     /// Accounts that changed; `None`: not known.
     pub(crate) touched: Option<Vec<Address>>,
 }
@@ -55,17 +59,19 @@ impl Feeds {
         let latest = Arc::clone(chain.head());
         let view = Arc::new(head_view(chain, durable)?);
         crate::metrics::heads(latest.number(), labels.safe.number, labels.finalized.number, durable);
-        let heads = ChainHeads { latest, safe: labels.safe, finalized: labels.finalized, durable };
+        let replaced = chain.replaced()?;
+        let heads = ChainHeads { latest, safe: labels.safe, finalized: labels.finalized, durable, replaced };
         self.announce(&view, heads, ctx.fence())?;
 
-        let Transition { from, block, reorged_out, touched } = transition;
+        let Transition { from, block, reorganized, touched } = transition;
+        let returned = if reorganized { chain.returned()? } else { ReturnedTransactions::default() };
         let mined = block.iter().flat_map(|block| &block.transactions).map(|tx| tx.hash()).collect();
         let message = HeadChanged {
             from,
             view,
             touched: touched.map_or(Touched::All, Touched::Accounts),
             mined,
-            reorged_out: reorged_out.into(),
+            reorged_out: returned.transactions.into(),
         };
         if message.reorged_out.is_empty() {
             if let Err(error) = self.head_changed.tell(message) {
@@ -73,11 +79,8 @@ impl Feeds {
             }
         } else {
             let pool = self.head_changed.clone();
-            ctx.pipe(async move { pool.ask_retry(message, POOL_PATIENCE).await }, |_, told, _| {
-                if let Err(error) = told {
-                    tracing::error!(%error, "transactions of dropped blocks did not get back into the pool");
-                }
-                Ok(())
+            ctx.pipe(async move { pool.ask_retry(message, POOL_PATIENCE).await }, move |executor, told, _| {
+                executor.returned(told, &returned.kept)
             });
         }
         Ok(())
@@ -154,7 +157,7 @@ mod tests {
         let latest = Arc::new(Block { header, transactions: Vec::new() });
         let zero = BlockNumHash::default();
         let view = Arc::new(HeadView { head, state: Arc::new(Nobody), durable: 0 });
-        feeds.announce(&view, ChainHeads { latest, safe: zero, finalized: zero, durable: 0 }, fence)
+        feeds.announce(&view, ChainHeads { latest, safe: zero, finalized: zero, durable: 0, replaced: None }, fence)
     }
 
     #[test]

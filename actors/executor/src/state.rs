@@ -1,18 +1,18 @@
 //! What the executor knows: the head, its trie, and how to move both.
 
 use crate::error::ExecutorError;
-use alloy_consensus::Header;
+use alloy_consensus::{Header, Sealed};
 use alloy_eips::BlockNumHash;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use duskevm_evm::{
-    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, RecoveredTx, StateSource, TrieRoots, TrieState,
-    TxSource, build_block, execute_block,
+    Block, BlockAttributes, ChainSpec, ExecuteError, ExecutedBlock, NoPool, RecoveredTx, StateSource, TrieRoots,
+    TrieState, TxSource, build_block, execute_block,
 };
 use duskevm_fence::Fence;
 use duskevm_messages::executor::ExecutorRefusal;
 use duskevm_pool::{AccountReadError, AccountReader, AccountState, code_kind};
 use duskevm_store::l2::{
-    BlockCommit, BlockRef, L2Error, L2Reader, L2Store, PreparedBlock, StateSnapshot, StoredTransaction,
+    BlockCommit, BlockRef, L2Error, L2Reader, L2Store, PreparedBlock, Returned, StateSnapshot, StoredTransaction,
 };
 use duskevm_trie::{Changes, NodeSource, StateChanges, StateLimits, StateOutcome, StateTrie, TrieError};
 use revm::{Database, bytecode::Bytecode, database_interface::DBErrorMarker, state::AccountInfo};
@@ -93,6 +93,15 @@ impl Executed {
     }
 }
 
+/// Transactions that go back to the pool.
+#[derive(Debug, Default)]
+pub struct ReturnedTransactions {
+    /// Oldest block first.
+    pub transactions: Vec<Arc<RecoveredTx>>,
+    /// What the store keeps of them.
+    pub kept: Returned,
+}
+
 /// The labels of a chain.
 #[derive(Debug, Clone, Copy)]
 pub struct Labels {
@@ -167,6 +176,10 @@ impl ChainState {
     pub fn can_rewind(&self, to: u64, number: u64) -> Outcome<()> {
         let heads = self.reader.heads()?;
         let finalized = heads.finalized.number;
+        let safe = heads.safe.number;
+        if finalized <= to && to < safe {
+            return Ok(Err(ExecutorRefusal::BelowSafe { number, safe }));
+        }
         if to < finalized {
             return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
         }
@@ -234,16 +247,52 @@ impl ChainState {
     /// # Errors
     /// If the store fails.
     pub fn check_on_ancestor(&self, block: &Block) -> Outcome<()> {
-        let parent = load_block(&self.reader, block.header.parent_hash)?;
+        let run = |parent: &Sealed<Header>, state: TrieState<'_, TrieSource>, roots: &mut TrieRoots<'_, TrieSource>| {
+            execute_block(&self.settings.spec, parent, block, state, roots).map(drop).map_err(Box::new)
+        };
+        self.on_ancestor(block.header.parent_hash, run)
+    }
+
+    /// Builds a block of forced transactions on the state of a canonical block that is below the head, and returns its hash. Nothing
+    /// is kept.
+    ///
+    /// # Errors
+    /// If the store fails; attributes that make no valid block are a refusal.
+    pub fn build_on_ancestor(&self, parent: B256, attributes: &BlockAttributes) -> Outcome<B256> {
+        let run = |parent: &Sealed<Header>, state: TrieState<'_, TrieSource>, roots: &mut TrieRoots<'_, TrieSource>| {
+            build_block(&self.settings.spec, parent, attributes, &mut NoPool, state, roots)
+                .map(|built| built.block.hash())
+                .map_err(Box::new)
+        };
+        self.on_ancestor(parent, run)
+    }
+
+    fn on_ancestor<T>(
+        &self,
+        parent: B256,
+        run: impl FnOnce(
+            &Sealed<Header>,
+            TrieState<'_, TrieSource>,
+            &mut TrieRoots<'_, TrieSource>,
+        ) -> Result<T, Box<ExecuteError<TrieError<SnapshotError>>>>,
+    ) -> Outcome<T> {
+        let parent = load_block(&self.reader, parent)?;
         let mut trie = StateTrie::new(parent.header.state_root, self.settings.trie);
         let state = TrieState::new(&self.source, parent.header.clone());
         let mut roots = TrieRoots::new(&mut trie, &self.source);
-        let executed = execute_block(&self.settings.spec, &parent.header, block, state, &mut roots);
-        match executed {
-            Ok(_) => Ok(Ok(())),
+        match run(&parent.header, state, &mut roots) {
+            Ok(done) => Ok(Ok(done)),
             Err(error) if error.is_invalid_block() => Ok(Err(ExecutorRefusal::Invalid(error.to_string()))),
             Err(error) => Err(ExecutorError::Execution(error.to_string())),
         }
+    }
+
+    /// A canonical block.
+    ///
+    /// # Errors
+    /// If the store cannot be read or has no such block.
+    pub fn block(&self, hash: B256) -> Result<Block, ExecutorError> {
+        load_block(&self.reader, hash)
     }
 
     /// Stores an executed block and makes it the head.
@@ -258,20 +307,63 @@ impl ChainState {
         Ok(())
     }
 
-    /// Takes the chain back to a canonical block. Returns the user transactions of the dropped blocks, oldest first.
+    /// Takes the chain back to a canonical block. Returns how many blocks it dropped.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn rewind(&mut self, to: B256) -> Result<Vec<Arc<RecoveredTx>>, ExecutorError> {
+    pub fn rewind(&mut self, to: B256) -> Result<usize, ExecutorError> {
         let dropped = self.store.rewind_to(&self.fence, to).map_err(|error| ExecutorError::Rewind(Box::new(error)))?;
         self.head = Arc::new(load_block(&self.reader, to)?);
         self.trie.set_root(self.head.header.state_root);
-        dropped
-            .iter()
-            .flat_map(|block| &block.transactions)
-            .map(decode)
-            .filter(|tx| tx.as_ref().map_or(true, |tx| !tx.is_deposit()))
-            .collect()
+        Ok(dropped.len())
+    }
+
+    /// The user transactions of blocks that were dropped, also before a crash, and that the pool is not known to have taken back.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn returned(&self) -> Result<ReturnedTransactions, ExecutorError> {
+        let kept = self.store.returned()?;
+        let transactions = kept.transactions.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        Ok(ReturnedTransactions { transactions, kept })
+    }
+
+    /// The pool has them.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn forget_returned(&self, returned: &Returned) -> Result<(), ExecutorError> {
+        Ok(self.store.forget_returned(&self.fence, returned)?)
+    }
+
+    /// Notes which block is safe once an L1 block has been read, or forgets all that was noted.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn note_safe_head(&self, at: Option<(BlockNumHash, BlockNumHash)>) -> Result<(), ExecutorError> {
+        let block = |id: BlockNumHash| BlockRef { number: id.number, hash: id.hash };
+        match at {
+            Some((l1, l2)) => self.store.note_safe_head(&self.fence, block(l1), block(l2))?,
+            None => self.store.forget_safe_heads(&self.fence)?,
+        }
+        Ok(())
+    }
+
+    /// Notes that L1 puts this block in the place of another one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn note_replaced(&self, number: u64, hash: B256) -> Result<(), ExecutorError> {
+        Ok(self.store.note_replaced(&self.fence, BlockRef { number, hash })?)
+    }
+
+    /// The newest block that L1 put in the place of another one.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn replaced(&self) -> Result<Option<BlockNumHash>, ExecutorError> {
+        let replaced = self.reader.replaced()?;
+        Ok(replaced.map(|block| BlockNumHash { number: block.number, hash: block.hash }))
     }
 
     /// Moves the safe and finalized labels.
@@ -326,8 +418,8 @@ fn load_block(reader: &L2Reader, hash: B256) -> Result<Block, ExecutorError> {
     let missing = || ExecutorError::Head(format!("block {hash} is not in the database"));
     let header: Header = reader.header(&hash)?.ok_or_else(missing)?;
     let body = reader.body(&hash)?.ok_or_else(missing)?;
-    let transactions = body.iter().map(decode).collect::<Result<_, _>>()?;
-    Ok(Block { header: alloy_consensus::Sealable::seal_unchecked(header, hash), transactions })
+    Block::from_stored(header, hash, body.into_iter().map(|stored| (stored.raw, stored.sender)))
+        .map_err(|error| ExecutorError::Head(format!("block {hash}: {error}")))
 }
 
 fn snapshot(reader: &L2Reader, block: B256) -> Result<SnapshotDb, ExecutorError> {

@@ -1,6 +1,7 @@
 //! Messages to `consensus`, the actor that runs the embedded Dusk L1.
 
 use alloy_primitives::{B256, Bytes};
+use duskevm_dusk_l1::contracts::CallFailure;
 use duskevm_dusk_l1::keys::AccountId;
 use duskevm_dusk_l1::mempool::MempoolError;
 use duskevm_dusk_l1::record::AcceptedBlock;
@@ -142,6 +143,25 @@ pub struct GetDuskTransaction {
 impl Message for GetDuskTransaction {
     type Reply = DuskTransactionStatus;
     const NAME: &'static str = "get-dusk-transaction";
+    const IDEMPOTENT: bool = true;
+}
+
+/// A question to a native contract, answered from the state after the newest block; asked by the command line.
+///
+/// What arguments and answer mean is the contract's affair. May be delivered twice.
+#[derive(Debug, Clone)]
+pub struct ReadDuskContract {
+    /// Id of the contract.
+    pub contract: B256,
+    /// What is asked.
+    pub method: String,
+    /// Its arguments.
+    pub args: Bytes,
+}
+
+impl Message for ReadDuskContract {
+    type Reply = Result<Bytes, CallFailure>;
+    const NAME: &'static str = "read-dusk-contract";
     const IDEMPOTENT: bool = true;
 }
 

@@ -21,6 +21,9 @@ pub struct ChainHeads {
     pub finalized: BlockNumHash,
     /// Number of the newest block that would survive a power cut.
     pub durable: u64,
+    /// The newest block that took the place of an unsafe one because L1 has it: announced blocks from its number on are void if it is
+    /// an ancestor of the safe block or that block itself.
+    pub replaced: Option<BlockNumHash>,
 }
 
 /// The feed of [`ChainHeads`]; `None` until the executor has opened its database for the first time.
@@ -60,6 +63,14 @@ pub enum ExecutorRefusal {
         number: u64,
         /// The finalized one.
         finalized: u64,
+    },
+    /// The change would undo blocks that follow from L1.
+    #[error("block {number} is not above the safe block {safe}: only derivation replaces safe blocks")]
+    BelowSafe {
+        /// The block asked for.
+        number: u64,
+        /// The safe one.
+        safe: u64,
     },
     /// The change would undo blocks for which the database no longer has what that takes.
     #[error(
@@ -124,7 +135,7 @@ impl Message for Insert {
 }
 
 /// Execute a block made elsewhere (or before a restart), store it and make it the head; asked by the sequencer from its journal, by
-/// derivation and by gossip. If its parent is an ancestor of the head, the blocks in between are reorganized out.
+/// gossip. If its parent is an ancestor of the head, the blocks in between are reorganized out, but never a safe one.
 ///
 /// Idempotent: a canonical block is not executed again and the head does not move back.
 #[derive(Debug, Clone)]
@@ -139,7 +150,8 @@ impl Message for Import {
     const IDEMPOTENT: bool = true;
 }
 
-/// Make an ancestor of the head the head again; asked by derivation when L1 was reorganized, and by the Engine API.
+/// Make an ancestor of the head the head again; asked by the sequencer (see [`ResetTo`](crate::sequencer::ResetTo)), by derivation
+/// when L1 was reorganized, and by the Engine API. Safe blocks stay: who wants to drop them moves the label first.
 ///
 /// Idempotent. The transactions of the dropped blocks go back to the pool.
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +163,52 @@ pub struct Rewind {
 impl Message for Rewind {
     type Reply = Result<(), ExecutorRefusal>;
     const NAME: &'static str = "rewind";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Make the block that L1 prescribes the child of `parent`, and the safe head; asked by derivation when the chain has no such block.
+///
+/// What the chain has above `parent` instead is reorganized out; the transactions in it go back to the pool. If the attributes make
+/// no valid block, `otherwise` is built (holocene/derivation.md, "Engine queue"). Idempotent: a block that is in the chain already
+/// stays there with all that was built on it.
+#[derive(Debug, Clone)]
+pub struct Derive {
+    /// The block to build on: canonical, and not below the safe one.
+    pub parent: B256,
+    /// What L1 prescribes; `None` if its transactions cannot be decoded.
+    pub attributes: Option<BlockAttributes>,
+    /// The same without the transactions of the batch: deposits only.
+    pub otherwise: Option<BlockAttributes>,
+}
+
+/// A block that follows from L1.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Why the attributes made no valid block, if it is the other one.
+    pub invalid: Option<String>,
+    /// How many blocks it replaced.
+    pub replaced: u64,
+}
+
+impl Message for Derive {
+    type Reply = Result<Derived, ExecutorRefusal>;
+    const NAME: &'static str = "derive";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Note which block is safe once everything up to an L1 block has been read; asked by derivation after each L1 block. Idempotent.
+#[derive(Debug, Clone, Copy)]
+pub struct NoteSafeHead {
+    /// The L1 block, by number and hash of the view, and the safe head. What was noted for later L1 blocks is forgotten; `None` forgets
+    /// everything.
+    pub at: Option<(BlockNumHash, BlockNumHash)>,
+}
+
+impl Message for NoteSafeHead {
+    type Reply = ();
+    const NAME: &'static str = "note_safe_head";
     const IDEMPOTENT: bool = true;
 }
 

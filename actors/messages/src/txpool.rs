@@ -118,7 +118,7 @@ impl Message for Invalid {
 ///
 /// Idempotent: a pool that is at this head already takes over `durable` only. If one is lost the pool finds out from the feed
 /// and reads all its senders again; only `reorged_out` is not in the feed, so ask with retries when it is not empty. The reply
-/// means that the pool is at the new head.
+/// means that the pool is at the new head, and that what came back is in its journal; it takes long while the pool is full.
 #[derive(Debug, Clone)]
 pub struct HeadChanged {
     /// Hash of the head before. If the pool is at another one it reads all senders again.

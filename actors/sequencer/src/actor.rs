@@ -7,6 +7,7 @@ use crate::{
     metrics,
     state::{Pause, Ports, Settings, lead},
 };
+use alloy_eips::BlockNumHash;
 use alloy_primitives::B256;
 use duskevm_evm::Block;
 use duskevm_fence::Fence;
@@ -18,8 +19,8 @@ use duskevm_messages::{
     txpool::{Best, Invalid},
 };
 use duskevm_rollup::{
-    AttributesError, BlockRefError, L1BlockRef, OriginBlock, OriginError, RollupConfig, choose_origin,
-    epoch_attributes, l2_block_ref, system_config_of,
+    AttributesError, BlockRefError, OriginBlock, OriginError, RollupConfig, choose_origin, epoch_attributes,
+    l2_block_ref, system_config_of,
 };
 use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, StartError};
 use std::{
@@ -71,10 +72,6 @@ enum Obstacle {
     BaseFee(#[from] duskevm_evm::header::HeaderError),
     #[error("the executor has block {number} but did not publish it as its head")]
     Unpublished { number: u64 },
-    #[error(
-        "L1 block {number} {hash} has deposits or changes the system configuration, which this version cannot carry over to L2: the chain stands until one that can is installed"
-    )]
-    Deposits { number: u64, hash: B256 },
 }
 
 impl Obstacle {
@@ -83,11 +80,11 @@ impl Obstacle {
             Self::Neighbour(_) => "neighbour",
             Self::Refused(_) => "refused",
             Self::Origin(_) => "origin",
-            Self::Attributes(_) => "attributes",
+            Self::Attributes(AttributesError::Deposit(_)) => "deposits",
+            Self::Attributes(AttributesError::WrongOrigin { .. }) => "attributes",
             Self::UnknownOrigin(_) => "l1",
             Self::Head(_) | Self::BaseFee(_) => "head",
             Self::Unpublished { .. } => "unpublished",
-            Self::Deposits { .. } => "deposits",
         }
     }
 
@@ -104,11 +101,11 @@ impl Obstacle {
             ) => actor.clone(),
             Self::Neighbour(AskError::Stopping)
             | Self::Refused(_)
-            | Self::Attributes(_)
+            | Self::Attributes(AttributesError::WrongOrigin { .. })
             | Self::Head(_)
             | Self::BaseFee(_)
             | Self::Unpublished { .. } => "executor".into(),
-            Self::Origin(_) | Self::UnknownOrigin(_) | Self::Deposits { .. } => "l1".into(),
+            Self::Origin(_) | Self::UnknownOrigin(_) | Self::Attributes(AttributesError::Deposit(_)) => "l1".into(),
         }
     }
 }
@@ -186,8 +183,18 @@ impl Sequencer {
             return Ok(());
         }
         if let Err(conflict) = self.journal.check_new(number.saturating_add(1)) {
-            self.stand(conflict, ctx);
-            return Ok(());
+            match voided(&conflict, &heads) {
+                Some(by) => {
+                    self.journal.reset_to(by.number, by.hash, ctx.fence())?;
+                    metrics::voided();
+                    tracing::warn!(number = by.number, hash = %by.hash, "L1 has another block than the one announced here: its successors are made anew");
+                    ctx.healthy();
+                }
+                None => {
+                    self.stand(conflict, ctx);
+                    return Ok(());
+                }
+            }
         }
         let block_time = Duration::from_secs(self.settings.rollup.block_time);
         let due = Duration::from_secs(heads.latest.header.timestamp).saturating_add(block_time);
@@ -309,6 +316,15 @@ impl Sequencer {
     }
 }
 
+/// The block by which L1 made void what was announced here: it took the place of one of those blocks, and stands.
+fn voided(conflict: &SealConflict, heads: &ChainHeads) -> Option<BlockNumHash> {
+    heads.replaced.filter(|by| {
+        by.number <= conflict.last_number
+            && by.number <= heads.safe.number
+            && (by.number, by.hash) != (conflict.last_number, conflict.last_hash)
+    })
+}
+
 async fn attempt(
     settings: &Settings,
     ports: &Ports,
@@ -327,8 +343,7 @@ async fn attempt(
             let hash = head.l1_origin.hash;
             let found = ports.l1_by_hash.ask_within(ViewBlockByHash { hash }, PATIENCE).await?;
             let found = found.ok_or(Obstacle::UnknownOrigin(hash))?;
-            // Whoever made the first block of this origin has seen to what it brings.
-            Arc::new(origin_block(&found))
+            Arc::new(origin_block(rollup, &found))
         }
     };
     let wanted = head.l1_origin.number + 1;
@@ -338,17 +353,21 @@ async fn attempt(
     } else {
         None
     };
-    if let Some(block) = next.as_ref().filter(|block| brings_deposits(rollup, block)) {
-        return Err(Obstacle::Deposits { number: block.number(), hash: block.hash() });
-    }
-    let next = next.map(|block| Arc::new(origin_block(&block)));
-    let choice = choose_origin(rollup, &head, &l1_ref(&current), next.as_deref().map(l1_ref).as_ref())?;
+    let next = next.map(|block| Arc::new(origin_block(rollup, &block)));
+    let choice =
+        choose_origin(rollup, &head, &current.block_ref(), next.as_deref().map(OriginBlock::block_ref).as_ref())?;
     let origin = match next {
         Some(next) if next.hash == choice.origin.hash => next,
         _ => current,
     };
     let timestamp = head.timestamp + rollup.block_time;
     let attributes = epoch_attributes(rollup, &system, timestamp, &choice, &origin)?;
+    if choice.sequence_number == 0 {
+        for skipped in &origin.updates.skipped {
+            let (l1_block, log, reason) = (origin.header.number, skipped.log_index, skipped.reason);
+            tracing::warn!(l1_block, log, %reason, "a system config update on L1 changes nothing");
+        }
+    }
 
     let pool = if choice.no_user_transactions {
         Arc::from([])
@@ -371,23 +390,8 @@ async fn attempt(
     Ok(Attempt { built, origin, took: started.elapsed() })
 }
 
-fn l1_ref(origin: &OriginBlock) -> L1BlockRef {
-    L1BlockRef {
-        hash: origin.hash,
-        number: origin.header.number,
-        parent_hash: origin.header.parent_hash,
-        timestamp: origin.header.timestamp,
-    }
-}
-
-/// Does this block say something that L2 must obey in the first block of its epoch?
-fn brings_deposits(rollup: &RollupConfig, block: &ViewBlock) -> bool {
-    let emitters = [rollup.deposit_contract_address, rollup.l1_system_config_address];
-    block.receipts.iter().flat_map(|receipt| receipt.logs()).any(|log| emitters.contains(&log.address))
-}
-
-fn origin_block(block: &ViewBlock) -> OriginBlock {
-    OriginBlock { header: block.header.inner().clone(), hash: block.header.hash(), deposits: Vec::new() }
+fn origin_block(rollup: &RollupConfig, block: &ViewBlock) -> OriginBlock {
+    OriginBlock::read(rollup, &block.header, &block.receipts)
 }
 
 impl Actor for Sequencer {

@@ -8,9 +8,14 @@ pub fn describe() {
     describe_counter!("duskevm_sequencer_blocks_total", "Blocks sealed by this node.");
     describe_counter!("duskevm_sequencer_resealed_total", "Blocks taken from the journal after a restart.");
     describe_counter!("duskevm_sequencer_obstacles_total", "Attempts to build that had to be repeated, by reason.");
+    describe_counter!(
+        "duskevm_sequencer_voided_total",
+        "Times that L1 had another block than one announced by this node."
+    );
     describe_histogram!("duskevm_block_seconds", "Seconds that a phase of making a block takes.");
     counter!("duskevm_sequencer_blocks_total").absolute(0);
     counter!("duskevm_sequencer_resealed_total").absolute(0);
+    counter!("duskevm_sequencer_voided_total").absolute(0);
 }
 
 pub(crate) fn sealed(build: Duration, journal: Duration) {
@@ -21,6 +26,10 @@ pub(crate) fn sealed(build: Duration, journal: Duration) {
 
 pub(crate) fn resealed() {
     counter!("duskevm_sequencer_resealed_total").increment(1);
+}
+
+pub(crate) fn voided() {
+    counter!("duskevm_sequencer_voided_total").increment(1);
 }
 
 pub(crate) fn obstacle(reason: &'static str) {

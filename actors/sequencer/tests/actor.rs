@@ -3,8 +3,8 @@
 
 use alloy_consensus::{Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Sealable};
 use alloy_eips::BlockNumHash;
-use alloy_primitives::{Address, B64, B256, Log, LogData};
-use duskevm_evm::{Block, ChainSpec, Eip1559Constants, ForkTimes};
+use alloy_primitives::{Address, B64, B256, Bytes, Log};
+use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes};
 use duskevm_fence::Fence;
 use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{
@@ -12,9 +12,13 @@ use duskevm_messages::{
     l1::{L1BlockRef, L1Heads},
     sequencer::ResetTo,
 };
-use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig};
+use duskevm_rollup::{
+    BlockId, ConfigUpdate, DEPOSITOR_ACCOUNT, RollupConfig, RollupGenesis, SystemConfig, TRANSACTION_DEPOSITED,
+    encode_deposit_log,
+};
 use duskevm_sequencer::{Clock, Ports, SealJournal, Sequencer, Settings};
 use duskevm_supervision::{ActorState, ChildSpec, Port, Ref, Strategy, Supervisor, Tree};
+use op_alloy_consensus::TxDeposit;
 use std::{
     sync::{
         Arc,
@@ -71,11 +75,13 @@ struct Bed {
     clock: Arc<AtomicU64>,
     tell: mpsc::UnboundedSender<Asked>,
     asked: mpsc::UnboundedReceiver<Asked>,
+    tell_built: mpsc::UnboundedSender<BlockAttributes>,
+    built: mpsc::UnboundedReceiver<BlockAttributes>,
 }
 
 fn heads(latest: &Arc<Block>) -> Option<Arc<ChainHeads>> {
     let zero = BlockNumHash::default();
-    Some(Arc::new(ChainHeads { latest: latest.clone(), safe: zero, finalized: zero, durable: 0 }))
+    Some(Arc::new(ChainHeads { latest: latest.clone(), safe: zero, finalized: zero, durable: 0, replaced: None }))
 }
 
 impl Bed {
@@ -84,6 +90,7 @@ impl Bed {
         let zero = l1_block(0, B256::ZERO, vec![]);
         let one = l1_block(1, zero.hash(), l1_logs);
         let (tell, asked) = mpsc::unbounded_channel();
+        let (tell_built, built) = mpsc::unbounded_channel();
         Self {
             folder: TempDir::new().unwrap(),
             heads: watch::Sender::new(heads(&genesis)),
@@ -93,6 +100,8 @@ impl Bed {
             clock: Arc::new(AtomicU64::new(START + 1_000)),
             tell,
             asked,
+            tell_built,
+            built,
         }
     }
 
@@ -141,11 +150,13 @@ impl Bed {
     fn ports(&self) -> Ports {
         let (on_build, on_insert, on_import, on_rewind) =
             (self.tell.clone(), self.tell.clone(), self.tell.clone(), self.tell.clone());
+        let built = self.tell_built.clone();
         let (rewound, genesis) = (self.heads.clone(), self.genesis.clone());
         let by_hash = self.l1.clone();
         let by_number = self.l1.clone();
         Ports {
             build: Port::from_fn(move |build: Build| {
+                let _ = built.send(build.attributes.clone());
                 let _ = on_build.send(Asked::Build(build.parent));
                 let mut header = block(1, build.parent).header.inner().clone();
                 header.timestamp = build.attributes.timestamp;
@@ -289,15 +300,40 @@ async fn a_reset_ends_a_conflict() {
     supervisor.shutdown(PATIENCE).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_origin_with_deposits_is_not_passed_over() {
-    let log = Log { address: PORTAL, data: LogData::default() };
-    let mut bed = Bed::new(vec![log]);
+/// The sequencer at the first block of L1 block 1, whose receipt has this log.
+fn at_an_origin_with(log: Log) -> Bed {
+    let bed = Bed::new(vec![log]);
     let tip = L1BlockRef::from(&*bed.l1[1]);
     bed.l1_heads.send_replace(Some(L1Heads { latest: tip, safe: tip, finalized: tip }));
+    bed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deposits_and_config_updates_of_the_origin_are_carried_over() {
+    let deposit = TxDeposit { from: Address::repeat_byte(5), gas_limit: 21_000, ..Default::default() };
+    let mut bed = at_an_origin_with(encode_deposit_log(PORTAL, &deposit));
+    let (_, supervisor) = bed.start();
+    let Asked::Build(parent) = bed.next().await else { panic!("it builds first") };
+    assert_eq!(parent, bed.genesis.hash());
+    let attributes = bed.built.try_recv().unwrap();
+    let senders: Vec<_> = attributes.transactions.iter().map(|tx| tx.sender()).collect();
+    assert_eq!(senders, [DEPOSITOR_ACCOUNT, deposit.from]);
+    supervisor.shutdown(PATIENCE).await;
+
+    let update = ConfigUpdate::GasLimit(20_000_000).encode(Address::repeat_byte(0x72));
+    let mut bed = at_an_origin_with(update);
+    let (_, supervisor) = bed.start();
+    bed.next().await;
+    assert_eq!(bed.built.try_recv().unwrap().gas_limit, 20_000_000);
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_with_a_malformed_deposit_is_not_passed_over() {
+    let mut bed = at_an_origin_with(Log::new_unchecked(PORTAL, vec![TRANSACTION_DEPOSITED], Bytes::new()));
     let (_, supervisor) = bed.start();
     until(&supervisor, "stopped at the deposit", |actor| {
-        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what.contains("has deposits"))
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what.contains("is no valid deposit"))
     })
     .await;
     assert!(bed.asked.try_recv().is_err(), "nothing is built");

@@ -89,11 +89,13 @@ struct Batch {
     bytes: usize,
     replies: Vec<(Responder<Submit>, Result<B256, PoolError>)>,
     announce: Vec<Arc<RecoveredTx>>,
+    /// Whoever brought back the transactions of dropped blocks.
+    returned: Option<Responder<HeadChanged>>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.replies.is_empty()
+        self.records.is_empty() && self.replies.is_empty() && self.returned.is_none()
     }
 }
 
@@ -122,6 +124,8 @@ pub struct TxPool {
     content: ContentDesk,
     /// The head that the feed showed at the last tick, if the pool was not there.
     missed: Option<B256>,
+    /// Waits until what it brought back is in the pool. A later one stands for an earlier one.
+    returning: Option<Responder<HeadChanged>>,
     born: Instant,
 }
 
@@ -167,6 +171,7 @@ impl TxPool {
             preparing_bytes: 0,
             content: ContentDesk::default(),
             missed: None,
+            returning: None,
             born: Instant::now(),
         })
     }
@@ -277,6 +282,17 @@ impl TxPool {
         if !moved.records.is_empty() {
             self.moved(moved, ctx);
         }
+        self.acknowledge_returned(ctx);
+    }
+
+    /// Once all that came back is in the pool, or found to be of no use, whoever brought it learns so after the next write.
+    fn acknowledge_returned(&mut self, ctx: &mut Context<Self>) {
+        if !self.state.is_returning()
+            && let Some(responder) = self.returning.take()
+        {
+            self.next.returned = Some(responder);
+            self.flush(ctx);
+        }
     }
 
     /// Gives all who asked for the whole pool one copy of it.
@@ -348,6 +364,9 @@ impl TxPool {
     fn settle(&self, batch: Batch) {
         for (responder, reply) in batch.replies {
             responder.send(reply);
+        }
+        if let Some(responder) = batch.returned {
+            responder.send(());
         }
         self.announce(batch.announce);
     }
@@ -523,10 +542,17 @@ impl Handle<Submit> for TxPool {
 impl Handle<HeadChanged> for TxPool {
     fn handle(&mut self, msg: HeadChanged, ctx: &mut Context<Self>) -> Result<Reply<HeadChanged>, TxPoolError> {
         let newest = self.wiring.heads.borrow().clone();
+        let returns = !msg.reorged_out.is_empty();
         let moved = self.state.head_changed(msg, newest, self.now())?;
         self.moved(moved, ctx);
         self.prepare_returning(ctx);
-        Ok(Reply::Now(()))
+        if !returns {
+            return Ok(Reply::Now(()));
+        }
+        let (reply, responder) = Reply::deferred();
+        self.returning = Some(responder);
+        self.acknowledge_returned(ctx);
+        Ok(reply)
     }
 }
 

@@ -238,6 +238,11 @@ impl State {
         }
     }
 
+    /// Is there a transaction that has to come back and is not in the pool yet?
+    pub(crate) fn is_returning(&self) -> bool {
+        !self.returning.is_empty()
+    }
+
     /// The returning ones whose authorities have to be recovered before the pool can take them, and are not yet. Each is
     /// to come back with [`Self::recovered`].
     pub(crate) fn take_unrecovered(&mut self) -> Vec<PoolTx> {

@@ -189,17 +189,21 @@ async fn what_cannot_come_back_at_once_comes_back_later() {
     bed.chain.broken(true);
     let block = bed.chain.block(&[]);
     bed.pool.ask(block).await.unwrap();
-    bed.pool.ask(left(&bed.chain, &[tx(7, 0)])).await.unwrap();
+    let (pool, message) = (bed.pool.clone(), left(&bed.chain, &[tx(7, 0)]));
+    let returned = tokio::spawn(async move { pool.ask_retry(message, PATIENCE).await });
     assert_eq!(bed.counts().await, (0, 0));
+    // Whoever brought it keeps it until it is here.
+    assert!(!returned.is_finished());
     bed.chain.broken(false);
     let block = bed.chain.block(&[]);
     bed.pool.ask(block).await.unwrap();
+    returned.await.unwrap().unwrap();
+    assert_eq!(disk.records(), 1);
     assert_eq!(bed.best().await, [(address(7), 0)]);
 
     // Its authorizations are recovered first.
     bed.pool.ask(left(&bed.chain, &[delegating(0, 20)])).await.unwrap();
-    bed.until("back", async |bed| bed.counts().await == (2, 0)).await;
-    bed.until("written", async |_| disk.records() == 2).await;
+    assert_eq!((bed.counts().await, disk.records()), ((2, 0), 2));
     bed.kill().await;
     assert_eq!(bed.counts().await, (2, 0));
 }

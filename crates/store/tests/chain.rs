@@ -9,7 +9,7 @@ use common::{ACCOUNTS, Chain, FENCE, Op, address, assert_state, ops};
 use duskevm_fence::Gate;
 use duskevm_store::{
     db::{ColumnKind, Db, DbLimits, Schema},
-    l2::{L2_SCHEMA_VERSION, L2Error, L2Settings, StateSnapshot},
+    l2::{BlockRef, L2_SCHEMA_VERSION, L2Error, L2Settings, SafeHead, StateSnapshot},
 };
 use duskevm_trie::{Trie, TrieId, Witness};
 use proptest::prelude::*;
@@ -240,6 +240,65 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn safe_heads_are_found_by_l1_number_until_l1_is_read_again() {
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &[(0, set(1, &[]))]);
+    for balance in 2..6 {
+        chain.commit(&[(0, set(balance, &[]))]);
+    }
+    let blocks: Vec<_> = chain.blocks.iter().map(common::Block::reference).collect();
+    let l1 = |number: u64, fork: &str| BlockRef { number, hash: keccak256(format!("{fork}{number}")) };
+    let at = |chain: &Chain, number| chain.store.reader().safe_head_at(number).unwrap();
+    assert_eq!(at(&chain, 3), None);
+    for (number, l2) in [(10, 1), (11, 1), (12, 3)] {
+        chain.store.note_safe_head(&FENCE, l1(number, "a"), blocks[l2]).unwrap();
+    }
+    assert_eq!(at(&chain, 9), None);
+    assert_eq!(at(&chain, 11), Some(SafeHead { l1: l1(11, "a"), l2: blocks[1] }));
+    assert_eq!(at(&chain, 99), Some(SafeHead { l1: l1(12, "a"), l2: blocks[3] }));
+    // L1 is read again from block 11 on, which is another one.
+    chain.store.note_safe_head(&FENCE, l1(11, "b"), blocks[2]).unwrap();
+    assert_eq!(at(&chain, 12), Some(SafeHead { l1: l1(11, "b"), l2: blocks[2] }));
+    chain.open_again();
+    assert_eq!(at(&chain, 12), Some(SafeHead { l1: l1(11, "b"), l2: blocks[2] }));
+    assert_eq!(at(&chain, 10), Some(SafeHead { l1: l1(10, "a"), l2: blocks[1] }));
+    chain.verify_all();
+}
+
+#[test]
+fn transactions_of_dropped_blocks_are_kept_until_they_are_forgotten() {
+    let directory = TempDir::new().unwrap();
+    let mut chain = Chain::new(directory.path(), L2Settings::default(), &[(0, set(1, &[]))]);
+    for balance in 2..6 {
+        chain.commit(&[(0, set(balance, &[]))]);
+    }
+    let users = |blocks: &[common::Block]| -> Vec<_> {
+        let all = blocks.iter().flat_map(|block| block.commit.transactions.clone());
+        all.filter(|tx| tx.raw.first() != Some(&0x7e)).collect()
+    };
+    let (upper, lower) = (users(&chain.blocks[4..]), users(&chain.blocks[2..]));
+    assert!(!upper.is_empty() && lower.len() > upper.len());
+    assert_eq!(chain.store.returned().unwrap().transactions, []);
+
+    chain.store.rewind_to(&FENCE, chain.blocks[3].commit.hash).unwrap();
+    let first = chain.store.returned().unwrap();
+    assert_eq!(first.transactions, upper);
+    chain.store.rewind_to(&FENCE, chain.blocks[1].commit.hash).unwrap();
+    chain.blocks.truncate(2);
+    chain.open_again();
+    let all = chain.store.returned().unwrap();
+    assert_eq!(all.transactions, lower);
+    // What came after the first answer was not seen by whoever took that.
+    chain.store.forget_returned(&FENCE, &first).unwrap();
+    assert_eq!(chain.store.returned().unwrap().transactions, lower[..lower.len() - upper.len()]);
+    chain.store.forget_returned(&FENCE, &all).unwrap();
+    chain.store.forget_returned(&FENCE, &first).unwrap();
+    chain.open_again();
+    assert_eq!(chain.store.returned().unwrap().transactions, []);
+    chain.verify_all();
+}
+
+#[test]
 fn the_genesis_must_be_the_chains() {
     let directory = TempDir::new().unwrap();
     let (right, wrong) = (common::genesis(&[(0, set(1, &[]))]), common::genesis(&[(0, set(2, &[]))]));
@@ -288,8 +347,10 @@ fn an_archive_can_start_to_prune() {
 /// Numbers of records in the two columns that only rewinds and pruning use.
 fn rewind_records(path: &Path, blocks: &[common::Block]) -> [usize; 2] {
     use ColumnKind::{Compressed, Counted, Hashed, Plain};
-    let columns =
-        &[Plain, Hashed, Compressed, Compressed, Plain, Hashed, Hashed, Plain, Hashed, Counted, Compressed, Plain];
+    let columns = &[
+        Plain, Hashed, Compressed, Compressed, Plain, Hashed, Hashed, Plain, Hashed, Counted, Compressed, Plain, Plain,
+        Compressed,
+    ];
     let schema = Schema { layer: "l2", version: L2_SCHEMA_VERSION, columns };
     let db = Db::open(path, schema, &common::identity(&blocks[0]), DbLimits::default()).unwrap();
     [10, 11].map(|column| {

@@ -94,10 +94,10 @@ fn a_database_of_a_later_program() {
     let directory = TempDir::new().unwrap();
     let blocks = database(directory.path());
     let path = directory.path().join("duskevm.meta");
-    let text = fs::read_to_string(&path).unwrap().replace("version=1", "version=2");
+    let text = fs::read_to_string(&path).unwrap().replace("version=2", "version=3");
     // Whatever it says besides: its CRC is not even looked at.
     fs::write(&path, format!("{text}compression=better\n")).unwrap();
-    assert!(matches!(refused(directory.path(), &blocks), OpenError::Version { found: 2, supported: 1, .. }));
+    assert!(matches!(refused(directory.path(), &blocks), OpenError::Version { found: 3, supported: 2, .. }));
 }
 
 #[test]

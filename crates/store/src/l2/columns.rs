@@ -4,7 +4,7 @@ use crate::db::{Batch, ColumnKind, Db, DbError, Schema};
 use alloy_primitives::B256;
 
 /// Layout version of the L2 database.
-pub const L2_SCHEMA_VERSION: u32 = 1;
+pub const L2_SCHEMA_VERSION: u32 = 2;
 
 /// The columns of the L2 database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,25 @@ pub(crate) enum Column {
     /// Block number, big-endian → [`NodeRecord`](super::records::NodeRecord). For blocks above the
     /// oldest kept state.
     NodeChanges = 11,
+    /// L1 block number, big-endian → [`SafeHead`](super::types::SafeHead). Valid up to [`SAFE_HEADS`] only: what is above was
+    /// derived from L1 blocks that are being read again.
+    SafeHeads = 12,
+    /// Running number, big-endian → transactions of a block that was taken out, as in [`Bodies`](Self::Bodies): until somebody else
+    /// keeps them.
+    Dropped = 13,
 }
 
 /// Key of the heads in [`Column::Meta`].
 pub(crate) const HEADS: &[u8] = b"heads";
+
+/// Key in [`Column::Meta`] of the newest L1 block number, big-endian, in [`Column::SafeHeads`].
+pub(crate) const SAFE_HEADS: &[u8] = b"safe-heads";
+
+/// Key in [`Column::Meta`] of the newest block that took the place of another one because L1 has it.
+pub(crate) const REPLACED: &[u8] = b"replaced";
+
+/// Key in [`Column::Meta`] of the range of running numbers in [`Column::Dropped`].
+pub(crate) const DROPPED: &[u8] = b"dropped";
 
 /// Kinds of the columns, in their order.
 pub(crate) const SCHEMA: Schema = Schema {
@@ -58,6 +73,8 @@ pub(crate) const SCHEMA: Schema = Schema {
         ColumnKind::Counted,
         ColumnKind::Compressed,
         ColumnKind::Plain,
+        ColumnKind::Plain,
+        ColumnKind::Compressed,
     ],
 };
 

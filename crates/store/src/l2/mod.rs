@@ -22,22 +22,26 @@ mod cache;
 mod check;
 mod columns;
 mod commit;
+mod dropped;
 mod error;
 mod flat;
 mod reader;
 mod records;
 mod rewind;
+mod safe_heads;
 mod snapshot;
 mod types;
 
 pub use check::{CheckReport, Problem};
 pub use columns::L2_SCHEMA_VERSION;
 pub use commit::PreparedBlock;
+pub use dropped::Returned;
 pub use error::L2Error;
 pub use reader::L2Reader;
 pub use snapshot::StateSnapshot;
 pub use types::{
-    AccountProof, BlockCommit, BlockRef, DroppedBlock, Heads, SlotProof, StoredTransaction, TransactionLocation,
+    AccountProof, BlockCommit, BlockRef, DroppedBlock, Heads, SafeHead, SlotProof, StoredTransaction,
+    TransactionLocation,
 };
 
 use crate::{

@@ -22,6 +22,10 @@ impl L2Reader {
         Self { inner }
     }
 
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// The heads.
     ///
     /// # Errors

@@ -1,11 +1,16 @@
 //! Encodings of what is stored. Records that only this program reads go through the codec module.
 
-use super::{Heads, error::L2Error, types::StoredTransaction};
+use super::{
+    Heads,
+    error::L2Error,
+    types::{BlockRef, SafeHead, StoredTransaction},
+};
 use crate::codec;
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256};
 use alloy_rlp::{Decodable, Encodable, Header};
 use duskevm_trie::AccountInfo;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// What the state was before a block, for what the block changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +94,37 @@ pub(crate) fn encode_heads(heads: &Heads) -> Result<Vec<u8>, L2Error> {
 
 pub(crate) fn decode_heads(raw: &[u8]) -> Result<Heads, L2Error> {
     codec::decode(raw).map_err(|error| L2Error::damaged("heads", error))
+}
+
+pub(crate) fn encode_safe_head(record: &SafeHead) -> Result<Vec<u8>, L2Error> {
+    codec::encode(record).map_err(|error| L2Error::damaged("safe head", error))
+}
+
+pub(crate) fn decode_safe_head(raw: &[u8]) -> Result<SafeHead, L2Error> {
+    codec::decode(raw).map_err(|error| L2Error::damaged("safe head", error))
+}
+
+pub(crate) fn encode_block_ref(block: &BlockRef) -> Result<Vec<u8>, L2Error> {
+    codec::encode(block).map_err(|error| L2Error::damaged("block reference", error))
+}
+
+pub(crate) fn decode_block_ref(raw: &[u8]) -> Result<BlockRef, L2Error> {
+    codec::decode(raw).map_err(|error| L2Error::damaged("block reference", error))
+}
+
+pub(crate) fn decode_number(raw: &[u8]) -> Result<u64, L2Error> {
+    raw.try_into().map(u64::from_be_bytes).map_err(|error| L2Error::damaged("number", error))
+}
+
+/// First running number and the one after the last.
+pub(crate) fn encode_range(range: &Range<u64>) -> Vec<u8> {
+    [range.start.to_be_bytes(), range.end.to_be_bytes()].concat()
+}
+
+pub(crate) fn decode_range(raw: &[u8]) -> Result<Range<u64>, L2Error> {
+    let parts = || Some((raw.get(..8)?.try_into().ok()?, raw.get(8..)?.try_into().ok()?));
+    let (start, end) = parts().ok_or_else(|| L2Error::damaged("range of dropped blocks", "not 16 bytes"))?;
+    Ok(u64::from_be_bytes(start)..u64::from_be_bytes(end))
 }
 
 pub(crate) fn encode_undo(record: &UndoRecord) -> Result<Vec<u8>, L2Error> {
@@ -229,6 +265,10 @@ mod tests {
         #[test]
         fn damaged_records_are_errors(raw in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = decode_heads(&raw);
+            let _ = decode_safe_head(&raw);
+            let _ = decode_block_ref(&raw);
+            let _ = decode_number(&raw);
+            let _ = decode_range(&raw);
             let _ = decode_undo(&raw);
             let _ = decode_nodes(&raw);
             let _ = decode_account(&raw);

@@ -15,6 +15,7 @@ impl L2Store {
     /// transactions, which the pool may want back.
     ///
     /// Each block is one commit of the database: after a crash or an error in the middle the head is one of them or `target`.
+    /// The same commit keeps the transactions, also for [`returned`](Self::returned).
     ///
     /// # Errors
     ///
@@ -87,6 +88,7 @@ impl Inner {
             heads.safe = parent;
         }
         batch.put(Column::Meta, HEADS, records::encode_heads(&heads)?);
+        self.keep_dropped(&mut batch, &transactions)?;
         self.flat.announce_cut(parent.number);
         if let Err(error) = self.commit(batch, parent) {
             self.flat.withdraw();

@@ -35,6 +35,15 @@ pub struct Heads {
     pub oldest_state: u64,
 }
 
+/// What was the safe head once everything up to an L1 block had been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafeHead {
+    /// The L1 block.
+    pub l1: BlockRef,
+    /// The newest L2 block that follows from L1 up to there.
+    pub l2: BlockRef,
+}
+
 /// A transaction with what was once computed about it.
 #[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 pub struct StoredTransaction {

@@ -1,0 +1,181 @@
+//! What the pipeline lacks: L1 blocks, blobs, L2 blocks.
+
+use super::{BLOB_PATIENCE, Derivation, Obstacle, PATIENCE, Phase};
+use crate::{
+    chain::{l1_block, l1_ref},
+    error::DerivationError,
+};
+use alloy_primitives::{B256, Bytes};
+use duskevm_l1_view::ViewBlock;
+use duskevm_messages::{da_store::FindBlobs, l1::ViewBlockByNumber};
+use duskevm_rollup::{
+    L1BlockRef,
+    derive::{BlobRef, Input, Need},
+};
+use duskevm_supervision::Context;
+use std::sync::Arc;
+
+impl Derivation {
+    pub(super) fn answer(&mut self, need: Need, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        match need {
+            Need::L2Block { number } => match self.chain.block_at(number)? {
+                Some(block) => {
+                    let head = self.chain.head(&block)?;
+                    self.give(Input::L2Block(Box::new(head)), ctx)
+                }
+                None => {
+                    self.again();
+                    self.wait_out(&Obstacle::Moved(number), ctx)
+                }
+            },
+            Need::NextL1Block { number, parent } => {
+                let latest = self.ports.l1_heads.borrow().map_or(0, |heads| heads.latest.number);
+                if number <= latest { self.ask_l1(number, ctx) } else { self.caught_up(number, parent, ctx) }
+            }
+            Need::L1Block { number, .. } => self.ask_l1(number, ctx),
+            Need::Blobs { block, blobs } => self.ask_blobs(&block, blobs, ctx),
+        }
+    }
+
+    fn give(&mut self, input: Input, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        let Phase::Deriving(now) = &mut self.phase else { return Ok(()) };
+        match now.pipeline.provide(input) {
+            Ok(()) => {
+                self.plan_soon(ctx);
+                Ok(())
+            }
+            Err(error) => self.wait_out(&error.into(), ctx),
+        }
+    }
+
+    fn ask_l1(&mut self, number: u64, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        let (port, rollup) = (self.ports.l1_by_number.clone(), self.settings.rollup.clone());
+        ctx.waiting_on("l1", format!("L1 block {number}"));
+        let asked = async move {
+            let found = port.ask_within(ViewBlockByNumber { number }, PATIENCE).await?;
+            let found = found.ok_or(Obstacle::UnknownL1(number))?;
+            Ok::<_, Obstacle>(read(rollup, found).await)
+        };
+        ctx.pipe(asked, |me, block, ctx| match block {
+            Ok(block) => {
+                me.moved_on(format!("L1 block {} read", block.block_ref().number), ctx);
+                me.give(Input::L1Block(block), ctx)
+            }
+            Err(obstacle) => me.wait_out(&obstacle, ctx),
+        });
+        Ok(())
+    }
+
+    fn ask_blobs(
+        &mut self,
+        block: &L1BlockRef,
+        blobs: Vec<BlobRef>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), DerivationError> {
+        let Some(port) = self.ports.blobs.clone() else {
+            return self.wait_out(&Obstacle::NoBlobStore(block.number), ctx);
+        };
+        let number = block.number;
+        let hashes: Vec<_> = blobs.iter().map(|blob| blob.versioned_hash.0).collect();
+        ctx.waiting_on("da-store", format!("{} blobs of L1 block {number}", hashes.len()));
+        let asked = async move {
+            let find = FindBlobs { hashes: hashes.clone(), height: number, within: BLOB_PATIENCE };
+            let found = port.ask_within(find, BLOB_PATIENCE + PATIENCE).await?;
+            let missing = hashes.iter().zip(&found).find(|(_, blob)| blob.is_none());
+            if let Some((hash, _)) = missing {
+                return Err(Obstacle::MissingBlob { hash: B256::from(*hash), block: number });
+            }
+            Ok(found.into_iter().flatten().map(|blob| Bytes::copy_from_slice(&blob.sidecar().data[..])).collect())
+        };
+        ctx.pipe(asked, move |me, found: Result<Vec<Bytes>, Obstacle>, ctx| match found {
+            Ok(blobs) => {
+                me.moved_on(format!("blobs of L1 block {number} read"), ctx);
+                me.give(Input::Blobs(blobs), ctx)
+            }
+            // The block may not be a part of L1 any more: then nobody will ever have them.
+            Err(obstacle) => me.check_l1(number, Some(obstacle), ctx),
+        });
+        Ok(())
+    }
+
+    /// Nothing more can be derived. Settles what is open, then waits for L1.
+    fn caught_up(&mut self, next: u64, _parent: B256, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        let Phase::Deriving(now) = &self.phase else { return Ok(()) };
+        if now.unlabelled > 0 {
+            return self.tell_executor(ctx);
+        }
+        if let Some((finalized, candidate)) = self.final_candidate() {
+            return self.finalize(finalized, candidate, ctx);
+        }
+        let safe = now.safe.block;
+        let heads = self.ports.heads.borrow().clone();
+        if heads.is_some_and(|heads| heads.safe.number < safe.number) {
+            // The executor was restarted and lost blocks.
+            self.again();
+            self.plan_soon(ctx);
+            return Ok(());
+        }
+        ctx.waiting_on("l1", format!("L1 block {next} (safe head {})", safe.number));
+        self.watch_l1(ctx)
+    }
+
+    /// Waits for L1 to move, and looks whether what was read of it still stands.
+    pub(super) fn watch_l1(&mut self, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        let (mut l1, mut l2) = (self.ports.l1_heads.clone(), self.ports.heads.clone());
+        let safe = match &self.phase {
+            Phase::Deriving(now) => now.safe.block.number,
+            Phase::Idle | Phase::Seeking(_) => 0,
+        };
+        let news = async move {
+            let lost = l2.wait_for(|heads| heads.as_ref().is_some_and(|heads| heads.safe.number < safe));
+            tokio::select! {
+                changed = l1.changed() => changed.is_ok(),
+                changed = lost => changed.is_ok(),
+            }
+        };
+        ctx.listen(news, |me, alive, ctx| {
+            if !alive {
+                return Ok(());
+            }
+            let Phase::Deriving(now) = &me.phase else { return me.plan(ctx) };
+            match now.pipeline.origin() {
+                Some(origin) => me.check_l1(origin.number, None, ctx),
+                None => me.plan(ctx),
+            }
+        });
+        Ok(())
+    }
+
+    /// Tells the pipeline what L1 has at a number, then goes on, or waits out the obstacle.
+    fn check_l1(
+        &mut self,
+        number: u64,
+        obstacle: Option<Obstacle>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), DerivationError> {
+        let port = self.ports.l1_by_number.clone();
+        let asked = async move { port.ask_within(ViewBlockByNumber { number }, PATIENCE).await };
+        ctx.pipe(asked, move |me, answer, ctx| {
+            let block = match answer {
+                Ok(block) => block,
+                Err(error) => return me.wait_out(&error.into(), ctx),
+            };
+            if let (Phase::Deriving(now), Some(block)) = (&mut me.phase, block) {
+                now.pipeline.check_l1(&l1_ref(&block));
+            }
+            match obstacle {
+                Some(obstacle) => me.wait_out(&obstacle, ctx),
+                None => me.plan(ctx),
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Reads an L1 block beside the mailbox: the senders of its batches are recovered.
+async fn read(
+    rollup: Arc<duskevm_rollup::RollupConfig>,
+    block: Arc<ViewBlock>,
+) -> Box<duskevm_rollup::derive::L1Block> {
+    Box::new(l1_block(&rollup, &block))
+}

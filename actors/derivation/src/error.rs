@@ -1,0 +1,55 @@
+//! What can go wrong in derivation itself. What goes wrong at its neighbours is waited out, not an error.
+
+use duskevm_rollup::{BlockRefError, SyncError};
+use duskevm_store::l2::L2Error;
+use duskevm_supervision::{ActorError, Reaction};
+
+/// A failure of derivation.
+#[derive(Debug, thiserror::Error)]
+pub enum DerivationError {
+    /// The L2 database cannot be read.
+    #[error(transparent)]
+    Store(#[from] L2Error),
+    /// A stored block cannot be decoded.
+    #[error(
+        "L2 block {number} of the database is damaged ({why}): run `duskevm db check`, or start from a copy of the data folder"
+    )]
+    Damaged {
+        /// Its number.
+        number: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// A block of the chain is no block of this rollup.
+    #[error("L2 block {number} is not of this rollup: {source}")]
+    Foreign {
+        /// Its number.
+        number: u64,
+        /// What is wrong.
+        source: BlockRefError,
+    },
+    /// L1 and the L2 chain of this node do not belong together.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+}
+
+impl ActorError for DerivationError {
+    fn reaction(&self) -> Reaction {
+        match self {
+            Self::Store(L2Error::Damaged { .. }) | Self::Damaged { .. } | Self::Foreign { .. } => Reaction::Abort,
+            // The executor reopens the database; then it can be read again.
+            Self::Store(_) => Reaction::RestartSelf,
+            Self::Sync(error) => match error {
+                SyncError::L1Moved(_) => RESTART,
+                // Nothing here gets better by itself, and to go on would derive from the wrong L1.
+                SyncError::Finalized(_)
+                | SyncError::WrongGenesis { .. }
+                | SyncError::TooDeep { .. }
+                | SyncError::Chain { .. } => Reaction::Abort,
+            },
+        }
+    }
+}
+
+/// It keeps nothing: a new instance begins the search again.
+const RESTART: Reaction = Reaction::RestartSelf;
