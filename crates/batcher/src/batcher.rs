@@ -1,0 +1,265 @@
+//! The machine, and how its parts work together.
+
+use crate::{
+    action::{Action, Heads, L2Chain, Notice, Observation, Refusal, Signed, Wait, Why},
+    channel::{Channel, MAX_ATTEMPTS, Open, SlotState, Submission},
+    record::{Attempt, Record},
+    settings::Settings,
+};
+use alloy_primitives::B256;
+use duskevm_rollup::{BlockId, RollupConfig, channel_out::ChannelOut, frame::ChannelId};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Most submissions that are remembered. More would mean that L1 takes them and never finalizes.
+pub(crate) const MAX_REMEMBERED: usize = 256;
+
+/// Notices that are kept until somebody takes them.
+const MAX_NOTICES: usize = 256;
+
+/// Log₂ of the longest pause after failed calls, in L1 blocks.
+const MAX_PAUSE: u32 = 6;
+
+/// What was last seen of L1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) block: u64,
+    pub(crate) nonce: u64,
+    pub(crate) balance: u64,
+}
+
+/// A pause after failed calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Failures {
+    pub(crate) count: u32,
+    pub(crate) until: u64,
+}
+
+/// The batcher. See the crate's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Batcher {
+    pub(crate) rollup: Arc<RollupConfig>,
+    pub(crate) settings: Settings,
+    pub(crate) channels: VecDeque<Channel>,
+    pub(crate) open: Option<Open>,
+    /// Last block of the channels that are on L1 for good.
+    pub(crate) settled: Option<BlockId>,
+    /// What the last channel taught about compression.
+    pub(crate) spare: Option<ChannelOut>,
+    pub(crate) next_submission: u64,
+    pub(crate) next_envelope: u64,
+    pub(crate) heads: Option<Heads>,
+    pub(crate) l1: Option<Seen>,
+    /// Without a journal, derivation must have read L1 up to here before anything is posted.
+    pub(crate) derive_first: DeriveFirst,
+    pub(crate) failures: Failures,
+    /// Bytes per block of the last channel.
+    pub(crate) block_bytes: u64,
+    pub(crate) records: Vec<Record>,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) unpostable: Option<u64>,
+}
+
+/// See [`Batcher::derive_first`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeriveFirst {
+    /// As far as L1 will be when it is first seen.
+    Unknown,
+    /// Up to this L1 block.
+    UpTo(u64),
+    /// It has.
+    Done,
+}
+
+impl Batcher {
+    /// A batcher that knows nothing yet. Give it the records of its journal with [`Self::replay`], if there are any.
+    pub fn new(rollup: Arc<RollupConfig>, settings: Settings) -> Self {
+        Self {
+            rollup,
+            settings,
+            channels: VecDeque::new(),
+            open: None,
+            settled: None,
+            spare: None,
+            next_submission: 0,
+            next_envelope: 0,
+            heads: None,
+            l1: None,
+            derive_first: DeriveFirst::Unknown,
+            failures: Failures::default(),
+            block_bytes: 0,
+            records: Vec::new(),
+            notices: VecDeque::new(),
+            unpostable: None,
+        }
+    }
+
+    /// The L2 chain stands here now.
+    pub const fn heads(&mut self, heads: Heads) {
+        self.heads = Some(heads);
+    }
+
+    /// The transactions to ask L1 for, by Dusk id, with the hash of the envelope for those that call the batch inbox: if such a call has
+    /// failed, the L1 view must be asked for the envelope.
+    pub fn watched(&self) -> Vec<(B256, B256)> {
+        let mut ids = Vec::new();
+        for submission in self.channels.iter().flat_map(|channel| &channel.submissions) {
+            let Some(envelope) = submission.envelope_hash else { continue };
+            for slot in &submission.slots {
+                if !matches!(slot.state, SlotState::Included { is_final: true, .. }) {
+                    ids.extend(slot.attempts.iter().map(|attempt| (attempt.id, envelope)));
+                }
+            }
+        }
+        ids
+    }
+
+    /// L1 stands here now.
+    pub fn observe(&mut self, observation: &Observation) {
+        let Observation { l1_block, account, transactions } = observation;
+        self.l1 = Some(Seen { block: *l1_block, nonce: account.nonce, balance: account.balance });
+        if self.derive_first == DeriveFirst::Unknown {
+            self.derive_first = DeriveFirst::UpTo(*l1_block);
+        }
+        let mut failed = None;
+        // Every nonce below was used, every one from here on is free.
+        let mut free = account.nonce.saturating_add(1);
+        for (index, channel) in self.channels.iter_mut().enumerate() {
+            for slot in channel.submissions.iter_mut().flat_map(|submission| &mut submission.slots) {
+                if let Some(why) = slot.observe(*l1_block, transactions) {
+                    failed = failed.or(Some((index, why)));
+                }
+                if slot.is_included() {
+                    free = free.max(slot.nonce.saturating_add(1));
+                    continue;
+                }
+                // Something else used its nonce, or what came before it left L1 for good.
+                if failed.is_none() && slot.nonce != free {
+                    slot.move_to(free, self.settings.gas_price);
+                }
+                free = free.saturating_add(1);
+            }
+        }
+        if let Some((index, why)) = failed {
+            self.failures.count = self.failures.count.saturating_add(1);
+            self.failures.until = l1_block.saturating_add(1 << self.failures.count.min(MAX_PAUSE));
+            self.abandon(index, Why::Failed(why));
+        }
+        if let Some((index, why)) = self.lost(*l1_block) {
+            self.abandon(index, why);
+        }
+        self.hurry(*l1_block);
+    }
+
+    /// An order of [`Action::Sign`] (or [`Action::Submit`]) was signed.
+    pub fn signed(&mut self, signed: &Signed) {
+        let Some((id, submission)) = self.submission(signed.submission) else { return };
+        submission.envelope_hash = Some(signed.envelope_hash);
+        for tx in &signed.transactions {
+            let slot = submission.slots.iter_mut().find(|slot| (slot.role, slot.nonce) == (tx.role, tx.nonce));
+            let (Some(slot), Some(tx_id)) = (slot, tx.id) else { continue };
+            slot.wanted = None;
+            slot.state = SlotState::Unsent;
+            if slot.attempts.len() >= MAX_ATTEMPTS {
+                slot.attempts.remove(0);
+            }
+            slot.attempts.push(Attempt { gas_price: tx.gas_price, id: tx_id });
+        }
+        let record = submission.record(id).map(Record::Submitted);
+        self.records.extend(record);
+    }
+
+    /// L1 did not take a transaction of [`Action::Submit`].
+    pub fn refused(&mut self, id: B256, refusal: Refusal) {
+        let settings = self.settings;
+        let slots =
+            self.channels.iter_mut().flat_map(|channel| &mut channel.submissions).flat_map(|one| &mut one.slots);
+        for slot in slots.filter(|slot| slot.attempts.last().is_some_and(|attempt| attempt.id == id)) {
+            slot.state = SlotState::Refused;
+            if let Refusal::Underpriced(price) = refusal {
+                let better = settings.bumped(price.max(slot.price()));
+                slot.wanted = (better > price).then_some(better);
+            }
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        self.notices.drain(..).collect()
+    }
+
+    /// What is to be done next. `ids` draws channel ids: random, none of them ever twice.
+    ///
+    /// # Errors
+    /// If the L2 chain cannot be read. Nothing is lost by that.
+    pub fn advance<C: L2Chain>(&mut self, chain: &C, ids: &mut impl FnMut() -> ChannelId) -> Result<Action, C::Error> {
+        if self.records.is_empty()
+            && let (Some(heads), Some(_)) = (self.heads, self.l1)
+        {
+            self.reconcile(&heads, chain)?;
+        }
+        if !self.records.is_empty() {
+            return Ok(Action::Journal(std::mem::take(&mut self.records)));
+        }
+        let (Some(heads), Some(l1)) = (self.heads, self.l1) else { return Ok(Action::Wait(Wait::Start)) };
+        if let Some(order) = self.next_submit(chain, &l1)? {
+            return Ok(Action::Submit(order));
+        }
+        let hold = match self.next_sign(chain, &l1)? {
+            Ok(order) => return Ok(Action::Sign(order)),
+            Err(hold) => hold,
+        };
+        if !self.records.is_empty() {
+            return Ok(Action::Again);
+        }
+        let idle = match self.fill(chain, &heads, &l1, ids)? {
+            Ok(()) => return Ok(Action::Again),
+            Err(wait) => wait,
+        };
+        Ok(Action::Wait(hold.or_else(|| self.under_way()).unwrap_or(idle)))
+    }
+
+    fn submission(&mut self, number: u64) -> Option<(ChannelId, &mut Submission)> {
+        self.channels.iter_mut().find_map(|channel| {
+            let id = channel.id();
+            channel.submissions.iter_mut().find(|submission| submission.number == number).map(|found| (id, found))
+        })
+    }
+
+    /// The transaction that everything waits for, or the channel that is not safe yet.
+    fn under_way(&self) -> Option<Wait> {
+        self.channels.iter().find_map(|channel| {
+            channel.submissions.iter().flat_map(|submission| &submission.slots).find_map(|slot| {
+                let SlotState::Sent { since } = slot.state else { return None };
+                let id = slot.attempts.last()?.id;
+                Some(Wait::Transaction { channel: channel.id(), id, since })
+            })
+        })
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        if self.notices.len() >= MAX_NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice);
+    }
+
+    /// Gives this channel up, and all after it.
+    pub(crate) fn abandon(&mut self, index: usize, why: Why) {
+        let Some(channel) = self.channels.get(index) else { return };
+        let id = channel.id();
+        self.channels.truncate(index);
+        self.spare = self.open.take().map(|open| open.out).or(self.spare.take());
+        self.unpostable = None;
+        self.records.push(Record::Abandoned { id });
+        self.notice(Notice::Abandoned { id, why });
+    }
+
+    /// The block after which nothing is in a closed channel.
+    pub(crate) fn end(&self, heads: &Heads) -> BlockId {
+        match (self.channels.back(), self.settled) {
+            (Some(channel), _) => channel.closed.last,
+            (None, Some(settled)) if settled.number > heads.safe.number => settled,
+            (None, _) => heads.safe,
+        }
+    }
+}

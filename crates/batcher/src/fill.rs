@@ -1,0 +1,208 @@
+//! Filling channels with blocks, and closing them.
+
+use crate::{
+    action::{Heads, L2Block, L2Chain, Notice, Wait},
+    batcher::{Batcher, DeriveFirst, Seen},
+    channel::{Channel, Open},
+    record::{Closed, Record, digest},
+};
+use duskevm_rollup::{
+    BlockId,
+    batch::SpanEncodeError,
+    channel_out::{ChannelOut, ChannelOutError, Fill},
+    frame::{ChannelId, Frame},
+};
+
+/// Blocks that one call takes in, so that others get their turn.
+const TURN: usize = 64;
+
+/// What came of offering a block.
+enum Pushed {
+    Taken,
+    /// The channel must be closed first.
+    NoRoom,
+    /// There is no such block, or it does not continue the channel.
+    Missing,
+    Unpostable(ChannelOutError),
+}
+
+impl Batcher {
+    /// Goes on with the open channel; says what it waits for, if it cannot.
+    pub(crate) fn fill<C: L2Chain>(
+        &mut self,
+        chain: &C,
+        heads: &Heads,
+        l1: &Seen,
+        ids: &mut impl FnMut() -> ChannelId,
+    ) -> Result<Result<(), Wait>, C::Error> {
+        if let DeriveFirst::UpTo(l1_block) = self.derive_first {
+            return Ok(Err(Wait::Derivation { l1_block }));
+        }
+        let end = self.end(heads);
+        let Some(open) = &mut self.open else {
+            if heads.latest <= end.number {
+                return Ok(Err(self.idle(end.number.saturating_add(1))));
+            }
+            self.begin(end, l1, ids);
+            return Ok(Ok(()));
+        };
+        let mut blocked = None;
+        let mut taken = 0;
+        while !open.full && taken < TURN {
+            let number = open.last().number.saturating_add(1);
+            if number > heads.latest {
+                break;
+            }
+            match push(open, chain, number)? {
+                Pushed::Taken => taken += 1,
+                Pushed::NoRoom => open.full = true,
+                Pushed::Missing => break,
+                Pushed::Unpostable(why) => {
+                    blocked = Some((number, why));
+                    break;
+                }
+            }
+        }
+        if taken == TURN && !open.full {
+            return Ok(Ok(()));
+        }
+        let (id, next) = (open.id, open.last().number.saturating_add(1));
+        let is_due = open.full || blocked.is_some() || self.is_due(l1);
+        let holds_blocks = self.open.as_ref().is_some_and(|open| !open.hashes.is_empty());
+        if is_due && holds_blocks {
+            // One closed channel at a time waits for its turn: what is closed later is filled better.
+            if let Some(channel) = self.channels.iter().find(|channel| !channel.is_sent()) {
+                return Ok(Err(Wait::Safe { channel: channel.id() }));
+            }
+            self.close();
+            return Ok(Ok(()));
+        }
+        if let Some((number, why)) = blocked {
+            if self.unpostable.replace(number) != Some(number) {
+                self.notice(Notice::Unpostable { number, why });
+            }
+            return Ok(Err(Wait::Unpostable { number }));
+        }
+        if taken > 0 {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Wait::L2Block { number: next, channel: holds_blocks.then_some(id) }))
+    }
+
+    /// Nothing to be filled: the last channel must become safe, or a block must come.
+    fn idle(&self, number: u64) -> Wait {
+        match self.channels.iter().find(|channel| channel.is_landed()) {
+            Some(channel) => Wait::Safe { channel: channel.id() },
+            None => Wait::L2Block { number, channel: None },
+        }
+    }
+
+    fn begin(&mut self, parent: BlockId, l1: &Seen, ids: &mut impl FnMut() -> ChannelId) {
+        let id = ids();
+        self.records.push(Record::Opened { id, parent, l1_block: l1.block });
+        let open = self.new_open(id, parent, l1.block);
+        self.open = Some(open);
+    }
+
+    pub(crate) fn new_open(&mut self, id: ChannelId, parent: BlockId, opened_at: u64) -> Open {
+        let out = match self.spare.take() {
+            Some(mut out) => {
+                out.reset(id);
+                out
+            }
+            None => ChannelOut::new(&self.rollup, self.settings.channel(self.max_rlp_bytes()), id),
+        };
+        Open { id, parent, opened_at, first_epoch: None, hashes: Vec::new(), full: false, out }
+    }
+
+    /// Is the open channel old, or does its first block run out of time?
+    fn is_due(&self, l1: &Seen) -> bool {
+        let Some(open) = &self.open else { return false };
+        let old = l1.block >= open.opened_at.saturating_add(self.settings.max_channel_duration);
+        let late = open.first_epoch.is_some_and(|epoch| {
+            epoch.saturating_add(self.rollup.seq_window_size) <= l1.block.saturating_add(self.settings.window_margin)
+        });
+        old || late
+    }
+
+    /// Fixes the frames of the open channel.
+    fn close(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        let closed = match open.out.close() {
+            Ok(closed) => closed,
+            Err(error) => {
+                // It has blocks, and the settings were checked. Should it happen all the same, the blocks are taken in anew.
+                debug_assert!(false, "{error}");
+                open.clear();
+                self.open = Some(open);
+                return;
+            }
+        };
+        let carrier = self.settings.carrier_for(closed.compressed_bytes);
+        let max_frame_data = self.settings.max_frame_data(carrier);
+        let frames = split_again(open.id, closed.frames, max_frame_data);
+        let last_hash = closed.block_count.checked_sub(1).and_then(|last| open.hashes.get(last)).copied();
+        let blocks = closed.block_count as u64;
+        let last =
+            BlockId { hash: last_hash.unwrap_or(open.parent.hash), number: open.parent.number.saturating_add(blocks) };
+        let record = Closed {
+            id: open.id,
+            parent: open.parent,
+            last,
+            first_epoch: open.first_epoch.unwrap_or_default(),
+            carrier,
+            compression: self.settings.compression.to_string(),
+            max_frame_data: max_frame_data as u64,
+            frame_count: u16::try_from(frames.len()).unwrap_or(u16::MAX),
+            bytes: closed.compressed_bytes as u64,
+            digest: digest(&frames),
+        };
+        self.block_bytes = record.bytes / blocks.max(1);
+        self.notice(Notice::Closed {
+            id: open.id,
+            blocks,
+            rlp_bytes: closed.rlp_bytes,
+            compressed_bytes: closed.compressed_bytes,
+            frames: frames.len(),
+        });
+        self.spare = Some(open.out);
+        self.records.push(Record::Closed(record.clone()));
+        self.channels.push_back(Channel { closed: record, frames: Some(frames), submissions: Vec::new() });
+    }
+}
+
+fn push<C: L2Chain>(open: &mut Open, chain: &C, number: u64) -> Result<Pushed, C::Error> {
+    let Some(L2Block { hash, batch, sequence_number }) = chain.block(number)? else { return Ok(Pushed::Missing) };
+    if batch.parent_hash != open.last().hash {
+        return Ok(Pushed::Missing);
+    }
+    let (fill, full) = match open.out.push(&batch, sequence_number) {
+        Ok(fill) => (true, fill == Fill::Full),
+        Err(ChannelOutError::Full | ChannelOutError::Block(SpanEncodeError::Full)) => (false, true),
+        Err(why) => return Ok(Pushed::Unpostable(why)),
+    };
+    if fill {
+        open.first_epoch.get_or_insert(batch.epoch.number);
+        open.hashes.push(hash);
+    }
+    open.full |= full;
+    Ok(if fill { Pushed::Taken } else { Pushed::NoRoom })
+}
+
+/// The same channel in frames of another size.
+fn split_again(id: ChannelId, frames: Vec<Frame>, max_frame_data: usize) -> Vec<Frame> {
+    if frames.iter().all(|frame| frame.data.len() <= max_frame_data) {
+        return frames;
+    }
+    let data: Vec<u8> = frames.iter().flat_map(|frame| frame.data.iter().copied()).collect();
+    let count = data.len().div_ceil(max_frame_data);
+    let parts = data.chunks(max_frame_data).enumerate();
+    parts
+        .map(|(index, part)| Frame {
+            channel_id: id,
+            number: index as u16,
+            data: part.to_vec().into(),
+            is_last: index + 1 == count,
+        })
+        .collect()
+}
