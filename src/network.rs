@@ -1,11 +1,13 @@
 //! The network that a node belongs to: made once, kept as files in the data folder, read from there ever after.
 
+mod contracts;
 mod keys;
 mod provisioners;
 mod settings;
 
-pub use keys::{KeysError, Password, read_key_file};
-pub use provisioners::{LOCAL_STAKE, consensus_params, local_producer, local_provisioner};
+pub(crate) use contracts::CONTRACTS;
+pub use keys::{KeysError, Password, read_key_file, read_secret};
+pub use provisioners::{LOCAL_STAKE, consensus_params, local_batcher, local_producer, local_provisioner};
 
 use crate::config::{Config, NetworkName};
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable};
@@ -20,6 +22,7 @@ use duskevm_genesis::{
 };
 use duskevm_l1_view::{DuskBlock, ViewBlock, ViewConfig, project};
 use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig};
+use duskevm_settlement::Settlement;
 use duskevm_trie::{AccountDelta, AccountInfo, Changes, EMPTY_ROOT_HASH, StateChanges, StateTrie, Witness};
 use serde_json::value::RawValue;
 use std::{
@@ -56,6 +59,9 @@ pub enum NetworkError {
     /// The fork times make no sense.
     #[error(transparent)]
     Forks(#[from] duskevm_evm::ForkTimesError),
+    /// The rollup cannot be made or derived.
+    #[error("{ROLLUP_FILE}: {0}")]
+    Rollup(#[from] duskevm_rollup::RollupConfigError),
     /// The L1 side makes no sense.
     #[error("{L1_GENESIS_FILE}: {0}")]
     L1(String),
@@ -125,6 +131,8 @@ pub struct Network {
     pub l1: L1Genesis,
     /// How L1 is shown to L2.
     pub view: ViewConfig,
+    /// The rollup's contracts on the embedded L1. A network that was made without them has none.
+    pub settlement: Option<Settlement>,
 }
 
 /// The texts of a network's files.
@@ -162,14 +170,16 @@ impl NetworkFiles {
         let timestamp = now.saturating_sub(config.l2.block_time);
         let account = |key: &AccountId| GenesisAccount { key: *key, balance: LOCAL_BALANCE };
         let staked = |key: &AccountId| GenesisStake { key: *key, amount: stake, eligibility: 0 };
-        let l1 = L1Genesis {
+        let mut l1 = L1Genesis {
             chain_id: NetworkSpec::LOCAL_L1_CHAIN_ID as u8,
             timestamp,
             block_time: config.l1.block_time,
             block_gas_limit: 3_000_000_000,
             treasury: provisioners.first().copied().unwrap_or_else(|| local_producer().id()),
-            accounts: provisioners.iter().map(account).collect(),
+            // The batcher of the system config is one whose key everybody knows; so is the account that pays for it.
+            accounts: provisioners.iter().chain([&local_batcher().id()]).map(account).collect(),
             stakes: provisioners.iter().map(staked).collect(),
+            contracts: Vec::new(),
             consensus: consensus_params(config.l1.block_time),
         };
         l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
@@ -178,10 +188,13 @@ impl NetworkFiles {
         spec.rollup.l2_chain_id = config.l2.chain_id;
         spec.rollup.block_time = config.l2.block_time;
         spec.rollup.system_config.gas_limit = config.l2.gas_limit;
+        spec.rollup.seq_window_size = config.l2.sequencing_window;
         spec.rollup.forks = fork_times(config)?;
         let balance = U256::from(config.genesis.balance) * U256::from(10u64.pow(18));
         let accounts = crate::cli::dev_accounts(&config.keys.mnemonic, config.genesis.accounts)?;
         spec.funded = accounts.iter().map(|account| (account.address, balance)).collect();
+        let owner = provisioners.first().copied().unwrap_or_else(|| local_producer().id());
+        l1.contracts = contracts::records(&spec.rollup, &owner)?;
         let genesis = L2Genesis::build(&spec)?;
         let block = first_block(&genesis).block;
         let origin = view_genesis(&view_config(&l1), &l1)?;
@@ -296,6 +309,7 @@ impl NetworkFiles {
             eip1559: (constants.elasticity, constants.denominator, constants.canyon_denominator),
         };
         check_rollup(&rollup, &l1)?;
+        let settlement = contracts::open(&rollup, &l1)?;
         Ok(Network {
             spec: Arc::new(ChainSpec::new(params.l2_chain_id, forks, constants)?),
             rollup: Arc::new(rollup),
@@ -307,6 +321,7 @@ impl NetworkFiles {
             genesis_nodes: nodes,
             l1,
             view,
+            settlement,
         })
     }
 }
@@ -378,6 +393,7 @@ fn check_rollup(rollup: &RollupConfig, l1: &L1Genesis) -> Result<(), NetworkErro
         equal(what, found.to_string(), evm_address(contract).to_string())?;
     }
     within("block_time in rollup.json", rollup.block_time, 1, MAX_BLOCK_TIME)?;
+    rollup.validate()?;
     within("block_time in l1-genesis.json", l1.block_time, 1, MAX_BLOCK_TIME)?;
     within("genesis.l2_time in rollup.json", rollup.genesis.l2_time, l1.timestamp, MAX_TIMESTAMP)
 }
@@ -414,7 +430,13 @@ fn execution_forks(forks: &ForkTimes) -> duskevm_evm::ForkTimes {
 fn view_config(l1: &L1Genesis) -> ViewConfig {
     ViewConfig {
         chain_id: l1.chain_id.into(),
-        emitters: BTreeSet::from([LOCAL_CONTRACTS.portal, LOCAL_CONTRACTS.system_config]),
+        emitters: BTreeSet::from([
+            LOCAL_CONTRACTS.portal,
+            LOCAL_CONTRACTS.messenger,
+            LOCAL_CONTRACTS.standard_bridge,
+            LOCAL_CONTRACTS.erc721_bridge,
+            LOCAL_CONTRACTS.system_config,
+        ]),
         inbox: Some(LOCAL_CONTRACTS.batch_inbox),
     }
 }
@@ -533,6 +555,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rollup_that_cannot_be_derived_is_refused() {
+        let mut late = Config::default();
+        late.forks.jovian = crate::config::ForkTime(Some(NOW + 100));
+        let late = NetworkFiles::local(&late, NOW).unwrap().load().unwrap_err().to_string();
+        assert!(late.contains("jovian is scheduled at"), "{late}");
+        let mut old = Config::default();
+        for fork in [&mut old.forks.holocene, &mut old.forks.isthmus] {
+            *fork = crate::config::ForkTime::NEVER;
+        }
+        let old = NetworkFiles::local(&old, NOW).unwrap().load().unwrap_err().to_string();
+        assert!(old.contains("holocene must be active at genesis"), "{old}");
+    }
+
+    #[test]
     fn times_that_would_overflow_are_refused() {
         let config = Config::default();
         let error = NetworkFiles::local(&config, u64::MAX).unwrap_err();
@@ -561,6 +597,7 @@ mod tests {
     fn settings_that_are_not_in_force_are_refused_or_replaced() {
         let mut made = Config::default();
         made.l2.chain_id = 777;
+        made.l2.sequencing_window = 50;
         made.genesis.accounts = 3;
         made.genesis.balance = 5;
         let network = NetworkFiles::local(&made, NOW).unwrap().load().unwrap();
@@ -574,6 +611,7 @@ mod tests {
         assert!(refused(|c| c.l2.chain_id = 778).contains("l2.chain_id is 777, not 778"));
         assert!(refused(|c| c.l1.block_time = 30).contains("l1.block_time is 10"));
         assert!(refused(|c| c.l2.gas_limit = 30_000_000).contains("l2.gas_limit"));
+        assert!(refused(|c| c.l2.sequencing_window = 9).contains("l2.sequencing_window"));
         assert!(refused(|c| c.genesis.balance = 7).contains("genesis.balance is 5"));
         assert!(refused(|c| c.genesis.accounts = 4).contains("genesis.accounts is 3"));
         assert!(refused(|c| c.sequencer.l1_confirmations = 178).contains("ahead of L1"));

@@ -19,6 +19,8 @@ use std::{
 use support::{Node, Ports, call};
 
 /// A block takes two seconds where nothing disturbs, and longer on a machine with much to do.
+/// The blobs on L1 are those of the test only.
+const NO_BATCHES: [(&str, &str); 1] = [("DUSKEVM_ACTORS__BATCHER", "false")];
 const LONG: Duration = Duration::from_secs(180);
 
 /// Every way to the blobs of a block gives what was submitted.
@@ -96,7 +98,7 @@ async fn blobs_are_voted_on_kept_served_and_let_go_of() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let ports = Ports::free();
-    let node = Node::start_with(&data, ports, &["--provisioners", "4"]);
+    let node = Node::start_as(&data, ports, &["--provisioners", "4"], &NO_BATCHES);
     let sender = local_provisioner(2);
     check_refusals(&node, &sender).await;
 
@@ -111,7 +113,7 @@ async fn blobs_are_voted_on_kept_served_and_let_go_of() {
     // They outlive the process, and who has lost everything gets them from the others.
     node.kill();
     std::fs::remove_dir_all(data.join("provisioners/3")).unwrap();
-    let node = Node::start(&data, ports);
+    let node = Node::start_as(&data, ports, &[], &NO_BATCHES);
     check_routes(ports.blobs, &block, &sent);
     all_hold(&node, 6).await;
     assert!(metric(&support::metrics(ports), "duskevm_blobs_fetched_total") >= 6.0, "blobs came from peers");
@@ -120,7 +122,7 @@ async fn blobs_are_voted_on_kept_served_and_let_go_of() {
     assert!(node.stop().success());
     let config = folder.path().join("node.toml");
     std::fs::write(&config, "[blobs]\nretention_blocks = 1\n").unwrap();
-    let node = Node::start_with(&data, ports, &["--config", config.to_str().unwrap()]);
+    let node = Node::start_as(&data, ports, &["--config", config.to_str().unwrap()], &NO_BATCHES);
     all_hold(&node, 0).await;
     let gone = sidecars(ports.blobs, &block.root).expect_err("the blobs are gone");
     assert_eq!(gone.status, 404);
@@ -314,7 +316,12 @@ async fn under_load(sets: u64, enough: impl Fn(Duration, &Tally) -> bool) -> Tal
     let (data, config) = (folder.path().join("data"), folder.path().join("node.toml"));
     std::fs::write(&config, format!("[blobs]\nretention_blocks = {KEEP}\n")).unwrap();
     let sender = Sender::new(sets);
-    let node = Node::start_with(&data, Ports::free(), &["--provisioners", "4", "--config", config.to_str().unwrap()]);
+    let node = Node::start_as(
+        &data,
+        Ports::free(),
+        &["--provisioners", "4", "--config", config.to_str().unwrap()],
+        &NO_BATCHES,
+    );
     let busy = || std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned();
     println!("load of the machine before: {}", busy());
     let tally = load(&node, &sender, enough).await;

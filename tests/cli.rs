@@ -160,7 +160,7 @@ fn a_network_of_several_provisioners_needs_a_password_and_is_never_replaced() {
     assert_eq!(code(&shown), 0, "{}", stderr(&shown));
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown["keys.consensus"]["value"], "../net/node-2.keys");
-    assert_eq!(shown["actors.rpc"]["value"], false);
+    assert_eq!(shown["actors.sequencer"]["value"], false);
 }
 
 fn shipped(name: &str) -> Effective {

@@ -10,7 +10,7 @@ use duskevm::{
 use duskevm_evm::{BlockAttributes, NoPool};
 use duskevm_executor::{ChainState, Settings};
 use duskevm_fence::Fence;
-use duskevm_rollup::{L1BlockRef, OriginBlock, OriginChoice, epoch_attributes};
+use duskevm_rollup::{ConfigUpdates, L1BlockRef, OriginBlock, OriginChoice, epoch_attributes};
 use duskevm_trie::StateLimits;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn attributes(network: &Network, parent: &Header) -> BlockAttributes {
     let hash = header.hash_slow();
     let origin = L1BlockRef { hash, number: 0, parent_hash: B256::ZERO, timestamp: header.timestamp };
     let choice = OriginChoice { origin, sequence_number: 0, no_user_transactions: false };
-    let origin = OriginBlock { header, hash, deposits: Vec::new() };
+    let origin = OriginBlock { header, hash, deposits: Ok(Vec::new()), updates: ConfigUpdates::default() };
     let system = network.rollup.genesis.system_config;
     epoch_attributes(&network.rollup, &system, parent.timestamp + 1, &choice, &origin)
         .expect("the origin is the chosen one")

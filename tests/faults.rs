@@ -2,14 +2,70 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "support/batches.rs"]
+mod batches;
+#[path = "support/blobs.rs"]
+mod blobs;
 mod support;
 
+use alloy_primitives::B256;
+use duskevm::network::NetworkFiles;
 use serde_json::json;
-use std::time::Duration;
-use support::{Load, Node, Ports, accounts, call, check_included, grow, restarted, restarts, up, verify};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+use support::{Load, Node, Ports, accounts, call, check_included, grow, quantity, restarted, restarts, up, verify};
 
 /// Every actor that carries the chain or faces clients.
-const ACTORS: [&str; 7] = ["consensus", "l1", "executor", "txpool", "sequencer", "rpc", "http"];
+const ACTORS: [&str; 10] =
+    ["consensus", "da-store", "l1", "executor", "txpool", "sequencer", "derivation", "batcher", "rpc", "http"];
+
+/// Waits until a block is safe.
+async fn safe(node: &Node, goal: u64) {
+    let (rpc, begin) = (node.rpc(), Instant::now());
+    loop {
+        let block = call(&rpc, "eth_getBlockByNumber", vec![json!("safe"), json!(false)]).await;
+        if block.is_ok_and(|block| quantity(&block["number"]) >= goal) {
+            return;
+        }
+        let status = call(&node.admin(), "admin_why", vec![]).await;
+        assert!(begin.elapsed() < Duration::from_secs(120), "no safe block {goal}: {status:?}\n{}", node.log_tail());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// All these blocks are safe, no batch is on L1 twice, and a node that has nothing but L1 arrives at the same blocks. The node is stopped.
+async fn check_circle(node: Node, blocks: &[B256]) {
+    let (data, ports) = (node.data.clone(), node.ports);
+    safe(&node, blocks.len() as u64 - 1).await;
+    let files = NetworkFiles::read(&data.join("network")).unwrap();
+    let posted = batches::posted(ports.blobs, &files.load().unwrap().rollup);
+    assert_eq!(posted.doubles(), "", "posted twice");
+    assert!(posted.blocks.len() + 1 >= blocks.len(), "{} of {} blocks", posted.blocks.len(), blocks.len());
+    println!("{} frames with {} blocks, none twice", posted.frames.len(), posted.blocks.len());
+    assert!(node.stop().success());
+    verify(&data);
+    derive_again(&data, ports, blocks).await;
+}
+
+/// Without its L2 database, its journals and its sequencer the node has the same chain from L1.
+async fn derive_again(data: &Path, ports: Ports, blocks: &[B256]) {
+    for folder in ["l2", "txpool", "sequencer", "batcher"] {
+        std::fs::remove_dir_all(data.join(folder)).unwrap();
+    }
+    let off = [("DUSKEVM_ACTORS__SEQUENCER", "false"), ("DUSKEVM_ACTORS__BATCHER", "false")];
+    let verifier = Node::start_as(data, ports, &[], &off);
+    safe(&verifier, blocks.len() as u64 - 1).await;
+    let rpc = verifier.rpc();
+    for (number, hash) in blocks.iter().enumerate() {
+        let block =
+            call(&rpc, "eth_getBlockByNumber", vec![json!(format!("{number:#x}")), json!(false)]).await.unwrap();
+        assert_eq!(block["hash"], json!(hash), "block {number}");
+    }
+    println!("the verifier has the same {} blocks", blocks.len());
+    assert!(verifier.stop().success());
+}
 
 async fn campaign(actors: &[&str], rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
@@ -40,15 +96,19 @@ async fn campaign(actors: &[&str], rounds: usize) {
 
     let acknowledged = load.finish().await;
     assert!(acknowledged.len() > 100, "only {} transactions were acknowledged", acknowledged.len());
-    check_included(&node, &acknowledged).await;
+    let blocks = check_included(&node, &acknowledged).await;
     for actor in actors {
         for cause in ["stop", "panic", "hang"] {
             let count = restarts(ports, actor, cause);
             assert!(count >= rounds as f64, "restarts of {actor} by {cause}: {count}");
         }
     }
-    assert!(node.stop().success());
-    verify(&data);
+    check_circle(node, &blocks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_actors_of_the_circle_survive_every_fault_once() {
+    campaign(&["derivation", "batcher", "da-store"], 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,8 +155,7 @@ async fn killings(times: usize) {
     for (number, hash) in announced {
         assert_eq!(json!(blocks[number as usize]), hash, "block {number} changed after it was announced");
     }
-    assert!(node.stop().success());
-    verify(&data);
+    check_circle(node, &blocks).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

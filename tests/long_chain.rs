@@ -22,7 +22,7 @@ use duskevm::{
 use duskevm_evm::{BlockAttributes, NoPool, RecoveredTx, execute_stateless, record_witness};
 use duskevm_executor::{ChainState, Settings, TrieSource};
 use duskevm_fence::Fence;
-use duskevm_rollup::{L1BlockRef, OriginBlock, OriginChoice, epoch_attributes};
+use duskevm_rollup::{ConfigUpdates, L1BlockRef, OriginBlock, OriginChoice, epoch_attributes};
 use duskevm_trie::StateLimits;
 use op_alloy_consensus::OpTxEnvelope;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -190,7 +190,7 @@ fn attributes(network: &Network, parent: &Header, number: u64) -> BlockAttribute
     let hash = header.hash_slow();
     let origin = L1BlockRef { hash, number, parent_hash: header.parent_hash, timestamp: header.timestamp };
     let choice = OriginChoice { origin, sequence_number: 0, no_user_transactions: false };
-    let origin = OriginBlock { header, hash, deposits: Vec::new() };
+    let origin = OriginBlock { header, hash, deposits: Ok(Vec::new()), updates: ConfigUpdates::default() };
     let system = network.rollup.genesis.system_config;
     epoch_attributes(&network.rollup, &system, parent.timestamp + 1, &choice, &origin).unwrap()
 }

@@ -19,6 +19,10 @@ const MAX_DUSK: u64 = u64::MAX / 1_000_000_000;
 const MIN_GAS_LIMIT: u64 = 21_000_000;
 /// Block gas limits are stored as `uint64` in Solidity but as `i64` by some clients; 2^53 also survives JavaScript.
 const MAX_GAS_LIMIT: u64 = 1 << 53;
+/// A batch is on L1 one L1 block after its L2 block at the earliest.
+const MIN_SEQUENCING_WINDOW: u64 = 2;
+/// A year of L1 blocks of two seconds.
+const MAX_SEQUENCING_WINDOW: u64 = 15_768_000;
 /// Chain ids above this are refused by wallets: `v = 35 + 2 * id` must stay exact in JavaScript.
 const MAX_CHAIN_ID: u64 = ((1 << 53) - 1 - 36) / 2;
 const MAX_ACCOUNTS: u32 = 10_000;
@@ -145,6 +149,14 @@ impl Checker<'_> {
             );
         }
         self.require(
+            (MIN_SEQUENCING_WINDOW..=MAX_SEQUENCING_WINDOW).contains(&l2.sequencing_window),
+            "l2.sequencing_window",
+            format!(
+                "{} is not between {MIN_SEQUENCING_WINDOW} and {MAX_SEQUENCING_WINDOW} L1 blocks",
+                l2.sequencing_window
+            ),
+        );
+        self.require(
             (MIN_GAS_LIMIT..=MAX_GAS_LIMIT).contains(&l2.gas_limit),
             "l2.gas_limit",
             format!("{} is not between {MIN_GAS_LIMIT} and {MAX_GAS_LIMIT}", l2.gas_limit),
@@ -191,11 +203,19 @@ impl Checker<'_> {
         let config = &self.effective.config;
         let actors = &config.actors;
         let talks = config.has_peers() || config.l1.provisioners > 1;
-        // What cannot work without what, as long as L1 is embedded and blocks come from the own sequencer only.
+        // What cannot work without what, as long as L1 is embedded.
         let needs = [
             ("sequencer", actors.sequencer, "executor", actors.executor),
             ("sequencer", actors.sequencer, "txpool", actors.txpool),
             ("sequencer", actors.sequencer, "l1", actors.l1),
+            ("batcher", actors.batcher, "executor", actors.executor),
+            ("batcher", actors.batcher, "l1", actors.l1),
+            // It goes by what L1 has made safe.
+            ("batcher", actors.batcher, "derivation", actors.derivation),
+            // Two that post the same blocks pay twice.
+            ("batcher", actors.batcher, "sequencer", actors.sequencer),
+            ("derivation", actors.derivation, "executor", actors.executor),
+            ("derivation", actors.derivation, "l1", actors.l1),
             ("txpool", actors.txpool, "executor", actors.executor),
             ("rpc", actors.rpc, "executor", actors.executor),
             ("rpc", actors.rpc, "txpool", actors.txpool),
@@ -340,6 +360,11 @@ impl Checker<'_> {
             "sequencer.max_safe_lag",
             "no batches are posted to L1 yet, so the safe head does not move and the chain would stop: leave it at 0",
         );
+        if config.actors.batcher
+            && let Err(error) = crate::node::batcher_rules(&config.batcher, 1).validate()
+        {
+            self.refuse("batcher", error.to_string());
+        }
         let at_least_one: [(&str, u64); 28] = [
             ("sequencer.max_transactions", config.sequencer.max_transactions),
             ("txpool.max_slots", config.txpool.max_slots),

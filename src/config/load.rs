@@ -20,7 +20,15 @@ const REFUSED: [(&str, &str); 2] = [
 ];
 
 /// Keys whose value is a path.
-const PATHS: [&str; 5] = ["network.genesis", "data.dir", "keys.consensus", "keys.password_file", "gossip.identity"];
+const PATHS: [&str; 7] = [
+    "network.genesis",
+    "data.dir",
+    "keys.consensus",
+    "keys.batcher",
+    "keys.batcher_account",
+    "keys.password_file",
+    "gossip.identity",
+];
 
 /// The effective configuration, and where every value of it came from.
 #[derive(Debug, Clone, PartialEq)]

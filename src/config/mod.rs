@@ -32,11 +32,11 @@ pub use load::{Effective, Loader};
 pub use origin::Origin;
 pub use schema::{Key, SectionSpec};
 pub use sections::{
-    Actors, Admin, Blobs, Data, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L2, Log, Network, Rpc, Sequencer,
-    Supervision, TEST_MNEMONIC, Txpool,
+    Actors, Admin, Batcher, Blobs, Data, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L2, Log, Network, Rpc,
+    Sequencer, Supervision, TEST_MNEMONIC, Txpool,
 };
 pub use show::Show;
-pub use types::{ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
+pub use types::{BatchCarrier, BatchCompression, ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
 
 use schema::{Section, SetError};
 
@@ -89,6 +89,8 @@ config! {
     keys: Keys,
     /// The block builder.
     sequencer: Sequencer,
+    /// What posts blocks.
+    batcher: Batcher,
     /// The transaction pool.
     txpool: Txpool,
     /// The L2 JSON-RPC.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use duskevm_p2p::{Endpoint, PeerAddress};
 
 use super::schema::section;
-use super::types::{ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
+use super::types::{BatchCarrier, BatchCompression, ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
 
 /// The mnemonic that every local Ethereum tool knows. Its keys are public.
 pub const TEST_MNEMONIC: &str = "test test test test test test test test test test test junk";
@@ -52,10 +52,15 @@ section! {
         l1: bool = true,
         /// L2 blocks and state.
         executor: bool = true,
+        /// The safe and finalized L2 chain from L1 data. Where nobody posts batches (`actors.batcher`), L1 prescribes empty blocks once a
+        /// sequencing window is over, and they replace those of the sequencer.
+        derivation: bool = true,
         /// Pending transactions.
         txpool: bool = true,
         /// Builds L2 blocks. One node of a network has it on.
         sequencer: bool = true,
+        /// Posts the sequencer's blocks to L1. The sequencer's node has it on, and no other.
+        batcher: bool = true,
         /// The L2 JSON-RPC.
         rpc: bool = true,
         /// Metrics and health over HTTP.
@@ -89,6 +94,9 @@ section! {
         block_time: u64 = 2,
         /// Gas limit of an L2 block.
         gas_limit: u64 = 60_000_000,
+        /// L1 blocks within which the batches of an L2 block must be on L1, counted from the block's own L1 origin; later ones do not
+        /// count, and L1 prescribes blocks without users' transactions instead.
+        sequencing_window: u64 = 3_600,
     }
 }
 
@@ -136,7 +144,14 @@ section! {
         /// write it. Never let two nodes use the same one. Without it a node that has peers follows L1 without a vote; one that
         /// has none votes by the public keys of a local network.
         consensus: Option<PathBuf> = None,
-        /// File whose first line is the password of `keys.consensus`; otherwise it is read from DUSKEVM_PASSWORD.
+        /// File with the batcher's secp256k1 key, as 64 hex digits: its address is the batcher of the system config. Without it the
+        /// batcher signs with the key of a local network that everybody knows.
+        batcher: Option<PathBuf> = None,
+        /// File with the encrypted BLS key of the Dusk account that pays for batches. Without it the batcher pays from the account
+        /// of a local network whose key everybody knows.
+        batcher_account: Option<PathBuf> = None,
+        /// File whose first line is the password of `keys.consensus` and `keys.batcher_account`; otherwise it is read from
+        /// DUSKEVM_PASSWORD.
         password_file: Option<PathBuf> = None,
     }
 }
@@ -154,6 +169,42 @@ section! {
         /// Stop building when the unsafe head is this many blocks ahead of the safe head; 0 is no bound.
         /// Only 0 is accepted as long as no batches are posted to L1.
         max_safe_lag: u64 = 0,
+    }
+}
+
+section! {
+    /// What posts L2 blocks to L1.
+    Batcher = "batcher" {
+        /// `blobs`, `calldata`, or `cheaper`: whichever costs less for a whole channel.
+        carrier: BatchCarrier = BatchCarrier::Blobs,
+        /// `zlib`, `brotli-9`, `brotli-10` or `brotli-11`.
+        compression: BatchCompression = BatchCompression::Brotli10,
+        /// Blobs that a channel is filled to.
+        target_blobs: u64 = 6,
+        /// Most blobs of one L1 submission, 1 to 6.
+        blobs_per_submission: u64 = 6,
+        /// Most bytes of batches in the call data of one submission.
+        max_calldata_bytes: u64 = 120_000,
+        /// L1 blocks after which a channel is closed, however full it is: L2 blocks are safe about this much later.
+        max_channel_duration: u64 = 1,
+        /// A channel is closed this many L1 blocks before its first L2 block could not be included any more.
+        window_margin: u64 = 100,
+        /// A submission is hurried on when its channel has only so many L1 blocks left.
+        timeout_margin: u64 = 10,
+        /// Most submissions that wait for L1.
+        max_in_flight: u64 = 3,
+        /// Lux for each gas of L1 at first.
+        gas_price: u64 = 1,
+        /// Most lux for each gas of L1.
+        max_gas_price: u64 = 1_000,
+        /// By how many percent each further attempt pays more.
+        fee_bump_percent: u64 = 20,
+        /// L1 blocks that a transaction may wait before another attempt.
+        bump_after: u64 = 3,
+        /// Bytes of batches that are not on L1 from which on the sequencer is asked to make less data.
+        throttle_from_bytes: u64 = 8 * 1024 * 1024,
+        /// Bytes at which it is asked for as little as it can.
+        throttle_full_bytes: u64 = 64 * 1024 * 1024,
     }
 }
 

@@ -62,6 +62,35 @@ pub enum L1Follow {
     Final,
 }
 
+/// Where batches travel on L1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchCarrier {
+    /// In blobs.
+    Blobs,
+    /// In call data.
+    Calldata,
+    /// Whichever costs less for a channel.
+    Cheaper,
+}
+
+/// How batches are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchCompression {
+    /// zlib at its best level.
+    Zlib,
+    /// Brotli of quality 9.
+    #[serde(rename = "brotli-9")]
+    Brotli9,
+    /// Brotli of quality 10.
+    #[serde(rename = "brotli-10")]
+    Brotli10,
+    /// Brotli of quality 11.
+    #[serde(rename = "brotli-11")]
+    Brotli11,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -132,6 +132,15 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>, KeysError> {
     Ok(bytes)
 }
 
+/// The text of a short file.
+///
+/// # Errors
+/// If it cannot be read, is long or is no text.
+pub fn read_secret(path: &Path) -> Result<String, KeysError> {
+    let text = String::from_utf8(read(path, MAX_PASSWORD_BYTES)?);
+    text.map_err(|_| KeysError::NotText { from: path.display().to_string() })
+}
+
 /// The key in an encrypted file, as Dusk's wallet and `duskevm genesis --provisioners` write it.
 ///
 /// # Errors

@@ -23,6 +23,11 @@ pub fn local_provisioner(number: u64) -> Signer {
     }
 }
 
+/// The key of the Dusk account that pays for a local network's batches. Public knowledge, like the mnemonic of the local L2.
+pub fn local_batcher() -> Signer {
+    Signer::from_seed(b"duskevm local batcher")
+}
+
 /// How the provisioners of a network with this block time agree. Where blocks follow each other faster than on Dusk itself, the
 /// steps of an iteration are shorter too, because a provisioner that is down costs some iterations in every round.
 pub fn consensus_params(block_time: u64) -> ConsensusParams {

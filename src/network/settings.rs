@@ -30,6 +30,12 @@ impl Network {
             ),
             ("l2.gas_limit", &mut l2.gas_limit, vec![defaults.l2.gas_limit], system.gas_limit),
             (
+                "l2.sequencing_window",
+                &mut l2.sequencing_window,
+                vec![defaults.l2.sequencing_window],
+                self.rollup.seq_window_size,
+            ),
+            (
                 "l1.block_time",
                 &mut config.l1.block_time,
                 vec![defaults.l1.block_time, DEV_L1_BLOCK_TIME, slow_l1],

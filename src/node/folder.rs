@@ -31,7 +31,8 @@ use std::{
 };
 
 /// Everything that belongs into a data folder, besides the lock.
-const KNOWN: [&str; 9] = ["network", "l1", "l2", "blobs", "votes", "gossip", "txpool", "sequencer", PROVISIONERS];
+const KNOWN: [&str; 10] =
+    ["network", "l1", "l2", "blobs", "votes", "gossip", "txpool", "sequencer", "batcher", PROVISIONERS];
 const PROVISIONERS: &str = "provisioners";
 const LOCK: &str = "lock";
 /// What the root of a file system of its own holds.
@@ -210,7 +211,10 @@ impl DataFolder {
         let l1 = open(self.path.clone())?;
         let l2 = self.open_l2(config, network)?;
         if l2.is_empty() {
-            if let Some(trace) = self.trace_of_l2(&l1.chain)? {
+            // Who makes no blocks derives those that were made.
+            if config.actors.sequencer
+                && let Some(trace) = self.trace_of_l2(&l1.chain)?
+            {
                 return Err(NodeError::LostL2 { path: self.path.join("l2"), trace });
             }
             let genesis =
@@ -305,6 +309,9 @@ mod tests {
         fs::remove_dir_all(data.path.join("l2")).unwrap();
         let error = data.stores(&config, &network).unwrap_err();
         assert!(error.to_string().contains("L1 database holds blocks"), "{error}");
+        let mut verifier = config.clone();
+        (verifier.actors.sequencer, verifier.actors.batcher) = (false, false);
+        data.stores(&verifier, &network).unwrap().close();
 
         let (_folder, data, stores) = make();
         stores.close();

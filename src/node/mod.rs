@@ -1,11 +1,13 @@
 //! A running node: opens the data folder, starts the tree, and stays with it to the end.
 
+mod batching;
 mod folder;
 mod offline;
 mod provisioner;
 mod status;
 mod wiring;
 
+pub(crate) use batching::batcher_rules;
 pub use folder::{DataFolder, DuskStores, Stores};
 
 use crate::{
@@ -55,7 +57,7 @@ pub enum NodeError {
     NoChain(PathBuf),
     /// The L2 database is gone and others are not.
     #[error(
-        "{} is empty, but {trace}: this node has had L2 blocks. Restore the database from a copy, or begin with a new data.dir; to begin anew here would make other blocks than those that were announced",
+        "{} is empty, but {trace}: this node has had L2 blocks, and to begin anew would make other blocks than those that were announced. Restore the database from a copy, begin with a new data.dir, or switch actors.sequencer and actors.batcher off until the node has derived from L1 what was posted",
         path.display()
     )]
     LostL2 {
@@ -70,6 +72,9 @@ pub enum NodeError {
     /// There is no way to peers.
     #[error(transparent)]
     Peers(#[from] duskevm_gossip::HostError),
+    /// The batcher has no keys.
+    #[error(transparent)]
+    Batcher(#[from] batching::BatcherKeysError),
     /// The combination of roles is not possible yet.
     #[error("{0}")]
     Roles(&'static str),
@@ -205,6 +210,16 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
             "actors.sequencer needs actors.executor and actors.l1: switch them on, or it off",
         ));
     }
+    if on.derivation && !(on.executor && on.l1) {
+        return Err(NodeError::Roles(
+            "actors.derivation needs actors.executor and actors.l1: switch them on, or it off",
+        ));
+    }
+    if on.batcher && !(on.executor && on.l1 && on.derivation && on.sequencer) {
+        return Err(NodeError::Roles(
+            "actors.batcher needs actors.executor, actors.l1, actors.derivation and actors.sequencer: switch them on, or it off",
+        ));
+    }
     if on.txpool && !on.executor {
         return Err(NodeError::Roles("actors.txpool needs actors.executor: switch it on, or the pool off"));
     }
@@ -285,8 +300,10 @@ mod tests {
             check_roles(&config).unwrap_err().to_string()
         };
         check_roles(&Config::default()).unwrap();
-        let without_consensus =
-            |c: &mut Config| (c.actors.consensus, c.actors.l1, c.actors.sequencer) = (false, false, false);
+        let without_consensus = |c: &mut Config| {
+            (c.actors.consensus, c.actors.l1) = (false, false);
+            (c.actors.sequencer, c.actors.batcher, c.actors.derivation) = (false, false, false);
+        };
         assert!(refused(without_consensus).contains("actors.da_store keeps the blobs"));
         assert!(refused(|c| c.actors.da_store = false).contains("actors.blob_api needs actors.da_store"));
         let listening_without_blobs = |c: &mut Config| {

@@ -114,6 +114,7 @@ impl Ledger {
                 .map(|(key, balance)| GenesisAccount { key: *key, balance: *balance })
                 .collect(),
             stakes,
+            contracts: Vec::new(),
             consensus: ConsensusParams { slashing: Slashing::Relaxed, ..ConsensusParams::default() },
         };
         let mut state = MemoryState::default();

@@ -68,6 +68,11 @@ impl Node {
     }
 
     pub fn start_with(data: &Path, ports: Ports, extra: &[&str]) -> Self {
+        Self::start_as(data, ports, extra, &[])
+    }
+
+    /// The same with further settings, by their names in the environment.
+    pub fn start_as(data: &Path, ports: Ports, extra: &[&str], settings: &[(&str, &str)]) -> Self {
         let log = data.with_extension("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_duskevm"))
@@ -76,6 +81,7 @@ impl Node {
             .args(["--metrics-port", &ports.http.to_string(), "--blob-port", &ports.blobs.to_string(), "--data-dir"])
             .arg(data)
             .args(extra)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

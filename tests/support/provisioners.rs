@@ -1,6 +1,12 @@
 //! A network of provisioners, each a process of its own on loopback, made by `duskevm genesis --provisioners`.
 
-#![allow(clippy::unwrap_used, unreachable_pub, missing_debug_implementations, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test uses its part"
+)]
 
 use super::support::{call, client, get};
 use jsonrpsee::http_client::HttpClient;
@@ -68,6 +74,11 @@ fn duskevm() -> Command {
 impl Network {
     /// Makes the files of a network and starts its nodes. `block_time` of L1 in seconds.
     pub fn start(count: u16, block_time: u64) -> Self {
+        Self::start_some(count, block_time, &(1..=usize::from(count)).collect::<Vec<_>>())
+    }
+
+    /// The same, but only these nodes are started.
+    pub fn start_some(count: u16, block_time: u64, numbers: &[usize]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let first_port = free_ports(count);
         let port = |offset: u16| (first_port + offset).to_string();
@@ -84,7 +95,7 @@ impl Network {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let mut network = Self { folder, children: (0..count).map(|_| None).collect(), first_port };
-        for number in network.numbers() {
+        for &number in numbers {
             network.start_node(number);
         }
         network
@@ -106,7 +117,7 @@ impl Network {
         self.file(&format!("node-{number}.toml"))
     }
 
-    fn port(&self, number: usize, offset: u16) -> u16 {
+    pub fn port(&self, number: usize, offset: u16) -> u16 {
         self.first_port + STEP * u16::try_from(number - 1).unwrap() + offset
     }
 
@@ -161,7 +172,12 @@ impl Network {
 
     /// Runs a subcommand of `duskevm l1` with the key of a node.
     pub fn l1(&self, number: usize, line: &[&str]) -> Output {
-        duskevm().arg("l1").args(line).arg("--config").arg(self.config(number)).output().unwrap()
+        self.run(number, &[&["l1"], line].concat())
+    }
+
+    /// Runs a subcommand of `duskevm` with the configuration of a node.
+    pub fn run(&self, number: usize, line: &[&str]) -> Output {
+        duskevm().args(line).arg("--config").arg(self.config(number)).output().unwrap()
     }
 
     /// `duskevm status --json`.
@@ -172,7 +188,12 @@ impl Network {
     }
 
     pub fn rpc(&self) -> HttpClient {
-        client(self.port(1, 0))
+        self.rpc_of(1)
+    }
+
+    /// The L2 JSON-RPC of a node.
+    pub fn rpc_of(&self, number: usize) -> HttpClient {
+        client(self.port(number, 0))
     }
 
     /// What a node says of its L1; `None` while it does not answer.

@@ -137,7 +137,7 @@ impl Stack {
                 genesis: base.network.l1.clone(),
                 signer,
                 limits: duskevm_dusk_l1::mempool::Limits::default(),
-                contracts: Arc::new(duskevm_dusk_l1::contracts::NoContracts),
+                contracts: base.network.contracts(),
                 clock: duskevm_consensus::system_clock(),
                 uptime: duskevm_consensus::system_uptime(),
             },

@@ -1,6 +1,12 @@
-//! The rollup: state, pool and block builder.
+//! The rollup: state, pool, block builder and derivation.
 
 use super::{Base, LEAST_DEADLINE, l1::DuskL1};
+use crate::node::{
+    NodeError,
+    batching::{batcher_keys, batcher_rules},
+};
+use duskevm_batcher::BatcherActor;
+use duskevm_derivation::Derivation;
 use duskevm_executor::Executor;
 use duskevm_messages::{executor::HeadsFeed, txpool::PendingFeed};
 use duskevm_sequencer::Sequencer;
@@ -23,13 +29,16 @@ pub(super) struct Rollup {
     executor: Option<ChildSpec<Executor>>,
     txpool: Option<ChildSpec<TxPool>>,
     sequencer: Option<ChildSpec<Sequencer>>,
+    derivation: Option<ChildSpec<Derivation>>,
+    batcher: Option<ChildSpec<BatcherActor>>,
 }
 
 impl Rollup {
-    pub(super) fn new(base: Base<'_>, l1: &DuskL1) -> Self {
+    pub(super) fn new(base: Base<'_>, l1: &DuskL1) -> Result<Self, NodeError> {
         let executor: Ref<Executor> = Ref::declare("executor");
         let txpool: Ref<TxPool> = Ref::declare("txpool");
         let sequencer: Ref<Sequencer> = Ref::declare("sequencer");
+        let derivation: Ref<Derivation> = Ref::declare("derivation");
         let (heads_out, heads_feed) = watch::channel(None);
         let (pool_heads, pool_heads_feed) = watch::channel(None);
         let (pending, _) = broadcast::channel(PENDING_BACKLOG);
@@ -97,14 +106,38 @@ impl Rollup {
                 .mailbox(duskevm_sequencer::MAILBOX)
                 .deadline(base.deadline(duskevm_sequencer::DEADLINE))
         };
-        Self {
+        let derivation_spec = {
+            let settings = Arc::new(duskevm_derivation::Settings {
+                rollup: base.network.rollup.clone(),
+                spec: base.network.spec.clone(),
+            });
+            let ports = duskevm_derivation::Ports {
+                derive: executor.port(),
+                set_labels: executor.port(),
+                note_safe_head: executor.port(),
+                rewind: executor.port(),
+                reset_to: on.sequencer.then(|| sequencer.port()),
+                l1_by_number: l1.port.port(),
+                blobs: l1.own.da_store.as_ref().map(|da_store| da_store.port()),
+                heads: heads_feed.clone(),
+                l1_heads: l1.heads.clone(),
+                reader: base.stores.l2.reader(),
+            };
+            ChildSpec::new(&derivation, move |_| Ok(Derivation::new(settings.clone(), ports.clone())))
+                .mailbox(duskevm_derivation::MAILBOX)
+                .deadline(base.deadline(duskevm_derivation::DEADLINE))
+        };
+        let batcher_spec = on.batcher.then(|| batcher(base, l1, &heads_feed)).transpose()?;
+        Ok(Self {
             pool: txpool,
             pending,
             heads: heads_feed,
             executor: on.executor.then_some(executor_spec),
             txpool: on.txpool.then_some(txpool_spec),
             sequencer: on.sequencer.then_some(sequencer_spec),
-        }
+            derivation: on.derivation.then_some(derivation_spec),
+            batcher: batcher_spec,
+        })
     }
 
     pub(super) fn plant(self, mut tree: Tree) -> Tree {
@@ -117,6 +150,40 @@ impl Rollup {
         if let Some(spec) = self.sequencer {
             tree = tree.actor(spec);
         }
+        if let Some(spec) = self.derivation {
+            tree = tree.actor(spec);
+        }
+        if let Some(spec) = self.batcher {
+            tree = tree.actor(spec);
+        }
         tree
     }
+}
+
+/// What posts the blocks.
+fn batcher(base: Base<'_>, l1: &DuskL1, heads: &HeadsFeed) -> Result<ChildSpec<BatcherActor>, NodeError> {
+    let gas_per_blob = base.network.l1.consensus.gas_per_blob;
+    let settings = Arc::new(duskevm_batcher::Settings {
+        rollup: base.network.rollup.clone(),
+        rules: batcher_rules(&base.config.batcher, gas_per_blob),
+        keys: Arc::new(batcher_keys(base.config, base.network)?),
+        journal: base.data.join("batcher"),
+        workers: duskevm_batcher::workers(),
+    });
+    let (throttle, _) = watch::channel(0);
+    let ports = duskevm_batcher::Ports {
+        submit: l1.own.consensus.port(),
+        transaction: l1.own.consensus.port(),
+        account: l1.own.consensus.port(),
+        view_transaction: l1.port.port(),
+        l1_by_number: l1.port.port(),
+        heads: heads.clone(),
+        l1_heads: l1.heads.clone(),
+        throttle,
+        reader: base.stores.l2.reader(),
+    };
+    let batcher: Ref<BatcherActor> = Ref::declare("batcher");
+    Ok(ChildSpec::new(&batcher, move |start| BatcherActor::open(settings.clone(), ports.clone(), &start.fence))
+        .mailbox(duskevm_batcher::MAILBOX)
+        .deadline(base.deadline(duskevm_batcher::DEADLINE)))
 }

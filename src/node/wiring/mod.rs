@@ -86,7 +86,7 @@ pub(super) fn start(
     let base = Base { config, network, data, stores, signers };
     let l1 = DuskL1::new(base)?;
     let hosts = l1.hosts();
-    let l2 = Rollup::new(base, &l1);
+    let l2 = Rollup::new(base, &l1)?;
     let services = Services::new(base, &l1, &l2, metrics);
     let Services { status, rpc, admin, http, blobs, .. } = &services;
     let (status, rpc, admin, http, blobs) = (status.clone(), rpc.clone(), admin.clone(), http.clone(), blobs.clone());

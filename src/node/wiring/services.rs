@@ -46,7 +46,7 @@ impl Services {
             l1_heads: l1.heads.clone(),
             pool: l2.pool.port(),
             provisioners: l1.provisioners(base),
-            dusk: config.actors.consensus.then(|| DuskPorts::of(&l1.own.consensus)),
+            dusk: config.actors.consensus.then(|| DuskPorts::of(&l1.own.consensus, &l1.port)),
             sequencing: config.actors.sequencer,
             started: Instant::now(),
             supervisor: OnceLock::new(),
