@@ -177,7 +177,7 @@ section! {
     Batcher = "batcher" {
         /// `blobs`, `calldata`, or `cheaper`: whichever costs less for a whole channel.
         carrier: BatchCarrier = BatchCarrier::Blobs,
-        /// `zlib`, `brotli-9`, `brotli-10` or `brotli-11`.
+        /// `zlib`, `brotli-9`, `brotli-10` or `brotli-11`; the last two give way to `brotli-9` while more than two channels wait.
         compression: BatchCompression = BatchCompression::Brotli10,
         /// Blobs that a channel is filled to.
         target_blobs: u64 = 6,

@@ -43,7 +43,7 @@ pub(crate) fn notice(notice: &Notice) {
             counter!("duskevm_batcher_blocks_total").increment(*blocks);
             counter!(BYTES, "what" => "plain").increment(*rlp_bytes as u64);
             counter!(BYTES, "what" => "compressed").increment(*compressed_bytes as u64);
-            tracing::info!(channel = %id, blocks, bytes = compressed_bytes, frames, "channel closed");
+            tracing::debug!(channel = %id, blocks, bytes = compressed_bytes, frames, "channel closed");
         }
         Notice::Settled { id } => {
             counter!(CHANNELS, "what" => "settled").increment(1);

@@ -9,7 +9,7 @@ use crate::{
 use duskevm_rollup::{
     BlockId,
     batch::SpanEncodeError,
-    channel_out::{ChannelOut, ChannelOutError, Fill},
+    channel_out::{ChannelOut, ChannelOutError, Compression, Fill},
     frame::{ChannelId, Frame},
 };
 
@@ -125,9 +125,19 @@ impl Batcher {
         old || late
     }
 
+    /// How the open channel is compressed: as set, unless blocks come faster than that. Whoever is two channels behind would fall behind
+    /// ever further.
+    fn compression(&self) -> Compression {
+        let set = self.settings.compression;
+        let channel = self.settings.channel(0).target_bytes as u64;
+        if self.backlog().bytes > channel.saturating_mul(2) { set.quicker() } else { set }
+    }
+
     /// Fixes the frames of the open channel.
     fn close(&mut self) {
+        let compression = self.compression();
         let Some(mut open) = self.open.take() else { return };
+        open.out.set_compression(compression);
         let closed = match open.out.close() {
             Ok(closed) => closed,
             Err(error) => {
@@ -151,7 +161,7 @@ impl Batcher {
             last,
             first_epoch: open.first_epoch.unwrap_or_default(),
             carrier,
-            compression: self.settings.compression.to_string(),
+            compression: compression.to_string(),
             max_frame_data: max_frame_data as u64,
             frame_count: u16::try_from(frames.len()).unwrap_or(u16::MAX),
             bytes: closed.compressed_bytes as u64,

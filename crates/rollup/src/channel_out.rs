@@ -60,6 +60,16 @@ impl Compression {
     ];
 }
 
+impl Compression {
+    /// What takes a fifth of the time for some percent more bytes; itself, if nothing does.
+    pub const fn quicker(self) -> Self {
+        match self {
+            Self::Brotli10 | Self::Brotli11 => Self::Brotli9,
+            Self::Zlib | Self::Brotli9 => self,
+        }
+    }
+}
+
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::ALL.iter().find(|(compression, _)| compression == self).map_or("", |(_, name)| name);
@@ -229,6 +239,11 @@ impl ChannelOut {
         self.estimates.clear();
         self.measure = None;
         self.fits = None;
+    }
+
+    /// How [`Self::close`] compresses from now on.
+    pub const fn set_compression(&mut self, compression: Compression) {
+        self.settings.compression = compression;
     }
 
     /// Its id.

@@ -5,7 +5,7 @@ use crate::l1::sign;
 use duskevm_batcher_core::{
     Action, Batcher, Carrier, CarrierChoice, Closed, Notice, Record, Role, Settings, Submitted, Wait, Why,
 };
-use duskevm_rollup::frame::ChannelId;
+use duskevm_rollup::{channel_out::Compression, frame::ChannelId};
 
 fn node(carrier: Carrier) -> Node {
     Node::new(settings(carrier), 100_000)
@@ -81,6 +81,26 @@ fn a_channel_is_closed_when_it_is_full() {
     let first = closed.first().unwrap();
     assert!((100_000..=130_020).contains(&first.bytes), "{first:?}");
     assert_eq!(first.frame_count, 1);
+}
+
+#[test]
+fn who_is_far_behind_compresses_quickly() {
+    let set = Settings { compression: Compression::Brotli10, ..settings(Carrier::Blobs) };
+    let mut node = Node::new(set, 100_000);
+    node.rounds(1);
+    node.blocks(2, 50_000);
+    node.rounds(8);
+    node.blocks(30, 50_000);
+    node.rounds(20);
+    let used: Vec<_> = node.closed().iter().map(|closed| closed.compression.clone()).collect();
+    assert_eq!(used.first().map(String::as_str), Some("brotli-10"), "{used:?}");
+    assert!(used.contains(&"brotli-9".to_owned()), "{used:?}");
+    // Frames are made again as they were.
+    node.restart();
+    node.rounds(20);
+    assert_eq!(node.safe(), node.chain.latest());
+    assert_eq!(node.abandoned(), Vec::<&Why>::new());
+    node.check_l1();
 }
 
 #[test]
