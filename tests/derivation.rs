@@ -15,7 +15,7 @@ use duskevm_executor::{Executor, Feeds, Suspect, genesis_commit};
 use duskevm_l1_view::{ViewBlock, ViewTransaction};
 use duskevm_messages::{
     executor::{Build, ChainHeads, Insert},
-    l1::{L1Heads, ViewBlockByNumber},
+    l1::{L1BlockRef, L1Heads, ViewBlockByNumber},
     txpool::HeadChanged,
 };
 use duskevm_rollup::{
@@ -114,7 +114,7 @@ impl L1 {
     fn publish(&self, finalized: u64) {
         let at = |number: u64| {
             let block = self.blocks.lock().unwrap()[number as usize].clone();
-            duskevm_messages::l1::L1BlockRef::from(&*block)
+            L1BlockRef::from(&*block)
         };
         let latest = self.blocks.lock().unwrap().len() as u64 - 1;
         let before = self.heads.borrow().map_or(0, |heads| heads.finalized.number);
@@ -230,6 +230,7 @@ struct Node {
     executor: Ref<Executor>,
     heads: watch::Receiver<Option<Arc<ChainHeads>>>,
     returned: Arc<Mutex<Vec<B256>>>,
+    current_l1: watch::Receiver<Option<L1BlockRef>>,
 }
 
 impl Node {
@@ -257,6 +258,7 @@ impl Node {
         let executor_spec = ChildSpec::new(&executor, move |start| {
             Ok(Executor::open(settings.clone(), opened.clone(), feeds.clone(), &start)?)
         });
+        let (current_l1_out, current_l1) = watch::channel(None);
         let settings = Arc::new(Settings { rollup: rollup.config.clone(), spec: rollup.spec.clone() });
         let ports = Ports {
             derive: executor.port(),
@@ -269,6 +271,7 @@ impl Node {
             heads: heads.clone(),
             l1_heads: rollup.l1.heads.subscribe(),
             reader: store.reader(),
+            current_l1: current_l1_out,
         };
         let derivation_spec =
             ChildSpec::new(&derivation, move |_| Ok(Derivation::new(settings.clone(), ports.clone())));
@@ -276,7 +279,7 @@ impl Node {
         let supervisor = tree.actor(executor_spec).actor(derivation_spec).start();
         supervisor.ready().await.unwrap();
         let rollup = rollup.clone();
-        let node = Self { rollup, _folder: folder, store, supervisor, executor, heads, returned };
+        let node = Self { rollup, _folder: folder, store, supervisor, executor, heads, returned, current_l1 };
         node.until("the executor to open", |heads| heads.latest.number() == 0).await;
         node
     }
@@ -377,6 +380,9 @@ async fn what_the_sequencer_posted_becomes_safe_and_final_and_a_verifier_has_the
     // What was safe when the batch was read is noted once the next L1 block is.
     let noted = sequencer.store.reader().safe_head_at(posted).unwrap().unwrap();
     assert_eq!((noted.l1.number, noted.l2.hash), (posted, blocks[3].hash()));
+    // The next L1 block is being read by then, and says so.
+    let reads = sequencer.current_l1.borrow().unwrap();
+    assert_eq!(reads, L1BlockRef::from(&**rollup.l1.blocks.lock().unwrap().last().unwrap()));
     sequencer.stop().await;
     verifier.stop().await;
 }

@@ -24,6 +24,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::watch;
 
 /// How long the pool is asked for its figures before they are left out.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -36,6 +37,8 @@ pub(super) struct NodeStatus {
     pub(super) network: Arc<Network>,
     pub(super) heads: HeadsFeed,
     pub(super) l1_heads: L1HeadsFeed,
+    /// The L1 block that derivation reads; none while it does not run.
+    pub(super) current_l1: watch::Receiver<Option<L1BlockRef>>,
     pub(super) pool: Port<GetStatus>,
     /// The L1 of this process; the first of them serves this node. None where L1 does not run here.
     pub(super) provisioners: Vec<Provisioner>,
@@ -213,7 +216,8 @@ impl NodeView for SharedStatus {
         self.l1_heads.borrow().as_ref().map_or_else(L1Status::default, |heads| {
             let (latest, safe, finalized) = (l1_ref(&heads.latest), l1_ref(&heads.safe), l1_ref(&heads.finalized));
             L1Status {
-                current_l1: latest,
+                current_l1: self.current_l1.borrow().as_ref().map_or_else(L1Ref::default, l1_ref),
+                // As op-node has it since it dropped what was behind this name.
                 current_l1_finalized: finalized,
                 head_l1: latest,
                 safe_l1: safe,

@@ -4,13 +4,14 @@ use duskevm_evm::ChainSpec;
 use duskevm_messages::{
     da_store::FindBlobs,
     executor::{Derive, HeadsFeed, NoteSafeHead, Rewind, SetLabels},
-    l1::{L1HeadsFeed, ViewBlockByNumber},
+    l1::{L1BlockRef, L1HeadsFeed, ViewBlockByNumber},
     sequencer::ResetTo,
 };
 use duskevm_rollup::RollupConfig;
 use duskevm_store::l2::L2Reader;
 use duskevm_supervision::Port;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// What does not change while derivation runs.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Ports {
     pub l1_heads: L1HeadsFeed,
     /// The L2 chain.
     pub reader: L2Reader,
+    /// The L1 block that is being read: what lies below it is read in full. Published here; `None` before the first one.
+    pub current_l1: watch::Sender<Option<L1BlockRef>>,
 }
 
 /// A pause that grows from one failure to the next.

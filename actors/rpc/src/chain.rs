@@ -49,6 +49,15 @@ pub struct Heads {
     pub finalized: BlockRef,
 }
 
+/// An L2 block that was safe, and the L1 block at which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SafeHead {
+    /// The newest L1 block that had been read.
+    pub l1: BlockRef,
+    /// The safe head by then.
+    pub l2: BlockRef,
+}
+
 /// Where a transaction is in the canonical chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TxLocation {
@@ -154,6 +163,11 @@ pub trait ChainReader: Send + Sync {
     /// # Errors
     /// If it cannot be read.
     fn transaction(&self, hash: B256) -> Result<Option<TxLocation>, ReadError>;
+    /// What was safe once everything up to this L1 block had been read; `None` if this node has not read it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, ReadError>;
     /// The state after a block; `None` if the block is unknown.
     ///
     /// # Errors
@@ -220,6 +234,14 @@ impl Chain {
             n if n > latest.number => Ok(None),
             n => self.inner.reader.canonical_hash(n),
         }
+    }
+
+    /// What was safe once everything up to this L1 block had been read; `None` if this node has not read it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, ReadError> {
+        self.inner.reader.safe_head_at(l1_number)
     }
 
     /// Number that a tag stands for now. `pending` is the newest block: this node builds no block ahead of its time.

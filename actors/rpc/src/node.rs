@@ -23,9 +23,9 @@ pub struct L1Ref {
 /// How far L1 is known and derived from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct L1Status {
-    /// The block that derivation has reached.
+    /// The block that derivation reads: what lies below it is derived from. All zeros where nothing is derived.
     pub current_l1: L1Ref,
-    /// The same, as far as it is final.
+    /// The same as `finalized_l1`.
     pub current_l1_finalized: L1Ref,
     /// The newest one.
     pub head_l1: L1Ref,

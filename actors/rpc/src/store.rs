@@ -1,7 +1,9 @@
 //! The chain in the L2 database.
 
 use crate::{
-    chain::{Account, AccountProof, BlockRef, ChainReader, Heads, ReadError, SlotProof, StateReader, TxLocation},
+    chain::{
+        Account, AccountProof, BlockRef, ChainReader, Heads, ReadError, SafeHead, SlotProof, StateReader, TxLocation,
+    },
     feed::HeadSignal,
 };
 use alloy_consensus::{Header, Sealable as _, Sealed};
@@ -111,6 +113,12 @@ impl ChainReader for StoreReader {
     fn transaction(&self, hash: B256) -> Result<Option<TxLocation>, ReadError> {
         let location = self.reader.transaction_location(&hash)?;
         Ok(location.map(|location| TxLocation { block: location.block.hash, index: location.index as usize }))
+    }
+
+    fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, ReadError> {
+        let at = |block: duskevm_store::l2::BlockRef| BlockRef { number: block.number, hash: block.hash };
+        let noted = self.reader.safe_head_at(l1_number)?;
+        Ok(noted.map(|noted| SafeHead { l1: at(noted.l1), l2: at(noted.l2) }))
     }
 
     fn state(&self, block: B256) -> Result<Option<Arc<dyn StateReader>>, ReadError> {

@@ -8,7 +8,7 @@ use crate::node::{
 use duskevm_batcher::BatcherActor;
 use duskevm_derivation::Derivation;
 use duskevm_executor::Executor;
-use duskevm_messages::{executor::HeadsFeed, txpool::PendingFeed};
+use duskevm_messages::{executor::HeadsFeed, l1::L1BlockRef, txpool::PendingFeed};
 use duskevm_sequencer::Sequencer;
 use duskevm_supervision::{ChildSpec, Ref, Tree};
 use duskevm_txpool::TxPool;
@@ -26,6 +26,8 @@ pub(super) struct Rollup {
     pub(super) pending: PendingFeed,
     /// Heads of the chain.
     pub(super) heads: HeadsFeed,
+    /// The L1 block that derivation reads.
+    pub(super) current_l1: watch::Receiver<Option<L1BlockRef>>,
     executor: Option<ChildSpec<Executor>>,
     txpool: Option<ChildSpec<TxPool>>,
     sequencer: Option<ChildSpec<Sequencer>>,
@@ -41,6 +43,7 @@ impl Rollup {
         let derivation: Ref<Derivation> = Ref::declare("derivation");
         let (heads_out, heads_feed) = watch::channel(None);
         let (pool_heads, pool_heads_feed) = watch::channel(None);
+        let (current_l1_out, current_l1) = watch::channel(None);
         let (pending, _) = broadcast::channel(PENDING_BACKLOG);
         let on = &base.config.actors;
 
@@ -122,6 +125,7 @@ impl Rollup {
                 heads: heads_feed.clone(),
                 l1_heads: l1.heads.clone(),
                 reader: base.stores.l2.reader(),
+                current_l1: current_l1_out,
             };
             ChildSpec::new(&derivation, move |_| Ok(Derivation::new(settings.clone(), ports.clone())))
                 .mailbox(duskevm_derivation::MAILBOX)
@@ -132,6 +136,7 @@ impl Rollup {
             pool: txpool,
             pending,
             heads: heads_feed,
+            current_l1,
             executor: on.executor.then_some(executor_spec),
             txpool: on.txpool.then_some(txpool_spec),
             sequencer: on.sequencer.then_some(sequencer_spec),

@@ -44,6 +44,7 @@ impl Services {
             network: network.clone(),
             heads: l2.heads.clone(),
             l1_heads: l1.heads.clone(),
+            current_l1: l2.current_l1.clone(),
             pool: l2.pool.port(),
             provisioners: l1.provisioners(base),
             dusk: config.actors.consensus.then(|| DuskPorts::of(&l1.own.consensus, &l1.port)),

@@ -28,6 +28,7 @@ impl Derivation {
                 Step::Working => {}
                 Step::Advanced(l1) => {
                     now.advanced(&l1);
+                    self.ports.current_l1.send_replace(Some(told(&l1)));
                     ctx.progress(format!("reads L1 block {}", l1.number));
                 }
                 Step::Attributes(attributes) => {
@@ -204,6 +205,12 @@ impl Deriving {
             self.note = Some((l1, id(&self.safe.block)));
         }
     }
+}
+
+/// An L1 block as the messages have it.
+const fn told(block: &L1BlockRef) -> duskevm_messages::l1::L1BlockRef {
+    let L1BlockRef { hash, number, parent_hash, timestamp } = *block;
+    duskevm_messages::l1::L1BlockRef { hash, number, parent_hash, timestamp }
 }
 
 /// What L1 holds that no block comes of.

@@ -1,9 +1,13 @@
 //! `optimism_`: the rollup RPC of op-node. Numbers in block references are plain JSON integers here, as op-batcher expects them.
 
 use super::{Api, registry::Registry};
-use crate::{chain::Chain, error::RpcError, node::L1Status};
+use crate::{
+    chain::{BlockRef, Chain},
+    error::RpcError,
+    node::L1Status,
+};
 use alloy_eips::{BlockId, BlockNumberOrTag};
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U64};
 use duskevm_evm::header::MESSAGE_PASSER;
 use duskevm_rollup::{L2BlockRef, OUTPUT_VERSION_V0, RollupConfig, l2_block_ref, output_root};
 use serde::Serialize;
@@ -38,6 +42,13 @@ struct SyncStatus {
     local_safe_l2: L2Ref,
 }
 
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SafeHeadAt {
+    l1_block: Origin,
+    safe_head: Origin,
+}
+
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Output {
@@ -67,6 +78,18 @@ pub(super) fn register(registry: &mut Registry) {
         args.end()?;
         output(api, number)
     });
+    registry.read("optimism_safeHeadAtL1Block", |api, mut args| {
+        let number: U64 = args.required()?;
+        args.end()?;
+        safe_head_at(api, number.to())
+    });
+}
+
+/// The record of the newest L1 block up to `l1_number`.
+fn safe_head_at(api: &Api, l1_number: u64) -> Result<SafeHeadAt, RpcError> {
+    // The words of op-node, by which its clients know the case.
+    let found = api.chain.safe_head_at(l1_number)?.ok_or_else(|| RpcError::server("not found"))?;
+    Ok(SafeHeadAt { l1_block: found.l1.into(), safe_head: found.l2.into() })
 }
 
 fn sync_status(api: &Api) -> Result<SyncStatus, RpcError> {
@@ -89,6 +112,12 @@ fn sync_status(api: &Api) -> Result<SyncStatus, RpcError> {
 fn reference(chain: &Chain, config: &RollupConfig, hash: B256) -> Result<L2Ref, RpcError> {
     let block = chain.block(hash)?.ok_or_else(|| RpcError::Server(format!("block {hash} not found")))?;
     Ok(l2_block_ref(config, &block).map_err(RpcError::internal)?.into())
+}
+
+impl From<BlockRef> for Origin {
+    fn from(block: BlockRef) -> Self {
+        Self { hash: block.hash, number: block.number }
+    }
 }
 
 impl From<L2BlockRef> for L2Ref {

@@ -9,7 +9,9 @@ use duskevm_evm::{
 use duskevm_genesis::{Fork, GenesisAnchor, L2Genesis, NetworkSpec};
 use duskevm_rollup::{BlockId, L1Info, L1InfoFork, RollupConfig, RollupGenesis, SystemConfig};
 use duskevm_rpc::{
-    chain::{Account, AccountProof, BlockRef, ChainReader, Heads, ReadError, SlotProof, StateReader, TxLocation},
+    chain::{
+        Account, AccountProof, BlockRef, ChainReader, Heads, ReadError, SafeHead, SlotProof, StateReader, TxLocation,
+    },
     node::Rollup,
 };
 use duskevm_trie::{
@@ -58,6 +60,8 @@ struct Tables {
     canonical: Vec<B256>,
     safe: u64,
     finalized: u64,
+    /// By L1 number, ascending.
+    safe_heads: Vec<SafeHead>,
     pruned: Vec<B256>,
     keep_dropped: bool,
     receipts_fail: bool,
@@ -235,6 +239,11 @@ impl MemoryChain {
         (tables.safe, tables.finalized) = (safe, finalized);
     }
 
+    /// Notes what was safe at an L1 block; later than what was noted before.
+    pub(crate) fn note_safe_head(&self, l1: BlockRef, l2: BlockRef) {
+        self.tables.write().safe_heads.push(SafeHead { l1, l2 });
+    }
+
     /// Blocks that a reorganization drops can still be read.
     pub(crate) fn keep_dropped(&self) {
         self.tables.write().keep_dropped = true;
@@ -315,6 +324,11 @@ impl ChainReader for MemoryChain {
             let index = tables.blocks[block].block.transactions.iter().position(|tx| tx.hash() == hash)?;
             Some(TxLocation { block: *block, index })
         }))
+    }
+
+    fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, ReadError> {
+        let tables = self.tables.read();
+        Ok(tables.safe_heads.iter().rfind(|noted| noted.l1.number <= l1_number).copied())
     }
 
     fn state(&self, block: B256) -> Result<Option<Arc<dyn StateReader>>, ReadError> {

@@ -100,6 +100,16 @@ async fn it_answers_like_the_chain_itself() {
             assert_eq!(ours.block_hash(number).unwrap(), theirs.block_hash(number).unwrap(), "{number}");
         }
     }
+    assert_eq!(reader.safe_head_at(u64::MAX).unwrap(), None, "nothing was derived");
+    let noted = |l1: u64, l2: &Block| {
+        let at = |number, hash| duskevm_store::l2::BlockRef { number, hash };
+        store.note_safe_head(&fence, at(l1, B256::repeat_byte(1)), at(l2.number(), l2.hash())).unwrap();
+    };
+    noted(5, &blocks[1]);
+    noted(6, &blocks[2]);
+    let safe_at = |l1| reader.safe_head_at(l1).unwrap().map(|found| (found.l1.number, found.l2.hash));
+    assert_eq!([safe_at(4), safe_at(5)], [None, Some((5, blocks[1].hash()))]);
+    assert_eq!(safe_at(u64::MAX), Some((6, blocks[2].hash())));
     assert_eq!(reader.transaction(B256::ZERO).unwrap(), None);
     assert!(reader.block(B256::ZERO).unwrap().is_none());
     assert!(reader.receipts(B256::ZERO).unwrap().is_none());

@@ -9,6 +9,7 @@ use alloy_consensus::{TxEip2930, TxLegacy};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
 use alloy_trie::{Nibbles, proof::verify_proof};
+use duskevm_rpc::chain::BlockRef;
 use serde_json::{Value, json};
 
 const DEAD: Address = Address::repeat_byte(0xde);
@@ -542,6 +543,32 @@ async fn the_rollup_rpc_is_op_nodes() {
     let config = client.call("optimism_rollupConfig", json!([])).await;
     assert_eq!(config["l2_chain_id"], 31310);
     assert!(client.call("optimism_version", json!([])).await.is_string());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_safe_head_at_an_l1_block_is_op_nodes() {
+    let node = Node::start(MemoryChain::isthmus()).await;
+    let client = node.client();
+    // Nothing is noted yet.
+    assert_eq!(client.error("optimism_safeHeadAtL1Block", json!(["0x7"])).await, (-32000, "not found".to_owned()));
+    let at = |number: u64, byte| BlockRef { number, hash: B256::repeat_byte(byte) };
+    node.chain.note_safe_head(at(7, 0x71), at(30, 0x30));
+    node.chain.note_safe_head(at(9, 0x91), at(42, 0x42));
+    let first = json!({
+        "l1Block": { "hash": B256::repeat_byte(0x71), "number": 7 },
+        "safeHead": { "hash": B256::repeat_byte(0x30), "number": 30 },
+    });
+    for number in ["0x7", "0x8"] {
+        assert_eq!(client.call("optimism_safeHeadAtL1Block", json!([number])).await, first);
+    }
+    let newest = client.call("optimism_safeHeadAtL1Block", json!(["0x1000"])).await;
+    assert_eq!((&newest["l1Block"]["number"], &newest["safeHead"]["number"]), (&json!(9), &json!(42)));
+    // Before what this node has read.
+    assert_eq!(client.error("optimism_safeHeadAtL1Block", json!(["0x6"])).await.0, -32000);
+    for wrong in [json!([]), json!([null]), json!(["latest"]), json!(["0x10000000000000000"]), json!(["0x1", 2])] {
+        assert_eq!(client.error("optimism_safeHeadAtL1Block", wrong).await.0, -32602);
+    }
     node.stop().await;
 }
 
