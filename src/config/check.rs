@@ -300,6 +300,16 @@ impl Checker<'_> {
                 config.admin.host
             ),
         );
+        if let Some(url) = &config.rpc.sequencer {
+            let wrong = duskevm_rpc::check_sequencer_url(url).err().map(|error| error.to_string());
+            let own = config.actors.sequencer.then(|| {
+                "this node makes the blocks itself: leave this out, or switch `actors.sequencer` off".to_owned()
+            });
+            if let Some(problem) = wrong.or(own) {
+                self.refuse("rpc.sequencer", problem);
+            }
+        }
+        let config = &self.effective.config;
         if let Err(error) = EnvFilter::builder().parse(&config.log.level) {
             let level = &config.log.level;
             self.refuse(

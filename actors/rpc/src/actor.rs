@@ -12,6 +12,7 @@ use crate::{
     feed::{Feed, HeadSignal},
     fees::FeeOracle,
     filters::Filters,
+    forward::Forwarder,
     listener::Listening,
     metrics,
     node::{NodeView, Rollup},
@@ -58,6 +59,9 @@ pub enum RpcServerError {
         /// The name in the settings.
         name: String,
     },
+    /// Transactions cannot be forwarded.
+    #[error("`rpc.sequencer`: {0}")]
+    Sequencer(String),
     /// The threads that serve sockets do nothing any more.
     #[error("the threads that serve sockets have done nothing for {0:?}")]
     Stuck(Duration),
@@ -68,7 +72,7 @@ impl ActorError for RpcServerError {
         match self {
             Self::Listen { .. } | Self::Threads(_) | Self::Stuck(_) => Reaction::RestartSelf,
             // The next start would do the same again.
-            Self::Methods(_) | Self::Namespace { .. } => Reaction::Abort,
+            Self::Methods(_) | Self::Namespace { .. } | Self::Sequencer(_) => Reaction::Abort,
         }
     }
 }
@@ -151,8 +155,12 @@ impl RpcServer {
         let news = Workers::start("feed", 1, 1).map_err(RpcServerError::Threads)?;
         tokio::spawn(feed.clone().follow(chain.clone(), news, wiring.heads.clone()));
         tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
+        let forwarder = match &wiring.config.sequencer {
+            Some(url) => Some(Forwarder::new(url, limits).map_err(RpcServerError::Sequencer)?),
+            None => None,
+        };
         let api = Arc::new(Api {
-            ingress: Ingress::start(wiring.pool.clone(), limits).map_err(RpcServerError::Threads)?,
+            ingress: Ingress::start(wiring.pool.clone(), forwarder, limits).map_err(RpcServerError::Threads)?,
             pool: wiring.pool.clone(),
             node: wiring.node.clone(),
             rollup: wiring.rollup.clone(),

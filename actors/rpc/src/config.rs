@@ -24,6 +24,8 @@ pub struct RpcConfig {
     pub hosts: Vec<String>,
     /// Namespaces that are served: the part of a method's name before the underscore.
     pub namespaces: Vec<String>,
+    /// URL of the JSON-RPC of the sequencer, where blocks are made elsewhere: transactions are handed to it. `None` keeps them here.
+    pub sequencer: Option<String>,
     /// Bounds on what clients may ask for.
     pub limits: Limits,
 }
@@ -35,6 +37,7 @@ impl Default for RpcConfig {
             cors: vec!["*".to_owned()],
             hosts: Vec::new(),
             namespaces: NAMESPACES.map(str::to_owned).to_vec(),
+            sequencer: None,
             limits: Limits::default(),
         }
     }
@@ -105,6 +108,12 @@ pub struct Limits {
     pub trace_queue: usize,
     /// Submitted transactions that may wait for their sender to be recovered.
     pub ingress_queue: usize,
+    /// Transactions that may be on their way to a sequencer elsewhere at the same time.
+    pub forward_concurrency: usize,
+    /// Transactions that may wait besides those.
+    pub forward_queue: usize,
+    /// Milliseconds that forwarding may take, waiting included.
+    pub forward_timeout_ms: u64,
     /// Gas that one call or estimate may use.
     pub call_gas_cap: u64,
     /// Milliseconds that one call or estimate may run.
@@ -166,6 +175,9 @@ impl Default for Limits {
             heavy_queue: 512,
             trace_queue: 64,
             ingress_queue: 16_384,
+            forward_concurrency: 64,
+            forward_queue: 4096,
+            forward_timeout_ms: 10_000,
             call_gas_cap: 50_000_000,
             call_timeout_ms: 5_000,
             trace_timeout_ms: 10_000,

@@ -4,6 +4,7 @@ use crate::chain::ReadError;
 use alloy_primitives::Bytes;
 use alloy_sol_types::{Panic, Revert, SolError};
 use jsonrpsee::types::ErrorObjectOwned;
+use serde_json::value::RawValue;
 
 /// A request that fails, with its JSON-RPC code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,16 @@ pub enum RpcError {
     /// A subscription that does not exist.
     #[error("no {0:?} subscription in eth namespace")]
     NoSuchSubscription(String),
+    /// The sequencer's refusal of a transaction that was forwarded to it, word for word.
+    #[error("{message}")]
+    Foreign {
+        /// Its code.
+        code: i32,
+        /// Its message.
+        message: String,
+        /// Its data, as JSON.
+        data: Option<String>,
+    },
     /// A fault of this node.
     #[error("internal error: {0}")]
     Internal(String),
@@ -65,7 +76,7 @@ impl RpcError {
             Self::LimitExceeded(_) | Self::Busy(_) => -32005,
             Self::ReceiptTimeout { .. } => 4,
             Self::NoNotifications => -32001,
-            Self::Simulation { code, .. } => *code,
+            Self::Simulation { code, .. } | Self::Foreign { code, .. } => *code,
             Self::NoSuchSubscription(_) => -32601,
             Self::Internal(_) => -32603,
         }
@@ -107,6 +118,9 @@ impl From<RpcError> for ErrorObjectOwned {
         match error {
             RpcError::Reverted { message, data } => Self::owned(code, message, Some(data)),
             RpcError::ReceiptTimeout { message, hash } => Self::owned(code, message, Some(hash)),
+            RpcError::Foreign { message, data, .. } => {
+                Self::owned(code, message, data.and_then(|data| RawValue::from_string(data).ok()))
+            }
             RpcError::Internal(ref message) => {
                 tracing::error!(%message, "a JSON-RPC request met an internal error");
                 Self::owned(code, error.to_string(), None::<()>)

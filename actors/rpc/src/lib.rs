@@ -6,7 +6,7 @@
 //!
 //! The way of a call: accepted and bounded (`listener`, `throttle`, `connection`), admitted and read (`request`), measured and
 //! checked (`middleware`), brought to a thread that fits it (`api::registry`): at once for what is in memory, `workers` for reads
-//! and, apart from them, for calls and searches, and for traces; `submit` recovers the senders of raw transactions. The answer is
+//! and, apart from them, for calls and searches, and for traces; `submit` recovers the senders of raw transactions, which `forward` brings to a sequencer that is elsewhere. The answer is
 //! written to JSON there (`json`) and counted (`unsent`) until the client has taken it. What is read comes through [`chain::Chain`] from immutable data and
 //! snapshots, never through an actor's mailbox. `simulate` runs transactions that are not part of the chain. `feed` works out what
 //! changed when the heads move.
@@ -25,6 +25,7 @@ mod error;
 mod feed;
 mod fees;
 mod filters;
+mod forward;
 mod json;
 mod known;
 mod listener;
@@ -50,6 +51,7 @@ pub use config::{AdminConfig, Limits, NAMESPACES, RpcConfig};
 pub use dusk::DuskPorts;
 pub use error::{RpcError, revert_message};
 pub use feed::HeadSignal;
+pub use forward::{SequencerUrlError, check_sequencer_url};
 pub use pool::PoolPorts;
 pub use socket::Socket;
 pub use store::StoreReader;

@@ -1,7 +1,7 @@
 //! The way of a raw transaction into the pool: decoded and its sender recovered on a few threads of their own, so that neither the
 //! threads that serve sockets nor those of long calls are in its way.
 
-use crate::{error::RpcError, pool::PoolPorts, queue::Threads};
+use crate::{error::RpcError, forward::Forwarder, pool::PoolPorts, queue::Threads};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{B256, Bytes};
 use duskevm_evm::{RecoveredTx, TxDecodeError};
@@ -21,6 +21,8 @@ type Reply = oneshot::Sender<Result<Arc<RecoveredTx>, RpcError>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Ingress {
     pool: PoolPorts,
+    /// Where the sequencer is elsewhere.
+    forwarder: Option<Forwarder>,
     threads: Threads<(Bytes, Reply)>,
     max_tx_bytes: usize,
 }
@@ -30,7 +32,11 @@ impl Ingress {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(crate) fn start(pool: PoolPorts, limits: &crate::Limits) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        pool: PoolPorts,
+        forwarder: Option<Forwarder>,
+        limits: &crate::Limits,
+    ) -> std::io::Result<Self> {
         let allow_unprotected = limits.allow_unprotected_txs;
         let work = move |(raw, reply): (Bytes, Reply)| {
             if reply.is_closed() {
@@ -42,13 +48,13 @@ impl Ingress {
             let _ = reply.send(recovered.map(Arc::new));
         };
         let threads = Threads::start("ingress", limits.ingress_workers, limits.ingress_queue, BATCH, work)?;
-        Ok(Self { pool, threads, max_tx_bytes: limits.max_tx_bytes })
+        Ok(Self { pool, forwarder, threads, max_tx_bytes: limits.max_tx_bytes })
     }
 
-    /// Hands a raw transaction (EIP-2718 bytes) to the pool and returns its hash.
+    /// Hands a raw transaction (EIP-2718 bytes) to the sequencer, if that is elsewhere, and to the pool, and returns its hash.
     ///
     /// # Errors
-    /// What is wrong with it; [`RpcError::Busy`] if too many are waiting.
+    /// What is wrong with it; what the sequencer answers; [`RpcError::Busy`] if too many are waiting.
     pub(crate) async fn submit(&self, raw: Bytes) -> Result<B256, RpcError> {
         if raw.len() > self.max_tx_bytes {
             return Err(RpcError::server(format!(
@@ -61,7 +67,15 @@ impl Ingress {
         self.threads.push((raw, reply)).map_err(|_| RpcError::Busy("transactions"))?;
         let recovered =
             result.await.unwrap_or_else(|_| Err(RpcError::internal("the transaction threads are shutting down")));
-        self.pool.submit(recovered?).await
+        let tx = recovered?;
+        let Some(forwarder) = &self.forwarder else { return self.pool.submit(tx).await };
+        let hash = tx.hash();
+        forwarder.send(tx.encoded(), hash).await?;
+        // It is kept here as well, for those who ask for it or for the next nonce. The sequencer has it whatever becomes of that.
+        if let Err(error) = self.pool.submit(tx).await {
+            tracing::debug!(%hash, %error, "the sequencer has a transaction that the pool of this node did not take");
+        }
+        Ok(hash)
     }
 }
 

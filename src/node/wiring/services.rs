@@ -145,6 +145,7 @@ fn rpc_config(config: &Config) -> RpcConfig {
         cors: rpc.cors.clone(),
         hosts: rpc.hosts.clone(),
         namespaces: rpc.namespaces.clone(),
+        sequencer: rpc.sequencer.clone(),
         ..RpcConfig::default()
     };
     let limits = &mut made.limits;

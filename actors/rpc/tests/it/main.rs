@@ -6,6 +6,7 @@ mod admin;
 mod chain;
 mod client;
 mod dusk;
+mod forward;
 mod node;
 mod restart;
 mod robust;

@@ -1,0 +1,168 @@
+//! The way of a transaction to a sequencer that is elsewhere, as op-geth's `--rollup.sequencerhttp` has it.
+
+use crate::{config::Limits, error::RpcError};
+use alloy_primitives::{B256, Bytes};
+use hyper::Uri;
+use jsonrpsee::{
+    core::client::{ClientT as _, Error as ClientError},
+    http_client::{HttpClient, HttpClientBuilder},
+    rpc_params,
+    types::ErrorObjectOwned,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, TryAcquireError},
+    time::{Instant, timeout_at},
+};
+
+/// The most bytes of an answer: a hash, or an error with its data.
+const MAX_ANSWER: u32 = 64 * 1024;
+/// JSON around the hex digits of a transaction.
+const ENVELOPE: u32 = 1024;
+
+/// Why text is not the address of a sequencer's JSON-RPC.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SequencerUrlError {
+    /// No URL, or one without a host.
+    #[error("{0:?} is no URL: write one such as http://192.0.2.7:9545")]
+    Malformed(String),
+    /// Neither `http` nor `https`.
+    #[error("{0:?} is neither http:// nor https://: transactions are forwarded over HTTP")]
+    Scheme(String),
+}
+
+/// Is this the URL of a JSON-RPC server over HTTP?
+///
+/// # Errors
+/// See [`SequencerUrlError`].
+pub fn check_sequencer_url(url: &str) -> Result<(), SequencerUrlError> {
+    let malformed = || SequencerUrlError::Malformed(url.to_owned());
+    let parsed: Uri = url.parse().map_err(|_| malformed())?;
+    match (parsed.scheme_str(), parsed.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
+        (Some("http" | "https") | None, _) => Err(malformed()),
+        (Some(_), _) => Err(SequencerUrlError::Scheme(url.to_owned())),
+    }
+}
+
+/// Hands transactions to the sequencer. Clones share the connections and the bounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Forwarder {
+    client: HttpClient,
+    url: Arc<str>,
+    /// Transactions that may be here at all.
+    room: Arc<Semaphore>,
+    /// Those among them that may be on their way.
+    slots: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Forwarder {
+    /// # Errors
+    /// What is wrong with the URL.
+    pub(crate) fn new(url: &str, limits: &Limits) -> Result<Self, String> {
+        check_sequencer_url(url).map_err(|error| error.to_string())?;
+        let patience = Duration::from_millis(limits.forward_timeout_ms);
+        let tx = u32::try_from(limits.max_tx_bytes).unwrap_or(u32::MAX);
+        let client = HttpClientBuilder::default()
+            .request_timeout(patience)
+            .connect_timeout(patience)
+            .max_request_size(tx.saturating_mul(2).saturating_add(ENVELOPE))
+            .max_response_size(MAX_ANSWER)
+            .build(url)
+            .map_err(|error| error.to_string())?;
+        let waiting = limits.forward_concurrency.saturating_add(limits.forward_queue);
+        Ok(Self {
+            client,
+            url: url.into(),
+            room: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Semaphore::new(limits.forward_concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+            patience,
+        })
+    }
+
+    /// Hands a transaction (EIP-2718 bytes with this hash) over.
+    ///
+    /// # Errors
+    /// What the sequencer answers, as it is; [`RpcError::Busy`] if too many wait; else [`RpcError::Server`] that says whether the
+    /// sequencer may have the transaction.
+    pub(crate) async fn send(&self, raw: &Bytes, hash: B256) -> Result<(), RpcError> {
+        let until = Instant::now() + self.patience;
+        let _room = self.room.try_acquire().map_err(|error| match error {
+            TryAcquireError::NoPermits => RpcError::Busy("transactions for the sequencer"),
+            TryAcquireError::Closed => RpcError::internal("transactions are not forwarded any more"),
+        })?;
+        let Ok(slot) = timeout_at(until, self.slots.acquire()).await else {
+            return Err(self.not_sent(&format!("it takes too few transactions a second; waited {:?}", self.patience)));
+        };
+        let _slot = slot.map_err(|_| RpcError::internal("transactions are not forwarded any more"))?;
+        let asked = self.client.request::<B256, _>("eth_sendRawTransaction", rpc_params![raw]);
+        match timeout_at(until, asked).await {
+            Ok(Ok(answer)) if answer == hash => Ok(()),
+            Ok(Ok(answer)) => {
+                Err(self.unclear(&format!("it answered with the hash of another transaction, {answer}, for {hash}")))
+            }
+            Ok(Err(ClientError::Call(refusal))) => Err(foreign(&refusal)),
+            Ok(Err(ClientError::RequestTimeout)) | Err(_) => {
+                Err(self.unclear(&format!("no answer within {:?}", self.patience)))
+            }
+            Ok(Err(error @ (ClientError::ParseError(_) | ClientError::InvalidRequestId(_)))) => {
+                Err(self.unclear(&format!("its answer is not JSON-RPC: {error}")))
+            }
+            // Among these are connections that broke after the request was sent.
+            Ok(Err(error)) => Err(self.unclear(&causes(&error))),
+        }
+    }
+
+    fn not_sent(&self, why: &str) -> RpcError {
+        tracing::warn!(sequencer = %self.url, why, "a transaction was not forwarded");
+        RpcError::Server(format!("the sequencer did not get the transaction: {why}; send it again"))
+    }
+
+    fn unclear(&self, why: &str) -> RpcError {
+        tracing::warn!(sequencer = %self.url, why, "it is not known whether a transaction was forwarded");
+        RpcError::Server(format!(
+            "the sequencer did not confirm the transaction: {why}; it may not have it: send it again"
+        ))
+    }
+}
+
+/// An error with what caused it, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn foreign(error: &ErrorObjectOwned) -> RpcError {
+    RpcError::Foreign {
+        code: error.code(),
+        message: error.message().to_owned(),
+        data: error.data().map(|data| data.get().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_of_http_servers_name_a_sequencer() {
+        for url in ["http://127.0.0.1:9545", "https://rpc.example/v1/key", "http://[::1]:9545/"] {
+            assert_eq!(check_sequencer_url(url), Ok(()), "{url}");
+        }
+        for url in ["", "rpc.example:9545", "http://", "/path", "http//x", "not a url"] {
+            assert_eq!(check_sequencer_url(url), Err(SequencerUrlError::Malformed(url.to_owned())), "{url}");
+        }
+        for url in ["ws://127.0.0.1:9546", "ipc://socket"] {
+            assert_eq!(check_sequencer_url(url), Err(SequencerUrlError::Scheme(url.to_owned())), "{url}");
+        }
+    }
+}
