@@ -14,7 +14,7 @@ use duskevm_evm::{Block, ChainSpec, Eip1559Constants, ForkTimes, RecoveredTx};
 use duskevm_executor::{Executor, Feeds, Suspect, genesis_commit};
 use duskevm_l1_view::{ViewBlock, ViewTransaction};
 use duskevm_messages::{
-    executor::{Build, ChainHeads, Insert},
+    executor::{Build, ChainHeads, DaLimits, Insert},
     l1::{L1BlockRef, L1Heads, ViewBlockByNumber},
     txpool::HeadChanged,
 };
@@ -313,7 +313,13 @@ impl Node {
         let sequence_number = if next_origin { 0 } else { head.sequence_number + 1 };
         let choice = OriginChoice { origin: origin.block_ref(), sequence_number, no_user_transactions: false };
         let attributes = epoch_attributes(config, &system, head.timestamp + 2, &choice, &origin).unwrap();
-        let build = Build { parent: parent.hash(), attributes, pool: users.to_vec().into(), until: None };
+        let build = Build {
+            parent: parent.hash(),
+            attributes,
+            pool: users.to_vec().into(),
+            until: None,
+            da: DaLimits::default(),
+        };
         let block = self.executor.ask(build).await.unwrap().unwrap().block;
         assert_eq!(block.transactions.len(), 1 + users.len());
         self.executor.ask(Insert { hash: block.hash() }).await.unwrap().unwrap();

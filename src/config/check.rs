@@ -364,11 +364,10 @@ impl Checker<'_> {
             "sequencer.time_budget_ms",
             format!("{budget} ms is more than {MAX_TIME_BUDGET_MS} ms: the executor would seem to hang"),
         );
-        // Safe heads come from batches on L1. Without any, every bound but none would stop the chain for good.
         self.require(
-            config.sequencer.max_safe_lag == 0,
+            config.sequencer.max_safe_lag == 0 || config.actors.derivation || !config.actors.sequencer,
             "sequencer.max_safe_lag",
-            "no batches are posted to L1 yet, so the safe head does not move and the chain would stop: leave it at 0",
+            "the safe head does not move without derivation, and the chain would stop: leave it at 0, or switch `actors.derivation` on",
         );
         if config.actors.batcher
             && let Err(error) = crate::node::batcher_rules(&config.batcher, 1).validate()

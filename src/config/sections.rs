@@ -166,8 +166,7 @@ section! {
         /// L1 blocks that an L2 origin must be below the L1 tip. `l1.block_time` times this plus 2 must stay below 1800 s, the
         /// distance that L2 may run ahead of its origin.
         l1_confirmations: u64 = 0,
-        /// Stop building when the unsafe head is this many blocks ahead of the safe head; 0 is no bound.
-        /// Only 0 is accepted as long as no batches are posted to L1.
+        /// Stop building when the unsafe head is this many blocks ahead of the safe head; 0 is no bound. Needs `actors.derivation`.
         max_safe_lag: u64 = 0,
     }
 }

@@ -262,7 +262,7 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[data]\nhistory_blocks = 0\n", "data.history_blocks", "at least 1"),
         ("[genesis]\nbalance = 99999999999\n", "genesis.balance", "lower it"),
         ("[sequencer]\ntime_budget_ms = 5000\n", "sequencer.time_budget_ms", "block time of 2 s"),
-        ("[sequencer]\nmax_safe_lag = 5\n", "sequencer.max_safe_lag", "leave it at 0"),
+        ("[actors]\nderivation = false\n[sequencer]\nmax_safe_lag = 5\n", "sequencer.max_safe_lag", "leave it at 0"),
         ("[supervision]\nbackoff_min_ms = 9000\n", "supervision.backoff_max_ms", "raise it"),
         ("[network]\nname = \"testnet\"\n", "keys.mnemonic", "everybody knows"),
         ("[network]\ngenesis = \"g\"\n[l2]\ngas_limit = 30000000\n", "l2.gas_limit", "remove the setting"),

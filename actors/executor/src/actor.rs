@@ -58,7 +58,7 @@ impl Executor {
             }));
         }
         let started = Instant::now();
-        let pool = PoolSource::new(Arc::clone(&request.pool), request.until);
+        let pool = PoolSource::new(Arc::clone(&request.pool), request.until, request.da);
         let mut pool = Watched::new(pool, self.feeds.suspect.clone(), self.generation);
         let built = self.chain.build(&request.attributes, &mut pool);
         // It came to an end: a failed read is not the fault of the transaction that asked for it.

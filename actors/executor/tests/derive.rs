@@ -10,7 +10,9 @@ use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes
 use duskevm_executor::{Executor, Feeds, Settings, Suspect, genesis_commit};
 use duskevm_fence::Fence;
 use duskevm_messages::{
-    executor::{Build, ChainHeads, Derive, Derived, ExecutorRefusal, Import, Insert, NoteSafeHead, Rewind, SetLabels},
+    executor::{
+        Build, ChainHeads, DaLimits, Derive, Derived, ExecutorRefusal, Import, Insert, NoteSafeHead, Rewind, SetLabels,
+    },
     txpool::HeadChanged,
 };
 use duskevm_store::{
@@ -174,6 +176,7 @@ impl Bed {
             attributes: attributes(parent, salt, &[]),
             pool: users.to_vec().into(),
             until: None,
+            da: DaLimits::default(),
         };
         let block = self.executor.ask(build).await.unwrap().unwrap().block;
         self.executor.ask(Insert { hash: block.hash() }).await.unwrap().unwrap();

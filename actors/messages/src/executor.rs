@@ -101,6 +101,18 @@ pub struct Build {
     pub pool: Arc<[Arc<RecoveredTx>]>,
     /// When to stop taking transactions from the pool.
     pub until: Option<Instant>,
+    /// How much data for L1 those may come to.
+    pub da: DaLimits,
+}
+
+/// Bounds on the data that pool transactions come to on L1, in bytes by the estimate of Fjord; `None` is no bound. What does not fit
+/// stays in the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DaLimits {
+    /// Each of them.
+    pub transaction: Option<u64>,
+    /// All of a block.
+    pub block: Option<u64>,
 }
 
 /// A block that waits to be inserted.

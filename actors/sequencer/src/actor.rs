@@ -196,6 +196,11 @@ impl Sequencer {
                 }
             }
         }
+        let lag = number.saturating_sub(heads.safe.number);
+        if self.settings.max_safe_lag > 0 && lag >= self.settings.max_safe_lag {
+            self.hold(lag, ctx);
+            return Ok(());
+        }
         let block_time = Duration::from_secs(self.settings.rollup.block_time);
         let due = Duration::from_secs(heads.latest.header.timestamp).saturating_add(block_time);
         let start_at = due.saturating_sub(lead(self.build_cost, block_time));
@@ -216,6 +221,16 @@ impl Sequencer {
         tracing::warn!(%conflict, "no blocks are made");
         ctx.degraded(conflict.to_string());
         ctx.waiting_on("executor", format!("block {} to be the head again", conflict.last_number));
+        self.plan_at_next_head(ctx);
+    }
+
+    /// Too many blocks are not on L1 yet, or not derived from there: those that would be lost if that went wrong become no more.
+    fn hold(&self, lag: u64, ctx: &mut Context<Self>) {
+        metrics::obstacle("safe_lag");
+        let what = format!("the safe head, which is {lag} blocks behind (sequencer.max_safe_lag)");
+        tracing::warn!(lag, most = self.settings.max_safe_lag, "no blocks are made until the safe head follows");
+        ctx.degraded(format!("waits for {what}"));
+        ctx.waiting_on("derivation", what);
         self.plan_at_next_head(ctx);
     }
 
@@ -385,7 +400,8 @@ async fn attempt(
         }
     };
     let until = Some(Instant::now() + settings.time_budget);
-    let build = Build { parent: parent.hash(), attributes, pool, until };
+    let da = settings.throttle.limits(*ports.throttle.borrow());
+    let build = Build { parent: parent.hash(), attributes, pool, until, da };
     let built = ports.build.ask_within(build, PATIENCE + settings.time_budget).await??;
     Ok(Attempt { built, origin, took: started.elapsed() })
 }

@@ -11,6 +11,7 @@ mod ingress;
 mod journal;
 mod metrics;
 mod state;
+mod throttle;
 
 pub use actor::Sequencer;
 pub use error::SequencerError;
@@ -19,3 +20,4 @@ pub use ingress::{DEADLINE, MAILBOX};
 pub use journal::SealJournal;
 pub use metrics::describe;
 pub use state::{Clock, Ports, Settings};
+pub use throttle::DaThrottle;

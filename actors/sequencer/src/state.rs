@@ -1,5 +1,6 @@
 //! What the sequencer knows: settings, neighbours, and how to plan the next block.
 
+use crate::throttle::DaThrottle;
 use duskevm_evm::ChainSpec;
 use duskevm_messages::{
     executor::{Build, HeadsFeed, Import, Insert, Rewind},
@@ -14,6 +15,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::watch;
 
 /// Tells the time since the Unix epoch.
 #[derive(Clone)]
@@ -56,6 +58,10 @@ pub struct Settings {
     pub max_transactions: usize,
     /// L1 blocks that an origin must be below the L1 head.
     pub confirmations: u64,
+    /// No block is made while the head is this many blocks or more above the safe one; 0 is no bound.
+    pub max_safe_lag: u64,
+    /// How much less data blocks have while the batcher is behind.
+    pub throttle: DaThrottle,
     /// The time.
     pub clock: Clock,
 }
@@ -76,6 +82,8 @@ pub struct Ports {
     pub heads: HeadsFeed,
     /// Heads of L1.
     pub l1_heads: L1HeadsFeed,
+    /// By how many thousandths the batcher asks for less data; 0 where none runs here.
+    pub throttle: watch::Receiver<u16>,
 }
 
 /// A pause that grows from one failure to the next.

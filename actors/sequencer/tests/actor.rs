@@ -8,7 +8,7 @@ use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes
 use duskevm_fence::Fence;
 use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{
-    executor::{Build, Built, ChainHeads, Import, Insert, Rewind},
+    executor::{Build, Built, ChainHeads, DaLimits, Import, Insert, Rewind},
     l1::{L1BlockRef, L1Heads},
     sequencer::ResetTo,
 };
@@ -16,7 +16,7 @@ use duskevm_rollup::{
     BlockId, ConfigUpdate, DEPOSITOR_ACCOUNT, RollupConfig, RollupGenesis, SystemConfig, TRANSACTION_DEPOSITED,
     encode_deposit_log,
 };
-use duskevm_sequencer::{Clock, Ports, SealJournal, Sequencer, Settings};
+use duskevm_sequencer::{Clock, DaThrottle, Ports, SealJournal, Sequencer, Settings};
 use duskevm_supervision::{ActorState, ChildSpec, Port, Ref, Strategy, Supervisor, Tree};
 use op_alloy_consensus::TxDeposit;
 use std::{
@@ -72,11 +72,12 @@ struct Bed {
     l1: [Arc<ViewBlock>; 2],
     heads: watch::Sender<Option<Arc<ChainHeads>>>,
     l1_heads: watch::Sender<Option<L1Heads>>,
+    throttle: watch::Sender<u16>,
     clock: Arc<AtomicU64>,
     tell: mpsc::UnboundedSender<Asked>,
     asked: mpsc::UnboundedReceiver<Asked>,
-    tell_built: mpsc::UnboundedSender<BlockAttributes>,
-    built: mpsc::UnboundedReceiver<BlockAttributes>,
+    tell_built: mpsc::UnboundedSender<(BlockAttributes, DaLimits)>,
+    built: mpsc::UnboundedReceiver<(BlockAttributes, DaLimits)>,
 }
 
 fn heads(latest: &Arc<Block>) -> Option<Arc<ChainHeads>> {
@@ -97,6 +98,7 @@ impl Bed {
             genesis,
             l1: [zero, one],
             l1_heads: watch::Sender::new(None),
+            throttle: watch::Sender::new(0),
             clock: Arc::new(AtomicU64::new(START + 1_000)),
             tell,
             asked,
@@ -143,6 +145,8 @@ impl Bed {
             time_budget: Duration::from_millis(100),
             max_transactions: 10,
             confirmations: 0,
+            max_safe_lag: 0,
+            throttle: DaThrottle { transaction_from: 900, transaction_full: 100, block_from: 9_000, block_full: 1_000 },
             clock: Clock::new(move || Duration::from_secs(clock.load(Ordering::SeqCst))),
         }
     }
@@ -156,7 +160,7 @@ impl Bed {
         let by_number = self.l1.clone();
         Ports {
             build: Port::from_fn(move |build: Build| {
-                let _ = built.send(build.attributes.clone());
+                let _ = built.send((build.attributes.clone(), build.da));
                 let _ = on_build.send(Asked::Build(build.parent));
                 let mut header = block(1, build.parent).header.inner().clone();
                 header.timestamp = build.attributes.timestamp;
@@ -191,12 +195,17 @@ impl Bed {
             }),
             heads: self.heads.subscribe(),
             l1_heads: self.l1_heads.subscribe(),
+            throttle: self.throttle.subscribe(),
         }
     }
 
     fn start(&self) -> (Ref<Sequencer>, Supervisor) {
+        self.start_with(self.settings())
+    }
+
+    fn start_with(&self, settings: Settings) -> (Ref<Sequencer>, Supervisor) {
         let actor = Ref::declare("sequencer");
-        let (settings, ports) = (Arc::new(self.settings()), self.ports());
+        let (settings, ports) = (Arc::new(settings), self.ports());
         let supervisor = Tree::new("root", Strategy::OneForOne)
             .actor(ChildSpec::new(&actor, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence)))
             .start();
@@ -315,7 +324,7 @@ async fn deposits_and_config_updates_of_the_origin_are_carried_over() {
     let (_, supervisor) = bed.start();
     let Asked::Build(parent) = bed.next().await else { panic!("it builds first") };
     assert_eq!(parent, bed.genesis.hash());
-    let attributes = bed.built.try_recv().unwrap();
+    let (attributes, _) = bed.built.try_recv().unwrap();
     let senders: Vec<_> = attributes.transactions.iter().map(|tx| tx.sender()).collect();
     assert_eq!(senders, [DEPOSITOR_ACCOUNT, deposit.from]);
     supervisor.shutdown(PATIENCE).await;
@@ -324,7 +333,7 @@ async fn deposits_and_config_updates_of_the_origin_are_carried_over() {
     let mut bed = at_an_origin_with(update);
     let (_, supervisor) = bed.start();
     bed.next().await;
-    assert_eq!(bed.built.try_recv().unwrap().gas_limit, 20_000_000);
+    assert_eq!(bed.built.try_recv().unwrap().0.gas_limit, 20_000_000);
     supervisor.shutdown(PATIENCE).await;
 }
 
@@ -337,5 +346,45 @@ async fn an_origin_with_a_malformed_deposit_is_not_passed_over() {
     })
     .await;
     assert!(bed.asked.try_recv().is_err(), "nothing is built");
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_have_as_much_data_as_the_batcher_can_post() {
+    let bounds = |transaction, block| DaLimits { transaction: Some(transaction), block: Some(block) };
+    for (permille, expected) in [(0, DaLimits::default()), (500, bounds(500, 5_000)), (1000, bounds(100, 1_000))] {
+        let mut bed = Bed::new(vec![]);
+        bed.throttle.send_replace(permille);
+        let (_, supervisor) = bed.start();
+        assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+        assert_eq!(bed.built.try_recv().unwrap().1, expected);
+        supervisor.shutdown(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_block_is_made_while_the_safe_head_is_too_far_behind() {
+    let mut bed = Bed::new(vec![]);
+    let four = block(4, B256::repeat_byte(3));
+    let at_safe = |number| {
+        let mut heads = (*heads(&four).unwrap()).clone();
+        heads.safe = BlockNumHash { number, hash: B256::ZERO };
+        Some(Arc::new(heads))
+    };
+    bed.heads.send_replace(at_safe(1));
+    let (_, supervisor) = bed.start_with(Settings { max_safe_lag: 3, ..bed.settings() });
+    until(&supervisor, "held", |actor| {
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what.contains("3 blocks behind"))
+            && matches!(actor.state, ActorState::Degraded { .. })
+    })
+    .await;
+    assert!(bed.asked.try_recv().is_err(), "nothing is built");
+    // As soon as the safe head follows it goes on.
+    bed.clock.store(START, Ordering::SeqCst);
+    bed.heads.send_replace(at_safe(2));
+    until(&supervisor, "on its way to the next block", |actor| {
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what == "the time of block 5")
+    })
+    .await;
     supervisor.shutdown(PATIENCE).await;
 }

@@ -128,4 +128,9 @@ impl RecoveredTx {
     pub fn da_size_scaled(&self) -> u64 {
         op_revm::estimate_tx_compressed_size(&self.encoded)
     }
+
+    /// The same in whole bytes, rounded down, by which op-geth's miner counts: 0 for deposits, which no batch holds.
+    pub fn da_size(&self) -> u64 {
+        if self.is_deposit() { 0 } else { self.da_size_scaled() / 1_000_000 }
+    }
 }

@@ -44,6 +44,7 @@ impl Rollup {
         let (heads_out, heads_feed) = watch::channel(None);
         let (pool_heads, pool_heads_feed) = watch::channel(None);
         let (current_l1_out, current_l1) = watch::channel(None);
+        let (throttle_out, throttle) = watch::channel(0);
         let (pending, _) = broadcast::channel(PENDING_BACKLOG);
         let on = &base.config.actors;
 
@@ -91,6 +92,8 @@ impl Rollup {
                 time_budget: Duration::from_millis(base.config.sequencer.time_budget_ms),
                 max_transactions: base.config.sequencer.max_transactions as usize,
                 confirmations: base.config.sequencer.l1_confirmations,
+                max_safe_lag: base.config.sequencer.max_safe_lag,
+                throttle: duskevm_sequencer::DaThrottle::default(),
                 clock: duskevm_sequencer::Clock::system(),
             });
             let ports = duskevm_sequencer::Ports {
@@ -104,6 +107,7 @@ impl Rollup {
                 l1_by_number: l1.port.port(),
                 heads: heads_feed.clone(),
                 l1_heads: l1.heads.clone(),
+                throttle,
             };
             ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
                 .mailbox(duskevm_sequencer::MAILBOX)
@@ -131,7 +135,7 @@ impl Rollup {
                 .mailbox(duskevm_derivation::MAILBOX)
                 .deadline(base.deadline(duskevm_derivation::DEADLINE))
         };
-        let batcher_spec = on.batcher.then(|| batcher(base, l1, &heads_feed)).transpose()?;
+        let batcher_spec = on.batcher.then(|| batcher(base, l1, &heads_feed, throttle_out)).transpose()?;
         Ok(Self {
             pool: txpool,
             pending,
@@ -166,7 +170,12 @@ impl Rollup {
 }
 
 /// What posts the blocks.
-fn batcher(base: Base<'_>, l1: &DuskL1, heads: &HeadsFeed) -> Result<ChildSpec<BatcherActor>, NodeError> {
+fn batcher(
+    base: Base<'_>,
+    l1: &DuskL1,
+    heads: &HeadsFeed,
+    throttle: watch::Sender<u16>,
+) -> Result<ChildSpec<BatcherActor>, NodeError> {
     let gas_per_blob = base.network.l1.consensus.gas_per_blob;
     let settings = Arc::new(duskevm_batcher::Settings {
         rollup: base.network.rollup.clone(),
@@ -175,7 +184,6 @@ fn batcher(base: Base<'_>, l1: &DuskL1, heads: &HeadsFeed) -> Result<ChildSpec<B
         journal: base.data.join("batcher"),
         workers: duskevm_batcher::workers(),
     });
-    let (throttle, _) = watch::channel(0);
     let ports = duskevm_batcher::Ports {
         submit: l1.own.consensus.port(),
         transaction: l1.own.consensus.port(),
