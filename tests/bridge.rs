@@ -83,6 +83,20 @@ async fn viewed(node: &Node, hash: &Value) -> Value {
     }
 }
 
+/// The receipt of an L2 transaction, which comes with an L1 block.
+async fn arrived(node: &Node, hash: &Value) -> Value {
+    assert!(hash.is_string(), "{hash}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let receipt = call(&node.rpc(), "eth_getTransactionReceipt", vec![hash.clone()]).await.unwrap();
+        if !receipt.is_null() {
+            return receipt;
+        }
+        assert!(Instant::now() < deadline, "{hash} is not on L2");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 fn log_data(log: &Value) -> Vec<u8> {
     hex::decode(log["data"].as_str().unwrap()).unwrap()
 }
@@ -99,6 +113,9 @@ async fn deposits_are_in_the_view_by_their_dusk_hash() {
     assert_eq!((&done["action"], &done["amount"]), (&json!("deposit"), &json!("2500000000")));
     let shown = viewed(&node, &done["id"]).await;
     assert_eq!(shown["blockNumber"], done["height"]);
+    // It names the transaction that arrives on L2.
+    let receipt = arrived(&node, &done["l2Transaction"]).await;
+    assert_eq!((&receipt["status"], &receipt["type"]), (&json!("0x1"), &json!("0x7e")));
     let logs = shown["logs"].as_array().unwrap();
     assert_eq!(logs.len(), 5, "{logs:?}");
     let deposited = &logs[2];

@@ -1,13 +1,22 @@
 //! `duskevm bridge`: what goes from Dusk L1 to L2, through the admin JSON-RPC of a running node.
 
-use alloy_primitives::{Address, Bytes};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, B256, Bytes, Log, U64};
 use clap::{Args, Subcommand};
 use duskevm_dusk_l1::wallet;
+use duskevm_evm::RecoveredTx;
+use duskevm_l1_view::contract_address;
+use duskevm_rollup::{TRANSACTION_DEPOSITED, user_deposit};
 use duskevm_settlement::args::{Arguments as _, DepositEthToWithValue};
 use duskevm_settlement::enough_gas;
+use jsonrpsee::rpc_params;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::l1::{Dusk, Sending, Session, check_balance, fail, wait};
+use super::admin::Admin;
+use super::l1::{Dusk, Sending, Session, ask, check_balance, fail, wait};
 use super::{CliError, Failure, OK, print, view};
 use crate::network::CONTRACTS;
 
@@ -42,6 +51,9 @@ pub enum BridgeCommand {
     },
 }
 
+/// Pause between two looks at the L1 view.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// As in the published SDK.
 const MIN_GAS_LIMIT: u32 = 200_000;
 
@@ -64,7 +76,9 @@ fn deposit(amount: Dusk, call: DepositEthToWithValue, sending: &Sending) -> Resu
     }
     let bridge = CONTRACTS.standard_bridge.0;
     let tx = wallet::call(&session.signer, bridge, function, args, amount.0, &terms).map_err(Failure)?;
+    let deadline = Instant::now() + sending.timeout;
     let included = wait(&session.admin, &tx, sending.timeout)?;
+    let on_l2 = on_l2(&session.admin, included.id, deadline)?;
     // Gas that was spent is within the limit, whose price was computed before.
     let fee = Dusk(included.gas_spent.saturating_mul(terms.gas_price));
     if sending.target.json {
@@ -79,6 +93,7 @@ fn deposit(amount: Dusk, call: DepositEthToWithValue, sending: &Sending) -> Resu
             "gasSpent": included.gas_spent,
             "fee": fee.0.to_string(),
             "final": included.is_final,
+            "l2Transaction": on_l2,
         });
         print(&view::json(&outcome))?;
         return Ok(OK);
@@ -87,5 +102,49 @@ fn deposit(amount: Dusk, call: DepositEthToWithValue, sending: &Sending) -> Resu
         "deposited {amount} DUSK for {} in L1 block {} for {fee} DUSK of gas (transaction {})\n",
         call.to, included.height, included.id
     ))?;
+    print(&match on_l2 {
+        Some(hash) => format!("it arrives on L2 as transaction {hash}\n"),
+        // A view of final blocks is behind.
+        None => format!("the L1 view has not come to it yet: `admin_l1Transaction` shows it for {}\n", included.id),
+    })?;
     Ok(OK)
+}
+
+/// A Dusk transaction in the L1 view.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Viewed {
+    block_hash: B256,
+    logs: Vec<ViewedLog>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ViewedLog {
+    address: Address,
+    topics: Vec<B256>,
+    data: Bytes,
+    log_index: U64,
+}
+
+/// Hash of the L2 transaction that a Dusk transaction with one deposit becomes; `None` if the L1 view does not have it by then.
+fn on_l2(admin: &Admin, id: B256, deadline: Instant) -> Result<Option<B256>, CliError> {
+    let viewed = loop {
+        match ask::<Option<Viewed>>(admin, "admin_l1Transaction", rpc_params![id]) {
+            Ok(Some(viewed)) => break viewed,
+            // The deposit is made whatever becomes of this question.
+            Ok(None) | Err(_) if Instant::now() >= deadline => return Ok(None),
+            Ok(None) | Err(_) => sleep(LOOK),
+        }
+    };
+    let portal = contract_address(&CONTRACTS.portal);
+    let deposited = |log: &&ViewedLog| log.address == portal && log.topics.first() == Some(&TRANSACTION_DEPOSITED);
+    let Some(found) = viewed.logs.iter().find(deposited) else {
+        return fail(format!("transaction {id} is in the L1 view without a deposit: it is no network of this version"));
+    };
+    let log = Log::new_unchecked(found.address, found.topics.clone(), found.data.clone());
+    match user_deposit(viewed.block_hash, found.log_index.to(), &log) {
+        Ok(deposit) => Ok(Some(RecoveredTx::deposit(deposit).hash())),
+        Err(error) => fail(error.to_string()),
+    }
 }

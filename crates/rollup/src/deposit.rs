@@ -66,11 +66,19 @@ pub fn user_deposits(
         if !successful || log.address != deposit_contract || log.topics().first() != Some(&TRANSACTION_DEPOSITED) {
             continue;
         }
-        let mut deposit = decode_deposit(log).map_err(|reason| DepositError { l1_block_hash, log_index, reason })?;
-        deposit.source_hash = DepositSource::User { l1_block_hash, log_index }.hash();
-        deposits.push(Arc::new(RecoveredTx::deposit(deposit)));
+        deposits.push(Arc::new(RecoveredTx::deposit(user_deposit(l1_block_hash, log_index, log)?)));
     }
     Ok(deposits)
+}
+
+/// The deposit transaction of one log, which has this index in its L1 block.
+///
+/// # Errors
+/// If the log is no valid deposit.
+pub fn user_deposit(l1_block_hash: B256, log_index: u64, log: &Log) -> Result<TxDeposit, DepositError> {
+    let mut deposit = decode_deposit(log).map_err(|reason| DepositError { l1_block_hash, log_index, reason })?;
+    deposit.source_hash = DepositSource::User { l1_block_hash, log_index }.hash();
+    Ok(deposit)
 }
 
 /// All logs of a block with their index in it, and whether their transaction succeeded.

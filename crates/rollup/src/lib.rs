@@ -38,7 +38,7 @@ pub use config::{
 };
 pub use config_update::{CONFIG_UPDATE, ConfigUpdate, ConfigUpdateFault, ConfigUpdates, SkippedUpdate};
 pub use decompress::CompressionError;
-pub use deposit::{DepositError, DepositFault, TRANSACTION_DEPOSITED, encode_deposit_log, user_deposits};
+pub use deposit::{DepositError, DepositFault, TRANSACTION_DEPOSITED, encode_deposit_log, user_deposit, user_deposits};
 pub use l1_info::{DEPOSITOR_ACCOUNT, L1_BLOCK_PREDEPLOY, L1Info, L1InfoError, L1InfoFork};
 pub use origin::{L1BlockRef, L2BlockRef, OriginChoice, OriginError, choose_origin};
 pub use output::{OUTPUT_VERSION_V0, output_root};
