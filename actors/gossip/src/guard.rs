@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use duskevm_p2p::{Bucket, PeerId, Prefix, Rate};
+use duskevm_p2p::{Bucket, Prefix, Rate};
 use libp2p::core::Endpoint as Role;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::behaviour::{ConnectionClosed, ListenFailure};
@@ -13,10 +13,9 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     dummy,
 };
-use libp2p::{Multiaddr, PeerId as Libp2pPeerId};
+use libp2p::{Multiaddr, PeerId};
 
 use crate::convert;
-use crate::host::HostSettings;
 
 /// New connections from one address.
 const KNOCKS: Rate = Rate::new(16, 2);
@@ -38,10 +37,20 @@ pub(crate) enum Denied {
     Key,
 }
 
+/// Which keys a peer may be known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// ed25519, as all nodes of the L1 have.
+    Ed25519,
+    /// Any that libp2p can check.
+    Any,
+}
+
 /// A behaviour without a protocol, asked about every connection.
 #[derive(Debug)]
 pub(crate) struct Guard {
     start: Instant,
+    keys: Keys,
     peers: HashMap<PeerId, Instant>,
     prefixes: HashMap<Prefix, Instant>,
     knocks: HashMap<Prefix, Bucket>,
@@ -54,15 +63,17 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(start: Instant, settings: &HostSettings, from_one: usize) -> Self {
+    /// `trusted`: addresses that the operator named; `from_one`: connections that one address may have made.
+    pub(crate) fn new(start: Instant, keys: Keys, trusted: impl IntoIterator<Item = Prefix>, from_one: usize) -> Self {
         Self {
             start,
+            keys,
             peers: HashMap::new(),
             prefixes: HashMap::new(),
             knocks: HashMap::new(),
             inbound: HashMap::new(),
             from_one,
-            trusted: settings.trusted.iter().filter_map(|address| address.endpoint.prefix()).collect(),
+            trusted: trusted.into_iter().collect(),
         }
     }
 
@@ -86,9 +97,11 @@ impl Guard {
         self.peers.get(peer).is_some_and(|until| *until > Instant::now())
     }
 
-    fn check_peer(&self, peer: &Libp2pPeerId) -> Result<(), Denied> {
-        let peer = convert::peer(peer).ok_or(Denied::Key)?;
-        if self.is_banned(&peer) { Err(Denied::Peer) } else { Ok(()) }
+    fn check_peer(&self, peer: &PeerId) -> Result<(), Denied> {
+        if self.keys == Keys::Ed25519 && convert::peer(peer).is_none() {
+            return Err(Denied::Key);
+        }
+        if self.is_banned(peer) { Err(Denied::Peer) } else { Ok(()) }
     }
 
     /// Somebody wants to connect. One that is let in holds a place until its connection is [`gone`](Self::gone).
@@ -136,7 +149,7 @@ impl NetworkBehaviour for Guard {
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        peer: Libp2pPeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
@@ -147,7 +160,7 @@ impl NetworkBehaviour for Guard {
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        peer: Libp2pPeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Role,
         _: PortUse,
@@ -164,7 +177,7 @@ impl NetworkBehaviour for Guard {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: Libp2pPeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {}
     }
 
@@ -178,11 +191,7 @@ mod tests {
     use super::*;
 
     fn guard(start: Instant, from_one: usize) -> Guard {
-        let network = duskevm_p2p::NetworkId { chain: 1, genesis: [0; 4] };
-        let address = format!("/ip4/9.9.9.9/tcp/1/p2p/{}", crate::Identity::from_secret([9; 32]).id());
-        let settings =
-            HostSettings { trusted: vec![address.parse().unwrap()], ..HostSettings::new(network, Vec::new()) };
-        Guard::new(start, &settings, from_one)
+        Guard::new(start, Keys::Ed25519, [Prefix::V4([9; 4])], from_one)
     }
 
     fn connection(n: usize) -> ConnectionId {
@@ -203,13 +212,20 @@ mod tests {
         let peer = crate::Identity::from_secret([1; 32]).id();
         let libp2p = convert::libp2p_peer(&peer).unwrap();
         assert_eq!(guard.check_peer(&libp2p), Ok(()));
-        guard.ban(peer, Some(Prefix::V4([8; 4])), start + Duration::from_secs(600));
+        guard.ban(libp2p, Some(Prefix::V4([8; 4])), start + Duration::from_secs(600));
         assert_eq!(guard.check_peer(&libp2p), Err(Denied::Peer));
         assert_eq!(guard.knock(connection(101), &far, Duration::from_secs(9)), Err(Denied::Address));
-        guard.ban(peer, Some(Prefix::V4([8; 4])), start);
+        guard.ban(libp2p, Some(Prefix::V4([8; 4])), start);
         assert_eq!(guard.check_peer(&libp2p), Ok(()), "a ban ends");
         guard.sweep();
         assert!(guard.peers.is_empty() && guard.prefixes.is_empty());
+    }
+
+    #[test]
+    fn other_keys_are_for_those_who_take_them() {
+        let other = libp2p::identity::Keypair::generate_secp256k1().public().to_peer_id();
+        assert_eq!(guard(Instant::now(), 1).check_peer(&other), Err(Denied::Key));
+        assert_eq!(Guard::new(Instant::now(), Keys::Any, [], 1).check_peer(&other), Ok(()));
     }
 
     #[test]

@@ -87,7 +87,9 @@ pub enum Transport {
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The address cannot be had.
-    #[error("cannot listen on {address} for peers: {source}. Free the port, or set `gossip.listen`")]
+    #[error(
+        "cannot listen on {address} for peers: {source}. Free the port, or change the address in the section `gossip`"
+    )]
     Listen {
         /// The address.
         address: String,

@@ -80,19 +80,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] if it is missing, damaged, or readable by others.
     pub fn read(path: &Path) -> Result<Self, IdentityError> {
-        let io = |source| IdentityError::Io { path: path.into(), source };
-        let file = File::open(path).map_err(io)?;
-        let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(IdentityError::Open { path: path.into(), mode });
-        }
-        let mut text = String::new();
-        let damaged = || IdentityError::Damaged { path: path.into() };
-        file.take(LONGEST_FILE).read_to_string(&mut text).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => damaged(),
-            _ => io(error),
-        })?;
-        unhex(text.trim()).map(Self::from_secret).ok_or_else(damaged)
+        read_secret(path).map(Self::from_secret)
     }
 
     /// Writes it to a new file that only its owner may read, durably.
@@ -100,18 +88,12 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Io`]; a file that exists is not overwritten.
     pub fn write(&self, path: &Path) -> Result<(), IdentityError> {
-        let io = |source| IdentityError::Io { path: path.into(), source };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        file.write_all(self.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-        if let Some(folder) = path.parent() {
-            sync_folder(folder).map_err(io)?;
-        }
-        Ok(())
+        write_secret(path, &self.secret)
     }
 
     /// The content of its file: the secret key.
     pub fn to_text(&self) -> String {
-        self.secret.iter().map(|byte| format!("{byte:02x}")).chain(["\n".into()]).collect()
+        secret_text(&self.secret)
     }
 
     /// The identity of a folder: read, or made and kept at the first time.
@@ -119,16 +101,10 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`].
     pub fn load_or_create(folder: &Path) -> Result<Self, IdentityError> {
-        let path = folder.join(FILE);
-        match Self::read(&path) {
-            Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(folder).map_err(|source| IdentityError::Io { path: folder.into(), source })?;
-                let identity = Self::generate();
-                identity.write(&path)?;
-                Ok(identity)
-            }
-            other => other,
-        }
+        load_or_create(folder, Self::read, |path| {
+            let identity = Self::generate();
+            identity.write(path).map(|()| identity)
+        })
     }
 
     /// How peers call this node.
@@ -138,6 +114,55 @@ impl Identity {
 
     pub(crate) const fn keys(&self) -> &Keypair {
         &self.keys
+    }
+}
+
+/// The secret in a file of 64 hex digits.
+pub(crate) fn read_secret(path: &Path) -> Result<[u8; 32], IdentityError> {
+    let io = |source| IdentityError::Io { path: path.into(), source };
+    let file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Open { path: path.into(), mode });
+    }
+    let mut text = String::new();
+    let damaged = || IdentityError::Damaged { path: path.into() };
+    file.take(LONGEST_FILE).read_to_string(&mut text).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => damaged(),
+        _ => io(error),
+    })?;
+    unhex(text.trim()).ok_or_else(damaged)
+}
+
+/// What is written into such a file.
+pub(crate) fn secret_text(secret: &[u8; 32]) -> String {
+    secret.iter().map(|byte| format!("{byte:02x}")).chain(["\n".into()]).collect()
+}
+
+/// Writes a secret to a new file that only its owner may read, durably.
+pub(crate) fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<(), IdentityError> {
+    let io = |source| IdentityError::Io { path: path.into(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    file.write_all(secret_text(secret).as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+    if let Some(folder) = path.parent() {
+        sync_folder(folder).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// The identity of a folder: read, or made at the first time.
+pub(crate) fn load_or_create<I>(
+    folder: &Path,
+    read: impl FnOnce(&Path) -> Result<I, IdentityError>,
+    make: impl FnOnce(&Path) -> Result<I, IdentityError>,
+) -> Result<I, IdentityError> {
+    let path = folder.join(FILE);
+    match read(&path) {
+        Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder).map_err(|source| IdentityError::Io { path: folder.into(), source })?;
+            make(&path)
+        }
+        other => other,
     }
 }
 

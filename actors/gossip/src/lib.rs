@@ -17,11 +17,15 @@
 //! times per connection) and cost nothing; bytes that are no question are handed on by the codec, and cost points. Streams
 //! beyond what a connection may have are dropped unseen. Addresses are IP and memory only: names are not looked up.
 //!
+//! Unsafe blocks of the L2 go another way, by [`BlockGossip`] on a [`BlockHost`] of its own: with the protocols, topics, limits and
+//! secp256k1 identities of the OP Stack, so that op-node and kona-node are peers like any other. Rules: `duskevm_unsafe_gossip`.
+//!
 //! What is shared is shared out: messages that wait, answers until they are written, questions to peers, connections from one
 //! address, places in the address book. Who takes much takes it from himself, and a part of the connections is kept for those
 //! that this node makes itself.
 
 mod actor;
+mod blocks;
 mod book_file;
 mod closing;
 mod codec;
@@ -41,6 +45,10 @@ mod settings;
 mod swarm;
 
 pub use actor::{Gossip, spec};
+pub use blocks::{
+    BlockGossip, BlockGossipSettings, BlockHost, BlockHostSettings, BlockIdentity, BlockPeer, OwnChain, ParsePeerError,
+    Role, SignerSource, StoredChain, block_spec,
+};
 pub use error::GossipError;
 pub use host::{Attached, Control, Host, HostError, HostEvent, HostSettings, Link, Serving, Transport};
 pub use identity::{Identity, IdentityError};

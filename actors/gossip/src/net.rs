@@ -10,13 +10,14 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{self, DataTransform, IdentTopic, MessageAuthenticity, RawMessage, TopicHash, ValidationMode};
+use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, StreamProtocol, Transport as _, identify, noise, ping, tcp, yamux};
 
 use crate::closing::Closing;
 use crate::codec::AskCodec;
-use crate::guard::Guard;
+use crate::guard::{Guard, Keys};
 use crate::host::{HostError, HostSettings, Transport};
 use crate::identity::Identity;
 use crate::meter::Metered;
@@ -26,9 +27,9 @@ pub(crate) const LONGEST_ASK: Duration = Duration::from_secs(30);
 /// Longest time for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a peer may take over the end of its connection.
-const CLOSING: Duration = Duration::from_secs(2);
+pub(crate) const CLOSING: Duration = Duration::from_secs(2);
 /// Connections that are being made at the same time, in each direction.
-const PENDING: u32 = 64;
+pub(crate) const PENDING: u32 = 64;
 /// Streams of one connection at the same time. Each may hold 256 KiB that nobody has read yet; two nodes need some twenty.
 const STREAMS: usize = 64;
 /// Of the connections that others make, one in so many may come from one address; at least so many.
@@ -38,14 +39,14 @@ const LEAST_FROM_ONE: u32 = 4;
 const OWN_SHARE: u32 = 4;
 const OWN: u32 = 8;
 /// Room for what stands around a message and for what arrives together with it: gossipsub bounds its whole read buffer.
-const SLACK: usize = 256 << 10;
+pub(crate) const SLACK: usize = 256 << 10;
 /// RPCs of gossipsub from one peer: above what a peer may send in messages, with room for copies and control.
 const RPCS: Rate = Rate::new(12_000, 3_000);
 
 /// Messages on topics that this node has not joined are refused before they are kept.
 #[derive(Debug, Clone)]
 pub(crate) struct OnlyOurs {
-    topics: HashSet<TopicHash>,
+    pub(crate) topics: HashSet<TopicHash>,
 }
 
 impl DataTransform for OnlyOurs {
@@ -144,8 +145,9 @@ pub(crate) fn behaviour(settings: &HostSettings, identity: &Identity, start: Ins
     let identify = identify::Config::new(format!("/dusk/{}/id/1", settings.network), identity.keys().public())
         .with_agent_version("duskevm".into())
         .with_cache_size(0);
+    let trusted = settings.trusted.iter().filter_map(|address| address.endpoint.prefix());
     Ok(Net {
-        guard: Guard::new(start, settings, (max_inbound / ADDRESSES).max(LEAST_FROM_ONE) as usize),
+        guard: Guard::new(start, Keys::Ed25519, trusted, (max_inbound / ADDRESSES).max(LEAST_FROM_ONE) as usize),
         limits: connection_limits::Behaviour::new(limits),
         mesh: Metered::new(mesh(settings)?, RPCS, start),
         ask: request_response::Behaviour::with_codec(codec, [(ask, ProtocolSupport::Full)], ask_config),
@@ -155,8 +157,8 @@ pub(crate) fn behaviour(settings: &HostSettings, identity: &Identity, start: Ins
 }
 
 /// Noise and yamux over TCP or memory.
-pub(crate) fn transport(kind: &Transport, identity: &Identity) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
-    let noise = noise::Config::new(identity.keys()).map_err(|error| HostError::Setup(error.to_string()))?;
+pub(crate) fn transport(kind: &Transport, keys: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
+    let noise = noise::Config::new(keys).map_err(|error| HostError::Setup(error.to_string()))?;
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(STREAMS);
     let connected = match kind {

@@ -100,7 +100,7 @@ pub(crate) fn build(
     // Peers stay connected although nothing happens.
     .with_idle_connection_timeout(Duration::from_secs(86_400))
     .with_max_negotiating_inbound_streams(32);
-    let transport_stack = net::transport(transport, identity)?;
+    let transport_stack = net::transport(transport, identity.keys())?;
     let mut swarm = Swarm::new(transport_stack, behaviour, identity.keys().public().to_peer_id(), config);
     let listen: Vec<Endpoint> = match transport {
         Transport::Memory(number) => vec![Endpoint::Memory(*number)],
@@ -250,7 +250,7 @@ impl Task {
             return;
         }
         let Some(peer) = convert::libp2p_peer(&address.peer) else { return };
-        if self.swarm.behaviour().guard.is_banned(&address.peer) {
+        if self.swarm.behaviour().guard.is_banned(&peer) {
             return;
         }
         let options = DialOpts::peer_id(peer)
@@ -290,7 +290,9 @@ impl Task {
                 let length = until.saturating_sub(now);
                 warn!(%peer, reason = deed.label(), seconds = length.as_secs(), "peer banned");
                 metrics::sentence("ban");
-                self.swarm.behaviour_mut().guard.ban(*peer, prefix, self.start + until);
+                if let Some(banned) = convert::libp2p_peer(peer) {
+                    self.swarm.behaviour_mut().guard.ban(banned, prefix, self.start + until);
+                }
                 metrics::banned(self.scores.bans(now));
                 self.disconnect(peer);
             }

@@ -4,6 +4,7 @@
 //! buys no licence. At a first mark a peer is disconnected, at a second banned, for longer each time.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use crate::ids::{PeerId, Prefix};
@@ -17,6 +18,9 @@ pub enum Deed {
     Ignored,
     /// Brought a message that an honest node does not relay: a wrong signature, a signer outside the committee.
     Invalid,
+    /// Brought what is valid at another time or by another node's view of L1: a block that is too old, or of a signer that is no
+    /// longer or not yet the one.
+    Stale,
     /// Sent more bytes than a message may have.
     Oversize,
     /// Sent bytes that are no message.
@@ -42,6 +46,7 @@ impl Deed {
             Self::GoodAnswer => 1.0,
             Self::Ignored => 0.0,
             Self::Flood => -2.0,
+            Self::Stale => -4.0,
             Self::SlowReader | Self::NoAnswer => -10.0,
             Self::Invalid => -21.0,
             Self::Garbage | Self::BadAnswer => -34.0,
@@ -55,6 +60,7 @@ impl Deed {
             Self::ValidFirst => "valid",
             Self::Ignored => "ignored",
             Self::Invalid => "invalid",
+            Self::Stale => "stale",
             Self::Oversize => "oversize",
             Self::Garbage => "garbage",
             Self::Flood => "flood",
@@ -121,11 +127,11 @@ struct Record {
     until: Option<Duration>,
 }
 
-/// The scores of all peers, and who is banned.
+/// The scores of all peers, and who is banned. `P` names a peer.
 #[derive(Debug)]
-pub struct Scores {
+pub struct Scores<P = PeerId> {
     rules: ScoreRules,
-    records: HashMap<PeerId, Record>,
+    records: HashMap<P, Record>,
     prefixes: HashMap<Prefix, Duration>,
 }
 
@@ -134,7 +140,7 @@ const NO_CHANCE: f64 = -10.0;
 /// A score nearer to zero than this is forgotten.
 const NOTHING: f64 = 0.05;
 
-impl Scores {
+impl<P: Copy + Eq + Hash> Scores<P> {
     /// Nobody did anything yet.
     pub fn new(rules: ScoreRules) -> Self {
         Self { rules, records: HashMap::new(), prefixes: HashMap::new() }
@@ -146,7 +152,7 @@ impl Scores {
     }
 
     /// A peer did something. `prefix` is its address if that may be banned with it.
-    pub fn deed(&mut self, now: Duration, peer: &PeerId, prefix: Option<Prefix>, deed: Deed) -> Option<Sentence> {
+    pub fn deed(&mut self, now: Duration, peer: &P, prefix: Option<Prefix>, deed: Deed) -> Option<Sentence> {
         if !self.records.contains_key(peer) {
             if deed.points() == 0.0 {
                 return None;
@@ -216,7 +222,7 @@ impl Scores {
     }
 
     /// Whether a peer is banned.
-    pub fn banned(&self, now: Duration, peer: &PeerId) -> bool {
+    pub fn banned(&self, now: Duration, peer: &P) -> bool {
         self.records.get(peer).and_then(|record| record.until).is_some_and(|until| until > now)
     }
 
@@ -226,7 +232,7 @@ impl Scores {
     }
 
     /// The score of a peer; 0 for a stranger.
-    pub fn score(&self, now: Duration, peer: &PeerId) -> f64 {
+    pub fn score(&self, now: Duration, peer: &P) -> f64 {
         self.records.get(peer).map_or(0.0, |record| Self::faded(&self.rules, record, now))
     }
 

@@ -1,0 +1,63 @@
+//! What the actor needs to know.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use duskevm_evm::ChainSpec;
+use duskevm_messages::consensus::ReadDuskContract;
+use duskevm_messages::executor::{HeadsFeed, Import};
+use duskevm_messages::l1::L1HeadsFeed;
+use duskevm_supervision::Port;
+use duskevm_unsafe_gossip::UnsafeSigner;
+
+use super::chain::OwnChain;
+
+/// What this node does with blocks.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// It makes them, and announces them with this key.
+    Announce(UnsafeSigner),
+    /// It imports those of the sequencer.
+    Follow(Port<Import>),
+}
+
+/// Where the address of the unsafe-block signer is read: at the tip of L1, after every L1 block.
+#[derive(Debug, Clone)]
+pub struct SignerSource {
+    /// Answers.
+    pub read: Port<ReadDuskContract>,
+    /// What is asked: the answer is the RLP of an address.
+    pub question: ReadDuskContract,
+    /// News of L1.
+    pub l1_heads: L1HeadsFeed,
+}
+
+/// Settings of the actor; the same for all its instances.
+pub struct BlockGossipSettings {
+    /// The rules of the chain.
+    pub spec: Arc<ChainSpec>,
+    /// The chain.
+    pub chain_id: u64,
+    /// What this node does with blocks.
+    pub role: Role,
+    /// Whose blocks are valid.
+    pub signer: SignerSource,
+    /// Where the chain stands.
+    pub heads: HeadsFeed,
+    /// The chain.
+    pub chain: Arc<dyn OwnChain>,
+    /// Unix seconds.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// How often what could not be done is tried again.
+    pub tick: Duration,
+}
+
+impl fmt::Debug for BlockGossipSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockGossipSettings")
+            .field("chain_id", &self.chain_id)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
