@@ -226,6 +226,9 @@ impl Checker<'_> {
             ("gossip", actors.gossip && talks, "consensus", actors.consensus),
             // Whoever votes on blocks of others must see their blobs.
             ("gossip", actors.gossip && talks, "da_store", actors.da_store),
+            // Blocks of L2 are imported and read there, and L1 names their signer.
+            ("gossip", config.has_l2_peers(), "executor", actors.executor),
+            ("gossip", config.has_l2_peers(), "l1", actors.l1),
         ];
         for (actor, on, other, other_on) in needs {
             self.require(
@@ -268,6 +271,11 @@ impl Checker<'_> {
     fn peers(&mut self) {
         let gossip = self.effective.config.gossip.clone();
         self.require(gossip.max_peers >= 1, "gossip.max_peers", "must be at least 1");
+        self.require(
+            gossip.l2_max_peers as usize >= gossip.l2_peers.len().max(1),
+            "gossip.l2_max_peers",
+            "is less than the peers of `gossip.l2_peers`: raise it",
+        );
         self.require(
             gossip.max_inbound <= gossip.max_peers,
             "gossip.max_inbound",
@@ -336,6 +344,7 @@ impl Checker<'_> {
         }
         if on.gossip {
             ports.extend(config.gossip.listen.iter().map(|address| ("gossip.listen", *address)));
+            ports.extend(config.gossip.l2_listen.iter().map(|address| ("gossip.l2_listen", *address)));
         }
         for (index, (key, address)) in ports.iter().enumerate() {
             for (other_key, other) in &ports[..index] {

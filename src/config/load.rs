@@ -20,14 +20,16 @@ const REFUSED: [(&str, &str); 2] = [
 ];
 
 /// Keys whose value is a path.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 9] = [
     "network.genesis",
     "data.dir",
     "keys.consensus",
     "keys.batcher",
     "keys.batcher_account",
+    "keys.unsafe_signer",
     "keys.password_file",
     "gossip.identity",
+    "gossip.l2_identity",
 ];
 
 /// The effective configuration, and where every value of it came from.

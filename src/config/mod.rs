@@ -125,6 +125,11 @@ impl Config {
         self.actors.gossip && !(self.gossip.listen.is_empty() && self.gossip.boot.is_empty())
     }
 
+    /// Whether this node gossips blocks of L2. Without an address to listen on or a peer to dial it does not.
+    pub fn has_l2_peers(&self) -> bool {
+        self.actors.gossip && !(self.gossip.l2_listen.is_empty() && self.gossip.l2_peers.is_empty())
+    }
+
     /// The data folder. [`Loader`] refuses a configuration without one, and `dev` sets its temporary one, so it is
     /// only missing from a configuration that was made by hand.
     ///

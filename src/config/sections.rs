@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use duskevm_gossip::BlockPeer;
 use duskevm_p2p::{Endpoint, PeerAddress};
 
 use super::schema::section;
@@ -150,6 +151,10 @@ section! {
         /// File with the encrypted BLS key of the Dusk account that pays for batches. Without it the batcher pays from the account
         /// of a local network whose key everybody knows.
         batcher_account: Option<PathBuf> = None,
+        /// File with the secp256k1 key by which the sequencer signs the blocks that it announces to peers, as 64 hex digits: its address
+        /// is the unsafe-block signer of the system config. Without it the sequencer signs with the key of a local network that
+        /// everybody knows.
+        unsafe_signer: Option<PathBuf> = None,
         /// File whose first line is the password of `keys.consensus` and `keys.batcher_account`; otherwise it is read from
         /// DUSKEVM_PASSWORD.
         password_file: Option<PathBuf> = None,
@@ -234,7 +239,7 @@ section! {
 }
 
 section! {
-    /// Peers on the L1 network.
+    /// Peers: those of the L1 network, and those that gossip blocks of L2, which may be op-node or kona-node.
     Gossip = "gossip" {
         /// Addresses to listen on for peers, such as `["0.0.0.0:9222"]`; port 0 takes a free one.
         listen: Vec<SocketAddr> = Vec::new(),
@@ -252,6 +257,16 @@ section! {
         max_inbound: u32 = 48,
         /// Learn addresses of private networks and of this machine from peers, and tell them to others.
         allow_private: bool = false,
+        /// Addresses to listen on for peers that gossip blocks of L2, such as `["0.0.0.0:9223"]`; port 0 takes a free one.
+        l2_listen: Vec<SocketAddr> = Vec::new(),
+        /// Peers that gossip blocks of L2, to connect to: `["/ip4/203.0.113.9/tcp/9223/p2p/16Uiu2HA…"]`. A node without a sequencer
+        /// follows the newest blocks by them; no others are looked for.
+        l2_peers: Vec<BlockPeer> = Vec::new(),
+        /// File with the secp256k1 key by which those peers know this node, as 64 hex digits. Without it the key is made at the first
+        /// start and kept in the data folder.
+        l2_identity: Option<PathBuf> = None,
+        /// Connections to such peers at one time.
+        l2_max_peers: u32 = 32,
     }
 }
 

@@ -146,6 +146,7 @@ fn wrong_types_name_the_key_the_place_and_what_was_expected() {
         ("[gossip]\nboot = [\"/ip4/1.2.3.4/tcp/9222\"]\n", "gossip.boot", "/p2p/<peer id>"),
         ("[gossip]\nboot = [\"/ip4/1.2.3.4/tcp/9222/p2p/12D3\"]\n", "gossip.boot", "no peer id"),
         ("[gossip]\nexternal = [\"1.2.3.4:5\"]\n", "gossip.external", "/ip4/<address>/tcp/<port>"),
+        ("[gossip]\nl2_peers = [\"/ip4/1.2.3.4/tcp/9223\"]\n", "gossip.l2_peers", "/p2p/<peer id>"),
         ("[l1]\nfollow = \"head\"\n", "l1.follow", "`auto`, `tip`"),
     ] {
         let problem = the_problem(from_file(text));
@@ -276,6 +277,14 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[gossip]\nlisten = [\"0.0.0.0:7300\"]\n", "gossip.listen", "taken by `http.port`"),
         ("[gossip]\nlisten = [\"[::]:9\", \"127.0.0.1:9\"]\n", "gossip.listen", "taken by `gossip.listen`"),
         ("[gossip]\nmax_peers = 3\n", "gossip.max_inbound", "lower it"),
+        ("[gossip]\nl2_max_peers = 0\n", "gossip.l2_max_peers", "raise it"),
+        ("[gossip]\nl2_listen = [\"0.0.0.0:7300\"]\n", "gossip.l2_listen", "taken by `http.port`"),
+        ("[gossip]\nlisten = [\"[::]:9\"]\nl2_listen = [\"[::]:9\"]\n", "gossip.l2_listen", "taken by `gossip.listen`"),
+        (
+            "[gossip]\nl2_listen = [\"127.0.0.1:9\"]\n[actors]\nexecutor = false\nsequencer = false\ntxpool = false\nrpc = false\n",
+            "actors.executor",
+            "gossip needs it",
+        ),
         ("[gossip]\nmax_peers = 0\n", "gossip.max_peers", "at least 1"),
         ("[gossip]\nexternal = [\"/ip4/1.2.3.4/tcp/0\"]\n", "gossip.external", "nobody can connect"),
         ("[gossip]\nexternal = [\"/memory/7\"]\n", "gossip.external", "nobody can connect"),

@@ -5,10 +5,12 @@ mod folder;
 mod offline;
 mod provisioner;
 mod status;
+mod unsafe_blocks;
 mod wiring;
 
 pub(crate) use batching::batcher_rules;
 pub use folder::{DataFolder, DuskStores, Stores};
+pub use unsafe_blocks::UnsafeSignerError;
 
 use crate::{
     cli::{DbReport, GenesisFiles, RunOptions},
@@ -75,6 +77,9 @@ pub enum NodeError {
     /// The batcher has no keys.
     #[error(transparent)]
     Batcher(#[from] batching::BatcherKeysError),
+    /// The key that signs blocks.
+    #[error(transparent)]
+    UnsafeSigner(#[from] UnsafeSignerError),
     /// The combination of roles is not possible yet.
     #[error("{0}")]
     Roles(&'static str),
@@ -191,7 +196,8 @@ fn check_ports(config: &Config) -> Result<(), NodeError> {
     ];
     let ports = ports.map(|(on, host, port, setting)| (on, SocketAddr::new(host, port), setting));
     let listen = config.gossip.listen.iter().map(|address| (config.has_peers(), *address, "gossip.listen"));
-    for (on, address, setting) in ports.into_iter().chain(listen) {
+    let l2 = config.gossip.l2_listen.iter().map(|address| (config.has_l2_peers(), *address, "gossip.l2_listen"));
+    for (on, address, setting) in ports.into_iter().chain(listen).chain(l2) {
         if on
             && address.port() != 0
             && let Err(source) = TcpListener::bind(address)
@@ -238,6 +244,11 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
     }
     if on.blob_api && !on.da_store {
         return Err(NodeError::Roles("actors.blob_api needs actors.da_store: switch it on, or the API off"));
+    }
+    if config.has_l2_peers() && !(on.executor && on.l1) {
+        return Err(NodeError::Roles(
+            "gossip of L2 blocks needs actors.executor and actors.l1: switch them on, or empty gossip.l2_listen and gossip.l2_peers",
+        ));
     }
     let talks = config.has_peers() || config.l1.provisioners > 1;
     if on.gossip && talks && !(on.consensus && on.da_store) {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use duskevm_dusk_l1::genesis::MINIMUM_STAKE;
 use duskevm_dusk_l1::keyfile;
 use duskevm_dusk_l1::keys::Signer;
-use duskevm_gossip::Identity;
+use duskevm_gossip::{BlockIdentity, BlockPeer, Identity};
 use duskevm_p2p::{Endpoint, PeerAddress};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -31,7 +31,7 @@ const PORT_STEP: u16 = 10;
 const LEAST_STAKE: u64 = MINIMUM_STAKE / LUX;
 /// Lux of a DUSK.
 const LUX: u64 = 1_000_000_000;
-/// Parts that only the first node runs: one sequencer makes the blocks of L2, and posts them. The others derive them from L1.
+/// Parts that only the first node runs: one sequencer makes the blocks of L2, and posts them. The others follow it.
 const ONLY_FIRST: [&str; 2] = ["actors.sequencer", "actors.batcher"];
 /// Settings that became part of the genesis.
 const NOT_REPEATED: [&str; 5] = ["l2", "l2.forks", "genesis", "l1.provisioners", "l1.block_time"];
@@ -42,13 +42,19 @@ struct Member {
     signer: Signer,
     identity: Identity,
     listen: SocketAddr,
+    l2_identity: BlockIdentity,
+    l2_listen: SocketAddr,
 }
 
 impl Member {
     fn new(number: u16, gossip_port: u16) -> anyhow::Result<Self> {
         let signer = Signer::from_random(&random()?)?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, shifted(gossip_port, number)?));
-        Ok(Self { number, signer, identity: Identity::from_secret(random()?), listen })
+        let l2_port =
+            gossip_port.checked_add(1).context("the peers of L2 would need port 65536: begin with lower ports")?;
+        let l2_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, shifted(l2_port, number)?));
+        let identity = Identity::from_secret(random()?);
+        Ok(Self { number, signer, identity, listen, l2_identity: BlockIdentity::generate(), l2_listen })
     }
 
     fn file(&self, kind: &str) -> String {
@@ -58,6 +64,10 @@ impl Member {
     fn address(&self) -> PeerAddress {
         let endpoint = Endpoint::Ip4(Ipv4Addr::LOCALHOST.octets(), self.listen.port());
         PeerAddress { peer: self.identity.id(), endpoint }
+    }
+
+    fn l2_address(&self) -> BlockPeer {
+        self.l2_identity.at(Endpoint::Ip4(Ipv4Addr::LOCALHOST.octets(), self.l2_listen.port()))
     }
 }
 
@@ -127,6 +137,8 @@ fn check(effective: &Effective, count: u64, stake: u64) -> Result<u64, CliError>
         ("keys.consensus", config.keys.consensus.is_some()),
         ("gossip.identity", config.gossip.identity.is_some()),
         ("gossip.boot", !config.gossip.boot.is_empty()),
+        ("gossip.l2_identity", config.gossip.l2_identity.is_some()),
+        ("gossip.l2_peers", !config.gossip.l2_peers.is_empty()),
     ] {
         if set {
             return usage(format!("`{key}` is what this command makes for each node: remove the setting"));
@@ -159,6 +171,7 @@ fn make(
         outputs.push(Output::secret(&member.file("keys"), key_file));
         outputs.push(Output::public(&member.file("cpk"), *member.signer.id().as_bytes()));
         outputs.push(Output::secret(&member.file("p2p"), member.identity.to_text()));
+        outputs.push(Output::secret(&member.file("l2p2p"), member.l2_identity.to_text()));
         outputs.push(Output::secret(&member.file("toml"), member_file(&node, member)));
     }
     Ok(outputs)
@@ -178,6 +191,11 @@ fn member_settings(
         .filter(|other| other.number != member.number)
         .map(|other| other.address().to_string().into())
         .collect();
+    let l2_peers: Vec<toml::Value> = all
+        .iter()
+        .filter(|other| other.number != member.number)
+        .map(|other| other.l2_address().to_string().into())
+        .collect();
     let mut settings: Vec<(&str, toml::Value)> = vec![
         ("network.genesis", ".".into()),
         ("data.dir", format!("node-{}", member.number).into()),
@@ -185,6 +203,9 @@ fn member_settings(
         ("gossip.identity", member.file("p2p").into()),
         ("gossip.listen", vec![member.listen.to_string()].into()),
         ("gossip.boot", boot.into()),
+        ("gossip.l2_identity", member.file("l2p2p").into()),
+        ("gossip.l2_listen", vec![member.l2_listen.to_string()].into()),
+        ("gossip.l2_peers", l2_peers.into()),
         // They are on this machine as they are written.
         ("gossip.allow_private", true.into()),
     ];
@@ -201,6 +222,10 @@ fn member_settings(
     }
     if member.number != 1 {
         settings.extend(ONLY_FIRST.map(|key| (key, false.into())));
+        // A free port is known to nobody.
+        if config.rpc.port != 0 {
+            settings.push(("rpc.sequencer", format!("http://{}:{}", Ipv4Addr::LOCALHOST, config.rpc.port).into()));
+        }
     }
     for (key, value) in settings {
         anyhow::ensure!(node.set(key, value), "the setting {key} cannot be written");
@@ -217,6 +242,7 @@ fn no_port_twice(node: &Effective, member: &Member, taken: &mut BTreeMap<u16, St
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
         ("gossip.listen", member.listen.port()),
+        ("gossip.l2_listen", member.l2_listen.port()),
     ];
     for (key, port) in ports.into_iter().filter(|(_, port)| *port != 0) {
         let name = format!("{key} of node {}", member.number);
@@ -230,12 +256,13 @@ fn no_port_twice(node: &Effective, member: &Member, taken: &mut BTreeMap<u16, St
 fn member_file(node: &Effective, member: &Member) -> String {
     let mut skip = NOT_REPEATED.to_vec();
     if member.number != 1 {
-        // It signs for nobody.
+        // The keys of L2's accounts are none of its business.
         skip.push("keys.mnemonic");
     }
     format!(
         "# Node {} of the network whose files lie beside this one. `duskevm config show --docs` explains every setting.\n\
-         # On another machine: change gossip.listen here, and this node's address in gossip.boot of the others.\n{}",
+         # On another machine: change gossip.listen and gossip.l2_listen here, and this node's addresses in gossip.boot and\n\
+         # gossip.l2_peers of the others.\n{}",
         member.number,
         node.to_file(&skip)
     )
@@ -301,7 +328,7 @@ mod tests {
             (1..=4).map(|number| Identity::read(&out.join(format!("node-{number}.p2p"))).unwrap().id()).collect();
         for number in 1..=4 {
             let file = |kind: &str| out.join(format!("node-{number}.{kind}"));
-            for (kind, mode) in [("keys", 0o600), ("p2p", 0o600), ("toml", 0o600), ("cpk", 0o644)] {
+            for (kind, mode) in [("keys", 0o600), ("p2p", 0o600), ("l2p2p", 0o600), ("toml", 0o600), ("cpk", 0o644)] {
                 assert_eq!(fs::metadata(file(kind)).unwrap().permissions().mode() & 0o777, mode, "{kind}");
             }
             let key = read_key_file(&file("keys"), &password).unwrap().id();
@@ -332,6 +359,16 @@ mod tests {
             let on = &config.actors;
             let first = number == 1;
             assert_eq!([on.sequencer, on.batcher], [first; 2]);
+            assert_eq!(config.rpc.sequencer.as_deref(), (!first).then_some("http://127.0.0.1:4000"));
+            assert!(config.has_l2_peers());
+            assert_eq!(config.gossip.l2_listen, [SocketAddr::from(([127, 0, 0, 1], 4005 + step))]);
+            assert_eq!(config.gossip.l2_identity, Some(file("l2p2p")));
+            let own = BlockIdentity::read(&file("l2p2p")).unwrap();
+            let own = own.at(Endpoint::Ip4([127, 0, 0, 1], 4005 + step));
+            assert_eq!(config.gossip.l2_peers.len(), 3);
+            assert!(!config.gossip.l2_peers.contains(&own), "not oneself");
+            let dialled = (1..=4).filter(|other| loaded(&out, *other).gossip.l2_peers.contains(&own)).count();
+            assert_eq!(dialled, 3);
             assert!(on.consensus && on.gossip && on.da_store && on.blob_api && on.l1 && on.http);
             assert!(on.executor && on.txpool && on.derivation && on.rpc);
             let text = fs::read_to_string(file("toml")).unwrap();

@@ -1,6 +1,6 @@
 //! The rollup: state, pool, block builder and derivation.
 
-use super::{Base, LEAST_DEADLINE, l1::DuskL1};
+use super::{Base, LEAST_DEADLINE, blocks::Blocks, l1::DuskL1};
 use crate::node::{
     NodeError,
     batching::{batcher_keys, batcher_rules},
@@ -8,6 +8,7 @@ use crate::node::{
 use duskevm_batcher::BatcherActor;
 use duskevm_derivation::Derivation;
 use duskevm_executor::Executor;
+use duskevm_gossip::BlockHost;
 use duskevm_messages::{executor::HeadsFeed, l1::L1BlockRef, txpool::PendingFeed};
 use duskevm_sequencer::Sequencer;
 use duskevm_supervision::{ChildSpec, Ref, Tree};
@@ -33,6 +34,7 @@ pub(super) struct Rollup {
     sequencer: Option<ChildSpec<Sequencer>>,
     derivation: Option<ChildSpec<Derivation>>,
     batcher: Option<ChildSpec<BatcherActor>>,
+    blocks: Option<Blocks>,
 }
 
 impl Rollup {
@@ -136,6 +138,7 @@ impl Rollup {
                 .deadline(base.deadline(duskevm_derivation::DEADLINE))
         };
         let batcher_spec = on.batcher.then(|| batcher(base, l1, &heads_feed, throttle_out)).transpose()?;
+        let blocks = Blocks::new(base, l1, &heads_feed, executor.port())?;
         Ok(Self {
             pool: txpool,
             pending,
@@ -146,7 +149,13 @@ impl Rollup {
             sequencer: on.sequencer.then_some(sequencer_spec),
             derivation: on.derivation.then_some(derivation_spec),
             batcher: batcher_spec,
+            blocks,
         })
+    }
+
+    /// The connections to peers of L2.
+    pub(super) fn block_host(&self) -> Option<BlockHost> {
+        self.blocks.as_ref().map(|blocks| blocks.host.clone())
     }
 
     pub(super) fn plant(self, mut tree: Tree) -> Tree {
@@ -164,6 +173,9 @@ impl Rollup {
         }
         if let Some(spec) = self.batcher {
             tree = tree.actor(spec);
+        }
+        if let Some(blocks) = self.blocks {
+            tree = tree.actor(blocks.spec);
         }
         tree
     }

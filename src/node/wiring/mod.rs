@@ -3,6 +3,7 @@
 //! Each layer makes its part: [`l1`] on [`links`] to other nodes, [`l2`], [`services`]. References exist before their actors,
 //! because some talk to each other both ways.
 
+mod blocks;
 mod l1;
 mod l2;
 mod links;
@@ -13,7 +14,7 @@ use super::{NodeError, folder::Stores, status::SharedStatus};
 use crate::{cli::Endpoints, config::Config, metrics::Metrics, network::Network};
 use duskevm_da_store::Socket as BlobSocket;
 use duskevm_dusk_l1::keys::Signer;
-use duskevm_gossip::Host;
+use duskevm_gossip::{BlockHost, Host};
 use duskevm_http::Socket as HttpSocket;
 use duskevm_rpc::Socket as RpcSocket;
 use duskevm_supervision::{Backoff, Intensity, Strategy, Supervisor, Tree};
@@ -26,6 +27,7 @@ const LEAST_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Running {
     pub(super) supervisor: Supervisor,
     hosts: Vec<Host>,
+    block_host: Option<BlockHost>,
     rpc: RpcSocket,
     admin: RpcSocket,
     http: HttpSocket,
@@ -50,6 +52,7 @@ impl Running {
     /// Closes the connections to peers, which outlive the tree.
     pub(super) fn disconnect(&self) {
         self.hosts.iter().for_each(Host::shutdown);
+        self.block_host.iter().for_each(BlockHost::shutdown);
     }
 }
 
@@ -87,6 +90,7 @@ pub(super) fn start(
     let l1 = DuskL1::new(base)?;
     let hosts = l1.hosts();
     let l2 = Rollup::new(base, &l1)?;
+    let block_host = l2.block_host();
     let services = Services::new(base, &l1, &l2, metrics);
     let Services { status, rpc, admin, http, blobs, .. } = &services;
     let (status, rpc, admin, http, blobs) = (status.clone(), rpc.clone(), admin.clone(), http.clone(), blobs.clone());
@@ -109,6 +113,7 @@ pub(super) fn start(
     let running = Running {
         supervisor,
         hosts,
+        block_host,
         rpc,
         admin,
         http,
