@@ -9,7 +9,6 @@ pub const FJORD_MAX_SEQUENCER_DRIFT: u64 = 1800;
 
 /// A block named by number and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockId {
     /// Its hash.
     pub hash: B256,
@@ -19,7 +18,6 @@ pub struct BlockId {
 
 /// Where the rollup begins on both layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RollupGenesis {
     /// The L1 block that the L2 genesis refers to.
     pub l1: BlockId,
@@ -33,7 +31,6 @@ pub struct RollupGenesis {
 
 /// Parameters that the owner of the rollup can change on L1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SystemConfig {
     /// Whose transactions to the batch inbox count.
     pub batcher_address: Address,
@@ -130,7 +127,6 @@ impl core::fmt::Display for Schedule {
 
 /// The parameters of a rollup that never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RollupConfig {
     /// Where it begins.
     pub genesis: RollupGenesis,

@@ -25,7 +25,6 @@ pub mod frame;
 mod l1_info;
 mod origin;
 mod output;
-pub mod safe_heads;
 mod source_hash;
 mod sync_start;
 #[cfg(test)]

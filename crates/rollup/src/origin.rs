@@ -5,7 +5,6 @@ use alloy_primitives::B256;
 
 /// An L1 block as the rollup refers to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 pub struct L1BlockRef {
     /// Its hash in the L1 view.
     pub hash: B256,

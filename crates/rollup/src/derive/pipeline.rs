@@ -88,9 +88,8 @@ impl Pipeline {
 
     /// Begins anew: the next steps derive what comes after `safe`.
     ///
-    /// `settled` is the last L1 block of which everything was read when `safe` was the newest derived block
-    /// ([`SafeHeadRecord`](crate::safe_heads::SafeHeadRecord) keeps such pairs), if that is known. Batches up to there are not judged
-    /// again. Without it they are, and that is the same only if all of them were valid: a batch that was dropped with its channel
+    /// `settled` is the last L1 block of which everything was read when `safe` was the newest derived block (whoever stores the safe
+    /// heads keeps such pairs), if that is known. Batches up to there are not judged again. Without it they are, and that is the same only if all of them were valid: a batch that was dropped with its channel
     /// then may just be in the past now, so that the rest of its channel counts all of a sudden.
     pub fn reset(&mut self, safe: L2Head, settled: Option<BlockId>) {
         self.phase = Phase::Begin(Box::new(BaseWalk::new(safe, settled)));
