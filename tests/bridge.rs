@@ -165,7 +165,7 @@ async fn balance(node: &Node, address: &str) -> U256 {
 }
 
 /// The user deposits of L2, with their receipts, up to the first block whose L1 origin is above a height.
-async fn arrived(node: &Node, l1_height: u64) -> Vec<(Value, Value)> {
+async fn user_deposits(node: &Node, l1_height: u64) -> Vec<(Value, Value)> {
     let (rpc, begin) = (node.rpc(), Instant::now());
     let mut deposits = Vec::new();
     let mut number = 1u64;
@@ -215,7 +215,7 @@ async fn deposits_arrive_on_l2_once() {
     assert!(success);
     let height = viewed(&node, &last).await["blockNumber"].as_u64().unwrap();
 
-    let deposits = arrived(&node, height).await;
+    let deposits = user_deposits(&node, height).await;
     let statuses: Vec<_> = deposits.iter().map(|(_, receipt)| receipt["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["0x1", "0x1", "0x0", "0x0", "0x1"], "{deposits:#?}");
     let mut sources: Vec<_> = deposits.iter().map(|(tx, _)| tx["sourceHash"].as_str().unwrap()).collect();
@@ -234,7 +234,7 @@ async fn deposits_arrive_on_l2_once() {
     node.kill();
     let node = Node::start(&folder.path().join("data"), ports);
     support::grow(&node, 3, Duration::from_secs(60)).await;
-    assert_eq!(arrived(&node, height).await.len(), 5, "not once more after a restart");
+    assert_eq!(user_deposits(&node, height).await.len(), 5, "not once more after a restart");
     assert_eq!(balance(&node, BOB).await, dusk * U256::from(5) / U256::from(2) + U256::from(7));
     assert!(node.stop().success());
 }

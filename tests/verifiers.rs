@@ -64,11 +64,34 @@ fn deposit(network: &Network, number: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verifiers_have_the_sequencers_chain_from_l1_alone() {
-    let mut network = Network::start_some(4, 2, &[1, 2, 3]);
+    let mut network = Network::start_some(4, 2, &[]);
+    // One knows nothing of the sequencer: neither its blocks before they are on L1 nor where transactions go.
+    network.without(2, |line| line.starts_with("l2_") || line.starts_with("sequencer = \"http"));
+    (1..=3).for_each(|number| network.start_node(number));
     let load = Load::start(network.port(1, 0), accounts(5), 25.0);
     safe(&network, 2, 5).await;
     deposit(&network, 1);
     deposit(&network, 2);
+
+    // By gossip a node has the newest blocks, from L1 alone those that are safe.
+    let begin = Instant::now();
+    loop {
+        let (safe, _) = block(&network.rpc_of(3), "safe").await.unwrap();
+        if head(&network.rpc_of(3)).await > safe {
+            break;
+        }
+        assert!(begin.elapsed() < LONG, "node 3 has safe blocks only\n{}", network.logs());
+    }
+    let received = |number: usize| {
+        let text = support::get(network.port(number, 2), "/metrics");
+        let lines = text.lines().filter(|line| line.starts_with("duskevm_block_gossip_received_total"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    assert_eq!(received(2), 0.0, "node 2 hears no blocks of L2");
+    assert!(received(3) > 0.0, "node 3 hears blocks of L2");
+    let newest = head(&network.rpc_of(2)).await;
+    let (safe_there, _) = block(&network.rpc_of(2), "safe").await.unwrap();
+    assert!(newest <= safe_there, "node 2 has block {newest}, which is not safe");
 
     // One starts late.
     let late: u64 = std::env::var("DUSKEVM_TEST_BLOCKS_LATE").map_or(40, |blocks| blocks.parse().unwrap());

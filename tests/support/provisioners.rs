@@ -121,6 +121,15 @@ impl Network {
         self.first_port + STEP * u16::try_from(number - 1).unwrap() + offset
     }
 
+    /// Drops lines from the configuration of a node.
+    pub fn without(&self, number: usize, drops: impl Fn(&str) -> bool) {
+        let path = self.config(number);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let kept: Vec<&str> = text.lines().filter(|line| !drops(line)).collect();
+        assert!(kept.len() < text.lines().count(), "nothing to drop:\n{text}");
+        std::fs::write(&path, kept.join("\n")).unwrap();
+    }
+
     pub fn start_node(&mut self, number: usize) {
         let log = self.file(&format!("node-{number}.log"));
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();

@@ -290,7 +290,7 @@ async fn instances_come_and_go_and_blocks_go_on() {
     until_heard(&sequencer, &[&middle, &end]).await;
     for fault in [Injected::Stop, Injected::Panic] {
         for node in [&sequencer, &middle] {
-            node.fault(fault.clone()).await;
+            node.fault(fault).await;
             let made = sequencer.chain.grow(3);
             end.chain.reaches(&made).await;
         }
