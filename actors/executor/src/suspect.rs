@@ -109,6 +109,7 @@ impl<S: TxSource> TxSource for Watched<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use duskevm_messages::executor::DaLimits;
     use op_alloy_consensus::TxDeposit;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -118,7 +119,11 @@ mod tests {
 
     /// Builds as the executor does; `deadly` ends the instance while it is executed.
     fn build(suspect: &Suspect, instance: u64, list: &[Arc<RecoveredTx>], deadly: B256) -> Vec<(B256, String)> {
-        let mut source = Watched::new(PoolSource::new(list.into(), None), suspect.clone(), Generation(instance));
+        let mut source = Watched::new(
+            PoolSource::new(list.into(), None, DaLimits::default()),
+            suspect.clone(),
+            Generation(instance),
+        );
         while let Some(tx) = source.next(u64::MAX, 0) {
             assert_ne!(tx.hash(), deadly, "executing it ends the instance");
         }
@@ -144,7 +149,11 @@ mod tests {
         let list = [tx(1), tx(2)];
         let suspect = Suspect::default();
         suspect.take_over(Generation(1));
-        let mut source = Watched::new(PoolSource::new(list.clone().into(), None), suspect.clone(), Generation(1));
+        let mut source = Watched::new(
+            PoolSource::new(list.clone().into(), None, DaLimits::default()),
+            suspect.clone(),
+            Generation(1),
+        );
         // Execution of the first one ends with an error.
         source.next(u64::MAX, 0).unwrap();
         suspect.acquit(Generation(1));
