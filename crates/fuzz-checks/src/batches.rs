@@ -1,9 +1,13 @@
-//! What batchers post: blobs, frames, channels, batches.
+//! What batchers post: blobs, frames, channels, batches; and the journal of our own.
+
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes};
+use duskevm_batcher_core::{Batcher, Carrier, CarrierChoice, Gas, Record, Settings, Throttling};
 use duskevm_evm::ForkTimes;
 use duskevm_rollup::batch::{Batch, SingularBatch, SpanBatch, SpanEncoder};
 use duskevm_rollup::channel::{Channel, FrameOrder};
+use duskevm_rollup::channel_out::Compression;
 use duskevm_rollup::channel_reader::{ChannelLimits, ChannelReader};
 use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig, blob, frame};
 
@@ -119,4 +123,45 @@ pub fn blob(data: &[u8]) {
             }
         }
     }
+}
+
+const SETTINGS: Settings = Settings {
+    compression: Compression::Zlib,
+    target_blobs: 6,
+    carrier: CarrierChoice::Always(Carrier::Blobs),
+    blobs_per_submission: 6,
+    max_calldata: 100_000,
+    max_channel_duration: 10,
+    window_margin: 5,
+    timeout_margin: 10,
+    max_in_flight: 4,
+    gas_price: 1,
+    max_gas_price: 1000,
+    fee_bump_percent: 10,
+    bump_after: 3,
+    throttling: Throttling { from_bytes: 1 << 20, full_bytes: 1 << 22 },
+    gas: Gas { per_blob: 1_000_000, least: 75_000, call: 1_000_000, per_call_byte: 100 },
+};
+
+/// Records of the batcher's journal, in order.
+pub fn records(data: &[u8]) {
+    let rollup = Arc::new(config());
+    let mut batcher = Batcher::new(rollup.clone(), SETTINGS);
+    for piece in crate::stored::pieces(data).take(100) {
+        let Ok(record) = Record::decode(piece) else { continue };
+        assert_eq!(record.encode(), piece, "a record has one form");
+        // A journal whose records do not go together is not read on.
+        if batcher.replay(record).is_err() {
+            return;
+        }
+    }
+    let snapshot = batcher.snapshot();
+    let mut again = Batcher::new(rollup, SETTINGS);
+    for record in &snapshot {
+        let bytes = record.encode();
+        assert_eq!(Record::decode(&bytes).as_ref(), Ok(record), "what is written reads back");
+        again.replay(record.clone()).expect("a journal that was rewritten can be read");
+    }
+    assert_eq!(again.snapshot(), snapshot, "what is rewritten is the same");
+    assert_eq!((again.backlog(), again.watched()), (batcher.backlog(), batcher.watched()));
 }

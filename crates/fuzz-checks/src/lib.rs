@@ -9,9 +9,11 @@
 pub mod batches;
 pub mod blobs;
 pub mod consensus;
+pub mod derivation;
 pub mod ledger;
 pub mod network;
 mod samples;
+pub mod settlement;
 pub mod stored;
 
 /// A decoder with its rules.
@@ -62,6 +64,10 @@ pub const TARGETS: &[Target] = &[
     target("channel", batches::channel, samples::channels),
     target("batch", batches::batch, samples::batches),
     slow("op_blob", batches::blob, samples::op_blobs),
+    target("batcher_records", batches::records, samples::batcher_records),
+    slow("l1_blocks", derivation::l1_blocks, derivation::samples),
+    target("settlement_call", settlement::settlement_call, samples::settlement_calls),
+    target("envelope", settlement::envelope, samples::envelopes),
     target("view_events", ledger::view_events, samples::view_events),
     slow("journal", stored::journal, samples::journals),
 ];

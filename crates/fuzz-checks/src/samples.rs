@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{B256, Bytes, hex};
+use alloy_consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{B256, Bytes, Signature, TxKind, U256, hex};
 use dusk_core::signatures::bls::SecretKey;
 use dusk_core::stake::{STAKE_CONTRACT, Stake, Withdraw};
 use dusk_core::transfer::data::{BlobData, BlobSidecar, ContractCall, TransactionData};
@@ -12,6 +14,7 @@ use dusk_node_data::bls::PublicKeyBytes;
 use dusk_node_data::ledger::{Attestation, Block, Fault, Header, IterationsInfo, Seed, StepVotes};
 use dusk_node_data::message::ConsensusHeader;
 use dusk_node_data::message::payload::{RatificationResult, Vote};
+use duskevm_batcher_core::{Attempt, Carrier, Closed, Record, Role, SignedSlot, Submitted};
 use duskevm_dusk_l1::execute::TxOutcome;
 use duskevm_dusk_l1::finality::Finality;
 use duskevm_dusk_l1::genesis::{ConsensusParams, Genesis, GenesisAccount, GenesisStake};
@@ -36,6 +39,7 @@ use duskevm_rollup::batch::{Batch, SingularBatch, SpanEncoder};
 use duskevm_rollup::channel_out::{ChannelSettings, Compression, build_frames};
 use duskevm_rollup::frame::{ChannelId, encode_frames};
 use duskevm_rollup::{BlockId, blob as op_blob};
+use duskevm_settlement::{Kind, Method};
 use rkyv::Archive;
 
 use crate::batches::config;
@@ -601,4 +605,103 @@ pub(crate) fn batcher_frames() -> Vec<Vec<u8>> {
 pub(crate) fn op_blobs() -> Vec<Vec<u8>> {
     let data = batcher_frames().remove(0);
     vec![op_blob::encode(&data).expect("the sample fits"), data]
+}
+
+/// A journal as the batcher writes it: three channels, of which one is settled, one posted in two attempts, and one open.
+pub(crate) fn batcher_records() -> Vec<Vec<u8>> {
+    let id = ChannelId::repeat_byte;
+    let block = |number: u64| BlockId { number, hash: B256::with_last_byte(number as u8) };
+    let closed = |channel, parent, last| {
+        Record::Closed(Closed {
+            id: id(channel),
+            parent: block(parent),
+            last: block(last),
+            first_epoch: 1,
+            carrier: Carrier::Blobs,
+            compression: "zlib".into(),
+            max_frame_data: 1000,
+            frame_count: 2,
+            bytes: 1500,
+            digest: B256::repeat_byte(channel),
+        })
+    };
+    let submitted = |number: u64, channel, attempts: u64| {
+        let attempts = (1..=attempts).map(|gas_price| Attempt { gas_price, id: B256::repeat_byte(gas_price as u8) });
+        let slot = SignedSlot { role: Role::Blobs, nonce: number, gas_limit: 9, attempts: attempts.collect() };
+        Record::Submitted(Submitted {
+            number,
+            channel: id(channel),
+            first_frame: 0,
+            frame_count: 2,
+            envelope_nonce: number,
+            envelope_hash: B256::repeat_byte(0xee),
+            slots: vec![slot.clone(), SignedSlot { role: Role::Call, nonce: number + 1, ..slot }],
+        })
+    };
+    let records = [
+        Record::Counted { next_submission: 3, next_envelope: 3, settled: Some(block(4)) },
+        Record::Opened { id: id(1), parent: block(4), l1_block: 5 },
+        closed(1, 4, 9),
+        submitted(3, 1, 1),
+        Record::Opened { id: id(2), parent: block(9), l1_block: 6 },
+        closed(2, 9, 12),
+        Record::Settled { id: id(1) },
+        submitted(4, 2, 1),
+        submitted(4, 2, 2),
+        Record::Opened { id: id(3), parent: block(12), l1_block: 7 },
+        Record::Abandoned { id: id(2) },
+    ];
+    let pieces: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let bytes = record.encode();
+            [&(bytes.len() as u16).to_le_bytes()[..], &bytes].concat()
+        })
+        .collect();
+    vec![pieces.concat(), pieces[..10].concat(), pieces[..6].concat(), pieces[0].clone()]
+}
+
+/// A call of every entry point, by whom it is for, with what may be attached to it.
+pub(crate) fn settlement_calls() -> Vec<Vec<u8>> {
+    let writes = Method::all().iter().filter(|method| method.kind == Kind::Write).count() as u8;
+    let arguments = [[0x11; 20].as_slice(), &[0; 12], &[0x30, 0x0d, 0x40], &[4, 0, 1, 2, 3, 4], &[0; 60]].concat();
+    (0..writes)
+        .flat_map(|index| {
+            [(0, 0, &arguments[..]), (1, 31, &arguments[..]), (1, 0, &[0, 0, 0, 1, 0x20]), (3, 0, &[0xc0])]
+                .map(|(flags, power, args)| [&[index, flags, power], args].concat())
+        })
+        .collect()
+}
+
+/// Envelopes with call data and with blobs. From their signature an account can be recovered whatever it signs: r is the x coordinate
+/// of the generator of the curve, s is 1.
+pub(crate) fn envelopes() -> Vec<Vec<u8>> {
+    let x = hex!("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
+    let signature = Signature::new(U256::from_be_bytes(x), U256::from(1), false);
+    let (chain_id, to) = (crate::settlement::CHAIN_ID, crate::settlement::inbox());
+    let calldata = TxEip1559 {
+        chain_id,
+        gas_limit: 21_000,
+        to: TxKind::Call(to),
+        input: batcher_frames().remove(0).into(),
+        ..Default::default()
+    };
+    let blobs = |hashes: u8| TxEip4844 {
+        chain_id,
+        gas_limit: 21_000,
+        to,
+        blob_versioned_hashes: (0..hashes)
+            .map(|n| {
+                let mut hash = B256::with_last_byte(2 * n);
+                hash[0] = 1;
+                hash
+            })
+            .collect(),
+        ..Default::default()
+    };
+    let mut all = vec![EthereumTxEnvelope::<TxEip4844>::Eip1559(calldata.into_signed(signature)).encoded_2718()];
+    for count in [1, 6] {
+        all.push(EthereumTxEnvelope::<TxEip4844>::Eip4844(blobs(count).into_signed(signature)).encoded_2718());
+    }
+    all
 }
