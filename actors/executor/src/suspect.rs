@@ -93,7 +93,10 @@ impl<S: TxSource> TxSource for Watched<S> {
     fn next(&mut self, gas_left: u64, gas_used: u64) -> Option<Arc<RecoveredTx>> {
         let next = loop {
             match self.source.next(gas_left, gas_used) {
-                Some(tx) if self.suspect.is_left_out(&tx.hash()) => self.left_out.push((tx.hash(), REASON.into())),
+                Some(tx) if self.suspect.is_left_out(&tx.hash()) => {
+                    self.source.rejected(&tx, &Rejection::NoRoom);
+                    self.left_out.push((tx.hash(), REASON.into()));
+                }
                 next => break next,
             }
         };
