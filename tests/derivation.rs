@@ -41,6 +41,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(3600);
 const L1_CHAIN: u64 = 31_311;
 const L2_CHAIN: u64 = 310;
 const START: u64 = 1_000_000;
@@ -54,13 +55,15 @@ fn signer(index: u8) -> PrivateKeySigner {
 /// An L1 that can be reorganized.
 #[derive(Clone)]
 struct L1 {
+    /// Seconds from one block to the next.
+    block_time: u64,
     blocks: Arc<Mutex<Vec<Arc<ViewBlock>>>>,
     heads: watch::Sender<Option<L1Heads>>,
 }
 
 impl L1 {
-    fn new() -> Self {
-        let l1 = Self { blocks: Arc::default(), heads: watch::Sender::new(None) };
+    fn new(block_time: u64) -> Self {
+        let l1 = Self { block_time, blocks: Arc::default(), heads: watch::Sender::new(None) };
         l1.mine(0, Vec::new());
         l1
     }
@@ -92,7 +95,7 @@ impl L1 {
         let header = Header {
             number,
             parent_hash: blocks.last().map_or(B256::ZERO, |parent| parent.hash()),
-            timestamp: START + 2 * number,
+            timestamp: START + self.block_time * number,
             base_fee_per_gas: Some(7),
             mix_hash: B256::repeat_byte(salt),
             parent_beacon_block_root: Some(B256::ZERO),
@@ -153,7 +156,11 @@ struct Rollup {
 
 impl Rollup {
     fn new() -> Self {
-        let l1 = L1::new();
+        Self::with_l1_block_time(2)
+    }
+
+    fn with_l1_block_time(seconds: u64) -> Self {
+        let l1 = L1::new(seconds);
         let forks = ForkTimes::isthmus_at_genesis();
         let constants = Eip1559Constants { elasticity: 6, denominator: 50, canyon_denominator: 250 };
         let info = AccountInfo { nonce: 0, balance: U256::from(10u64.pow(18)), code_hash: KECCAK256_EMPTY };
@@ -285,9 +292,13 @@ impl Node {
     }
 
     async fn until(&self, what: &str, reached: impl Fn(&ChainHeads) -> bool) -> Arc<ChainHeads> {
+        self.within(PATIENCE, what, reached).await
+    }
+
+    async fn within(&self, patience: Duration, what: &str, reached: impl Fn(&ChainHeads) -> bool) -> Arc<ChainHeads> {
         let mut heads = self.heads.clone();
         let found =
-            tokio::time::timeout(PATIENCE, heads.wait_for(|heads| heads.as_ref().is_some_and(|heads| reached(heads))));
+            tokio::time::timeout(patience, heads.wait_for(|heads| heads.as_ref().is_some_and(|heads| reached(heads))));
         match found.await {
             Ok(found) => found.unwrap().clone().unwrap(),
             Err(_) => {
@@ -481,5 +492,52 @@ async fn dying_changes_nothing() {
         assert_eq!(verifier.hash(block.number()), Some(block.hash()));
     }
     sequencer.stop().await;
+    verifier.stop().await;
+}
+
+/// How fast a node that has nothing comes to a long chain, execution included; prints it. `DUSKEVM_TEST_BLOCKS` says how long.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of some minutes"]
+async fn a_long_chain_is_derived_from_l1_alone() {
+    const USERS: u64 = 10;
+    const PER_L1_BLOCK: u64 = 6;
+    let wanted = std::env::var("DUSKEVM_TEST_BLOCKS").map_or(10_000, |blocks| blocks.parse().unwrap());
+    let rollup = Rollup::with_l1_block_time(2 * PER_L1_BLOCK);
+    let sequencer = Node::start(&rollup).await;
+    let (mut made, mut nonce, mut posted) = (0u64, 0, 0);
+    let (mut blocks, mut batches) = (Vec::new(), Vec::new());
+    while made < wanted {
+        made += 1;
+        // No block is older than its origin.
+        let next_origin = made.is_multiple_of(PER_L1_BLOCK);
+        if next_origin {
+            rollup.l1.mine(0, std::mem::take(&mut batches));
+        }
+        let users: Vec<_> = (nonce..nonce + USERS).map(transfer).collect();
+        nonce += USERS;
+        blocks.push(sequencer.seal(next_origin, &users).await);
+        // The L2 blocks of five L1 blocks are one channel, which the next L1 block has: well within the sequencing window.
+        if made.is_multiple_of(5 * PER_L1_BLOCK) || made == wanted {
+            let batch = rollup.batch((made % 251) as u8, &std::mem::take(&mut blocks));
+            posted += batch.len();
+            batches.push(batch);
+        }
+    }
+    rollup.l1.mine(0, batches);
+    sequencer.within(LONG, "the whole chain to be safe", |heads| heads.safe.number == made).await;
+    let head = sequencer.heads.borrow().clone().unwrap().latest.hash();
+    sequencer.stop().await;
+
+    let begin = Instant::now();
+    let verifier = Node::start(&rollup).await;
+    let heads = verifier.within(LONG, "the whole chain to be derived", |heads| heads.safe.number == made).await;
+    let took = begin.elapsed().as_secs_f64();
+    assert_eq!(heads.latest.hash(), head);
+    println!(
+        "{made} blocks with {nonce} transactions, {:.1} MB of batches: {took:.1} s, {:.0} blocks/s, {:.0} transactions/s",
+        posted as f64 / 1e6,
+        made as f64 / took,
+        nonce as f64 / took
+    );
     verifier.stop().await;
 }

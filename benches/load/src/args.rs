@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Put the same signed load on several nodes, one after the other.
     Compare(CompareArgs),
+    /// Send single transactions and measure how long each takes until it is in a block, safe and final.
+    Settle(SettleArgs),
     /// Look up in a node everything that an earlier `run --record` was told.
     Check(CheckArgs),
     /// Print one Markdown table of what benches and `compare` have measured.
@@ -189,6 +191,34 @@ pub(crate) struct CheckArgs {
     /// Seconds to wait for transactions that are not in a block yet.
     #[arg(long, default_value_t = 30)]
     pub(crate) wait_seconds: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettleArgs {
+    /// JSON-RPC of the node, which must derive from L1 where somebody posts batches.
+    #[arg(long, default_value = "http://127.0.0.1:9545")]
+    pub(crate) url: String,
+    /// Number of transactions.
+    #[arg(long, short = 'n', default_value_t = 30)]
+    pub(crate) count: usize,
+    /// Milliseconds from one to the next.
+    #[arg(long, default_value_t = 1_700)]
+    pub(crate) every_ms: u64,
+    /// Mnemonic of the funded accounts.
+    #[arg(long, default_value = "test test test test test test test test test test test junk")]
+    pub(crate) mnemonic: String,
+    /// Which account of it sends.
+    #[arg(long, default_value_t = 9)]
+    pub(crate) account: u32,
+    /// Milliseconds between looks at the node.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) poll_ms: u64,
+    /// Seconds to wait for the last one.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) give_up_seconds: u64,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

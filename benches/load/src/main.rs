@@ -2,6 +2,7 @@
 //!
 //! - `run`: a load against one node; `--rate` makes it open-loop, otherwise it goes as fast as answers come.
 //! - `compare`: the same signed load against several nodes, one after the other, and the ratio of their included rates.
+//! - `settle`: how long single transactions take until they are in a block, safe and final.
 //! - `check`: looks up in a node everything that an earlier `run --record` was told.
 //! - `table`: one Markdown table of what Criterion's benches and `compare` have measured.
 
@@ -17,6 +18,7 @@ mod record;
 mod report;
 mod rpc;
 mod run;
+mod settle;
 mod sign;
 mod spawn;
 mod submit;
@@ -33,6 +35,7 @@ async fn main() -> ExitCode {
     let outcome = match args::Cli::parse().command {
         args::Command::Run(args) => run::command(args).await,
         args::Command::Compare(args) => compare::command(args).await,
+        args::Command::Settle(args) => settle::command(args).await,
         args::Command::Check(args) => check::command(args).await,
         args::Command::Table(args) => measured::command(&args),
     };
