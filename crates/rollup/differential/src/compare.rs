@@ -1,7 +1,7 @@
 //! One chain through both pipelines.
 
 use crate::{
-    departure::Departure,
+    departure::{Departure, Repairs},
     generate::{Fault, Generated},
     kona::{KonaCase, published, repaired},
     ours::Ours,
@@ -33,9 +33,10 @@ pub fn compare(generated: Generated) -> Verdict {
     let Generated { case, focus, faults, malformed, twins } = generated;
     let ours = Ours::outcome(&case);
     let kona = KonaCase::new(case, malformed, twins);
-    let (mended, fired) = repaired(&kona);
-    let departures = fired.counts();
-    let (as_published, _) = published(&kona);
+    let repairs = Repairs::default();
+    let mended = repaired(&kona, &repairs);
+    let departures = repairs.counts();
+    let as_published = published(&kona);
     let mut difference = ours.difference(&mended);
     // Without a repair that changed something there is nothing that could excuse a difference.
     if departures.is_empty() && difference.is_none() {
@@ -50,6 +51,14 @@ pub fn compare(generated: Generated) -> Verdict {
         departures,
         difference,
     }
+}
+
+/// Does kona give something else than ours with all repairs but this one?
+pub fn shows(generated: Generated, departure: Departure) -> bool {
+    let Generated { case, malformed, twins, .. } = generated;
+    let ours = Ours::outcome(&case);
+    let kona = KonaCase::new(case, malformed, twins);
+    ours.difference(&repaired(&kona, &Repairs::without(departure))).is_some()
 }
 
 fn replaced(outcome: &Outcome) -> usize {

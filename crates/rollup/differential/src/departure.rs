@@ -62,18 +62,30 @@ impl Departure {
     ];
 }
 
-/// Which repairs changed something, and how often.
+/// The repairs: which of them changed something, and how often.
 #[derive(Debug, Clone, Default)]
-pub struct Fired(Arc<Mutex<BTreeMap<Departure, u64>>>);
+pub struct Repairs {
+    counts: Arc<Mutex<BTreeMap<Departure, u64>>>,
+    without: Option<Departure>,
+}
 
-impl Fired {
-    /// Counts one.
-    pub fn note(&self, departure: Departure) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(departure).or_default() += 1;
+impl Repairs {
+    /// All repairs but one.
+    pub fn without(departure: Departure) -> Self {
+        Self { counts: Arc::default(), without: Some(departure) }
+    }
+
+    /// Is this departure, which shows just now, to be repaired? Counts it then.
+    pub fn mends(&self, departure: Departure) -> bool {
+        let mends = self.without != Some(departure);
+        if mends {
+            *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(departure).or_default() += 1;
+        }
+        mends
     }
 
     /// All counts.
     pub fn counts(&self) -> BTreeMap<Departure, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

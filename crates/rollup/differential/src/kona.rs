@@ -4,7 +4,7 @@ mod provider;
 mod repair;
 
 use crate::{
-    departure::{Departure, Fired},
+    departure::{Departure, Repairs},
     ours::common,
     record::{Outcome, Record, Stop},
     world::{Case, L1},
@@ -42,7 +42,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 type Builder = StatefulAttributesBuilder<Provider, Provider>;
 
 /// kona's pipeline as it is published.
-pub fn published(case: &KonaCase) -> (Outcome, Fired) {
+pub fn published(case: &KonaCase) -> Outcome {
     outcome(case, None, build_published)
 }
 
@@ -71,9 +71,8 @@ fn build_published(
         .build_polled()
 }
 
-/// kona's pipeline with all repairs, and which of them changed something.
-pub fn repaired(case: &KonaCase) -> (Outcome, Fired) {
-    let fired = Fired::default();
+/// kona's pipeline with these repairs.
+pub fn repaired(case: &KonaCase, fired: &Repairs) -> Outcome {
     outcome(case, Some(fired.clone()), move |provider, config| {
         let exhausted = repair::Exhausted::default();
         let source = EthereumDataSource::new_from_parts(provider.clone(), provider.clone(), &config);
@@ -95,13 +94,12 @@ pub fn repaired(case: &KonaCase) -> (Outcome, Fired) {
 
 fn outcome<P>(
     case: &KonaCase,
-    repairs: Option<Fired>,
+    repairs: Option<Repairs>,
     build: impl FnOnce(Provider, Arc<RollupConfig>) -> P,
-) -> (Outcome, Fired)
+) -> Outcome
 where
     P: Pipeline + SignalReceiver + OriginProvider + Iterator<Item = OpAttributesWithParent>,
 {
-    let fired = repairs.clone().unwrap_or_default();
     let provider = Provider::new(case, repairs);
     let pipeline = build(provider.clone(), case.config.clone());
     let mut driver = Driver { pipeline, provider, records: Vec::new(), derivation: Duration::ZERO };
@@ -112,7 +110,7 @@ where
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         stops.push(Stop::Panicked(text.unwrap_or_default()));
     }
-    (Outcome { records: driver.records, stops }, fired)
+    Outcome { records: driver.records, stops }
 }
 
 struct Driver<P> {
@@ -164,10 +162,9 @@ where
             let batcher = |block: &L2BlockInfo| {
                 self.provider.system_config(block.block_info.number).map(|config| config.batcher_address)
             };
-            if batcher(&safe).ok() != batcher(&base).ok() {
-                fired.note(Departure::ResetSystemConfig);
+            if batcher(&safe).ok() == batcher(&base).ok() || fired.mends(Departure::ResetSystemConfig) {
+                l2_safe_head = base;
             }
-            l2_safe_head = base;
         }
         let signal = ResetSignal { l2_safe_head, l1_origin, system_config: None }.signal();
         now(self.pipeline.signal(signal)).expect("a reset reads nothing that is not there");

@@ -52,6 +52,9 @@ impl Generator {
             }
         }
         self.spoil_blocks(&mut blocks);
+        if overlapping && self.rng.percent(40) {
+            stay_in_first_epoch(&mut blocks);
+        }
         let mut batches = Vec::new();
         let mut rest = &blocks[..];
         while !rest.is_empty() {
@@ -231,15 +234,18 @@ impl Generator {
         }
         let mut together = *self.rng.pick(&[1, 1, 2, 4, 50]);
         if self.happens(Fault::ChannelIdReused) {
-            // The same id once more, left open, and then another channel, all in one transaction if they fit.
-            together = 50;
+            // Another channel, the same id once more, left open, and a third channel, all in one transaction if they fit.
+            together = 200;
+            let other = self.channel_id();
+            let more = self.split(other, data);
+            frames.extend(more);
             frames.push(Frame { channel_id: id, number: 0, data: Bytes::from_static(b"open"), is_last: false });
             let other = self.channel_id();
             let more = self.split(other, data);
             frames.extend(more);
         }
         let number = self.case.l1().len() as u64;
-        let late = frames.len() > 1 && together < 50 && self.happens(Fault::ChannelTimeout);
+        let late = frames.len() > 1 && together < 200 && self.happens(Fault::ChannelTimeout);
         let hold = if late { number + self.rng.between(47, 53) } else { 0 };
         for (at, group) in frames.chunks(together).enumerate() {
             let mut data = encode_frames(group);
@@ -273,5 +279,15 @@ impl Generator {
                 data[at] ^= 1 << self.rng.below(8);
             }
         }
+    }
+}
+
+/// The blocks claim that the epoch of the first one goes on until the last one of them, which is in the next.
+fn stay_in_first_epoch(blocks: &mut Blocks) {
+    let first = blocks[0].0.epoch;
+    let next = blocks.iter().map(|(batch, _)| batch.epoch).find(|epoch| epoch.number == first.number + 1);
+    if let (Some(next), Some((last, before))) = (next, blocks.split_last_mut()) {
+        before.iter_mut().for_each(|(batch, _)| batch.epoch = first);
+        last.0.epoch = next;
     }
 }

@@ -1,7 +1,7 @@
 //! A case in kona's types, and what kona asks for: L1, blobs, and an L2 that is not executed.
 
 use crate::{
-    departure::{Departure, Fired},
+    departure::{Departure, Repairs},
     record::Stop,
     world::{Case, Mined},
 };
@@ -183,7 +183,7 @@ struct Shared {
     malformed: Arc<HashSet<B256>>,
     twins: Twins,
     unexecutable: Arc<HashSet<B256>>,
-    repairs: Option<Fired>,
+    repairs: Option<Repairs>,
     keep_records: bool,
 }
 
@@ -200,7 +200,7 @@ impl From<Absent> for PipelineErrorKind {
 
 impl Provider {
     /// At genesis, with the first version of L1.
-    pub(super) fn new(case: &KonaCase, repairs: Option<Fired>) -> Self {
+    pub(super) fn new(case: &KonaCase, repairs: Option<Repairs>) -> Self {
         let mut genesis = Vec::new();
         alloy_rlp::Encodable::encode(case.case.genesis.header.inner(), &mut genesis);
         let header: Header = alloy_rlp::Decodable::decode(&mut &genesis[..]).expect("both know this header");
@@ -241,7 +241,7 @@ impl Provider {
         &self.case.config
     }
 
-    pub(super) fn repairs(&self) -> Option<&Fired> {
+    pub(super) fn repairs(&self) -> Option<&Repairs> {
         self.case.repairs.as_ref()
     }
 
@@ -371,17 +371,17 @@ impl ChainProvider for Provider {
                 if log.address == self.case.config.deposit_contract_address
                     && log.topics().first() == Some(&DEPOSIT_EVENT_ABI_HASH)
                     && (high(0) || high(32))
+                    && fired.mends(Departure::DepositHighBytes)
                 {
                     // Then kona refuses it, too.
                     log.data.data = Bytes::new();
-                    fired.note(Departure::DepositHighBytes);
                 }
                 if log.address == self.case.config.l1_system_config_address
                     && self.case.malformed.contains(&keccak256(&log.data.data))
+                    && fired.mends(Departure::MalformedConfigLog)
                 {
                     // It keeps its place, for the sources of deposits count all logs.
                     log.address = Address::ZERO;
-                    fired.note(Departure::MalformedConfigLog);
                 }
             }
         }
@@ -420,8 +420,7 @@ impl BlobProvider for Provider {
                 } else {
                     None
                 };
-                if let Some(departure) = departure {
-                    fired.note(departure);
+                if departure.is_some_and(|departure| fired.mends(departure)) {
                     // Neither holds frames. kona passes over a blob of an unknown version.
                     blob[1] = 0xff;
                 }

@@ -2,7 +2,7 @@
 //! and hands everything else through unchanged.
 
 use super::provider::Twins;
-use crate::departure::{Departure, Fired};
+use crate::departure::{Departure, Repairs};
 use alloy_primitives::{Bytes, keccak256};
 use async_trait::async_trait;
 use kona_derive::{
@@ -73,13 +73,13 @@ macro_rules! hands_through {
 pub(super) struct Data<P> {
     prev: P,
     exhausted: Exhausted,
-    fired: Fired,
+    fired: Repairs,
 }
 
 hands_through!(Data);
 
 impl<P> Data<P> {
-    pub(super) const fn new(prev: P, exhausted: Exhausted, fired: Fired) -> Self {
+    pub(super) const fn new(prev: P, exhausted: Exhausted, fired: Repairs) -> Self {
         Self { prev, exhausted, fired }
     }
 }
@@ -103,16 +103,14 @@ impl<P: FrameQueueProvider + Send> FrameQueueProvider for Data<P> {
 
 impl<P> Data<P> {
     fn mend(&self, data: Bytes) -> Bytes {
-        if has_other_last_byte(&data) {
-            self.fired.note(Departure::FrameLastByte);
+        if has_other_last_byte(&data) && self.fired.mends(Departure::FrameLastByte) {
             return Bytes::new();
         }
         let Ok(frames) = Frame::parse_frames(&data) else { return data };
         let pruned = prune(frames.clone(), false);
-        if pruned == prune(frames, true) {
+        if pruned == prune(frames, true) || !self.fired.mends(Departure::ReusedChannelId) {
             return data;
         }
-        self.fired.note(Departure::ReusedChannelId);
         let mut mended = vec![0];
         pruned.iter().for_each(|frame| mended.extend(frame.encode()));
         mended.into()
@@ -169,13 +167,13 @@ pub(super) struct Frames<P> {
     prev: P,
     /// The channel that was begun last, and the number that its next frame must have.
     open: Option<(ChannelId, u16)>,
-    fired: Fired,
+    fired: Repairs,
 }
 
 hands_through!(Frames);
 
 impl<P> Frames<P> {
-    pub(super) const fn new(prev: P, fired: Fired) -> Self {
+    pub(super) const fn new(prev: P, fired: Repairs) -> Self {
         Self { prev, open: None, fired }
     }
 }
@@ -189,8 +187,7 @@ impl<P: NextFrameProvider + Send> NextFrameProvider for Frames<P> {
         } else if let Some((id, next)) = &mut self.open
             && *id == frame.id
         {
-            if *next != frame.number {
-                self.fired.note(Departure::FrameOrderAcrossTransactions);
+            if *next != frame.number && self.fired.mends(Departure::FrameOrderAcrossTransactions) {
                 return Err(PipelineError::NotEnoughData.temp());
             }
             *next = next.wrapping_add(1);
@@ -205,13 +202,13 @@ pub(super) struct Channels<P> {
     prev: P,
     config: Arc<RollupConfig>,
     twins: Twins,
-    fired: Fired,
+    fired: Repairs,
 }
 
 hands_through!(Channels);
 
 impl<P> Channels<P> {
-    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, twins: Twins, fired: Fired) -> Self {
+    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, twins: Twins, fired: Repairs) -> Self {
         Self { prev, config, twins, fired }
     }
 }
@@ -236,10 +233,9 @@ impl<P> Channels<P> {
             _ => return channel,
         };
         let (batches, changed) = self.batches(&plain);
-        if clipped && !batches.is_empty() {
-            self.fired.note(Departure::ChannelNotClipped);
-        }
-        if !changed && !clipped {
+        // Where nothing is lost with the rest, there is nothing to mend.
+        let clipped = clipped && !batches.is_empty();
+        if !changed && !clipped || clipped && !self.fired.mends(Departure::ChannelNotClipped) {
             return channel;
         }
         let mut mended = Vec::new();
@@ -251,8 +247,9 @@ impl<P> Channels<P> {
     fn batches(&self, mut plain: &[u8]) -> (Vec<Bytes>, bool) {
         let (mut batches, mut changed) = (Vec::new(), false);
         while let Ok(mut batch) = <Bytes as alloy_rlp::Decodable>::decode(&mut plain) {
-            if let Some((twin, departure)) = self.twins.get(&keccak256(&batch)) {
-                self.fired.note(*departure);
+            if let Some((twin, departure)) = self.twins.get(&keccak256(&batch))
+                && self.fired.mends(*departure)
+            {
                 changed = true;
                 batch = twin.clone();
             }
@@ -260,8 +257,8 @@ impl<P> Channels<P> {
             let decoded = catch_unwind(AssertUnwindSafe(|| Batch::decode(&mut rest, &self.config)));
             match decoded {
                 Err(_) => {
-                    self.fired.note(Departure::SpanDecodePanics);
-                    return (batches, true);
+                    let mends = self.fired.mends(Departure::SpanDecodePanics);
+                    return (batches, mends || changed);
                 }
                 Ok(Ok(_)) => batches.push(batch),
                 Ok(Err(_)) => {
@@ -312,13 +309,13 @@ pub(super) struct Batches<P> {
     prev: P,
     config: Arc<RollupConfig>,
     exhausted: Exhausted,
-    fired: Fired,
+    fired: Repairs,
 }
 
 hands_through!(Batches);
 
 impl<P> Batches<P> {
-    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, exhausted: Exhausted, fired: Fired) -> Self {
+    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, exhausted: Exhausted, fired: Repairs) -> Self {
         Self { prev, config, exhausted, fired }
     }
 }
@@ -338,14 +335,14 @@ impl<P: NextBatchProvider + OriginProvider + Send> NextBatchProvider for Batches
         let of_span = self.prev.span_buffer_size() > 0;
         let again = PipelineError::NotEnoughData.temp();
         match self.prev.next_batch(parent, l1_origins).await {
-            Err(PipelineErrorKind::Temporary(PipelineError::Eof)) if !self.exhausted.take() => {
-                self.fired.note(Departure::DroppedSpanEndsL1Block);
+            Err(PipelineErrorKind::Temporary(PipelineError::Eof))
+                if !self.exhausted.take() && self.fired.mends(Departure::DroppedSpanEndsL1Block) =>
+            {
                 Err(again)
             }
             Err(PipelineErrorKind::Critical(PipelineError::BadEncoding(PipelineEncodingError::SpanBatchError(
                 SpanBatchError::MissingL1Origin,
-            )))) => {
-                self.fired.note(Departure::SpanEpochUnknown);
+            )))) if self.fired.mends(Departure::SpanEpochUnknown) => {
                 self.prev.flush();
                 Err(again)
             }
@@ -354,8 +351,8 @@ impl<P: NextBatchProvider + OriginProvider + Send> NextBatchProvider for Batches
                 let due = parent.block_info.timestamp + self.config.block_time;
                 let reached = self.prev.origin().is_some_and(|origin| origin.number > parent.l1_origin.number);
                 let own = !of_span && !batch.parent_hash.is_zero();
-                if own && reached && batch.timestamp == due && batch.parent_hash != parent.block_info.hash {
-                    self.fired.note(Departure::ParentHashOverwritten);
+                let wrong = batch.timestamp == due && batch.parent_hash != parent.block_info.hash;
+                if own && reached && wrong && self.fired.mends(Departure::ParentHashOverwritten) {
                     self.prev.flush();
                     return Err(again);
                 }
