@@ -31,8 +31,8 @@ use std::{
 };
 
 /// Everything that belongs into a data folder, besides the lock.
-const KNOWN: [&str; 10] =
-    ["network", "l1", "l2", "blobs", "votes", "gossip", "txpool", "sequencer", "batcher", PROVISIONERS];
+const KNOWN: [&str; 11] =
+    ["network", "l1", "l2", "blobs", "votes", "gossip", "block-gossip", "txpool", "sequencer", "batcher", PROVISIONERS];
 const PROVISIONERS: &str = "provisioners";
 const LOCK: &str = "lock";
 /// What the root of a file system of its own holds.
