@@ -84,7 +84,7 @@ impl Pair {
         );
         let replica = format!(
             "{}boot = [\"/ip4/127.0.0.1/tcp/{l1}/p2p/{l1_peer}\"]\nl2_peers = [\"{l2_peer}\"]\n\
-             [actors]\nsequencer = false\n",
+             [actors]\nsequencer = false\nbatcher = false\n",
             common(&pair.replica, replica_l1, replica_l2)
         );
         fs::write(pair.file("sequencer.toml"), sequencer).unwrap();

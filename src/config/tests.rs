@@ -281,7 +281,7 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[gossip]\nl2_listen = [\"0.0.0.0:7300\"]\n", "gossip.l2_listen", "taken by `http.port`"),
         ("[gossip]\nlisten = [\"[::]:9\"]\nl2_listen = [\"[::]:9\"]\n", "gossip.l2_listen", "taken by `gossip.listen`"),
         (
-            "[gossip]\nl2_listen = [\"127.0.0.1:9\"]\n[actors]\nexecutor = false\nsequencer = false\ntxpool = false\nrpc = false\n",
+            "[gossip]\nl2_listen = [\"127.0.0.1:9\"]\n[actors]\nexecutor = false\nsequencer = false\nbatcher = false\nderivation = false\ntxpool = false\nrpc = false\n",
             "actors.executor",
             "gossip needs it",
         ),
