@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::convert;
 
+/// Bytes of the shortest peer id: code, length and 32 bytes of SHA-256 (libp2p specification, "peer ids").
+const SHORTEST_ID: usize = 34;
+
 /// A peer of the L2's gossip and where it is. Its key may be secp256k1 (`16Uiu2HA…`) or ed25519 (`12D3KooW…`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockPeer {
@@ -52,7 +55,9 @@ impl FromStr for BlockPeer {
         let endpoint: Endpoint = endpoint.parse().map_err(|_| error())?;
         let peer: PeerId = peer.parse().map_err(|_| error())?;
         let is_tcp = endpoint.is_dialable() && !matches!(endpoint, Endpoint::Memory(_));
-        if is_tcp { Ok(Self { peer, endpoint }) } else { Err(error()) }
+        // libp2p takes shorter ones, which are nobody's: a key in itself, or the hash of one.
+        let is_key = peer.to_bytes().len() >= SHORTEST_ID;
+        if is_tcp && is_key { Ok(Self { peer, endpoint }) } else { Err(error()) }
     }
 }
 
