@@ -166,7 +166,7 @@ mod tests {
         UnsafeSigner::new(&B256::repeat_byte(byte)).unwrap()
     }
 
-    /// Messages from public networks, one of each form, as op-node wrote them.
+    /// Messages of other programs, one of each form, from the tests of the published `op-alloy-rpc-types-engine`.
     const NETWORK: [(PayloadVersion, &str, u64); 4] = [
         (PayloadVersion::V1, include_str!("../tests/messages/v1.hex"), 1_725_271_882),
         (PayloadVersion::V2, include_str!("../tests/messages/v2.hex"), 1_708_427_627),
