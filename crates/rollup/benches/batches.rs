@@ -5,8 +5,9 @@
 
 extern crate alloc;
 
+use alloy_primitives::Address;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use duskevm_evm::ForkTimes;
+use duskevm_evm::{ForkTimes, RecoveredTx};
 use duskevm_rollup::{
     BlockId, RollupConfig, RollupGenesis, SystemConfig,
     batch::{Batch, SingularBatch, SpanEncoder},
@@ -82,12 +83,25 @@ fn read(data: alloy_primitives::Bytes, config: &RollupConfig) -> usize {
     transactions
 }
 
+/// What the OP Stack charges for a transaction on average, in bytes: the regression of Fjord, made from the batches of OP Mainnet
+/// (fjord/exec-engine.md, "L1-Cost fees").
+fn estimated(blocks: &[SingularBatch]) -> f64 {
+    let size = |tx: &alloy_primitives::Bytes| {
+        let tx = RecoveredTx::decode_with_sender(tx, Address::ZERO).expect("the samples are well-formed");
+        tx.da_size_scaled() as f64 / 1e6
+    };
+    blocks.iter().flat_map(|block| &block.transactions).map(size).sum()
+}
+
 fn print_sizes() {
     println!("bytes on L1 per transaction (and share of its own bytes), 2000 transactions in 40 blocks");
+    println!("`estimate`: the OP Stack's own regression (Fjord); its batcher expects 60 % (--approx-compr-ratio)");
     for kind in KINDS {
         let blocks = blocks(kind);
         let (count, plain) = (2000.0, plain_bytes(&blocks) as f64);
+        let estimate = estimated(&blocks);
         print!("{:<10} {:>6.1} plain", format!("{kind:?}"), plain / count);
+        print!("  estimate {:>6.1} ({:>4.1} %)", estimate / count, 100.0 * estimate / plain);
         for compression in COMPRESSIONS {
             let bytes = data(&frames(&blocks, compression)).len() as f64;
             print!("  {compression} {:>6.1} ({:>4.1} %)", bytes / count, 100.0 * bytes / plain);
@@ -125,6 +139,13 @@ fn encode(c: &mut Criterion) {
                 }
                 channel.close().expect("the channel has blocks").compressed_bytes
             });
+        });
+    }
+    for kind in [Kind::Transfer, Kind::Random] {
+        let blocks = self::blocks(kind);
+        group.throughput(Throughput::Bytes(plain_bytes(&blocks)));
+        group.bench_function(BenchmarkId::new("brotli-10", format!("{kind:?}")), |b| {
+            b.iter(|| frames(&blocks, Compression::Brotli10).len());
         });
     }
     group.finish();
