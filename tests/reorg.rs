@@ -40,8 +40,11 @@ use support::{Load, Node, Ports, accounts, call, head, restarts, verify};
 const LONG: Duration = Duration::from_secs(90);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
-/// So long ago, in seconds, the network began: L1 blocks can be made in advance of nothing as long as they are in the past.
-const AGE: u64 = 200;
+/// So long ago, in seconds, the network began: so many L1 blocks can be made without waiting for their times.
+const AGE: u64 = 60;
+/// After how long the winning branch grows further if the nodes do not follow it yet: whoever asks for too few blocks to see where the
+/// branches part asks again when it hears of another block.
+const GROW: Duration = Duration::from_secs(3);
 /// Lux per deposit.
 const DEPOSIT: u64 = 1_000_000_000;
 /// What restarts an actor.
@@ -242,6 +245,26 @@ impl Circle {
         self.verifier.has_l1(&self.branch).await;
     }
 
+    /// Tells both nodes of the branch, which grows by empty blocks until they follow it.
+    async fn win(&mut self) {
+        let begin = Instant::now();
+        while tokio::time::timeout(GROW, self.show()).await.is_err() {
+            assert!(begin.elapsed() < LONG, "L1 does not follow\n{}", self.sequencer.node.log_tail());
+            self.block(0, Fill::Nothing, None).await;
+        }
+    }
+
+    /// Makes L1 blocks until a batch waits to be included in the next one.
+    async fn batch_waits(&mut self) {
+        let begin = Instant::now();
+        while self.peer.pool(self.sequencer.peer, self.branch.height() + 1).await.is_empty() {
+            assert!(begin.elapsed() < LONG, "the batcher posts nothing\n{}", self.sequencer.node.log_tail());
+            self.block(0, Fill::Pool, None).await;
+            self.show().await;
+            self.built_on().await;
+        }
+    }
+
     /// Waits until the sequencer builds on the newest L1 block.
     async fn built_on(&mut self) -> Heads {
         let height = self.branch.height();
@@ -283,8 +306,9 @@ impl Circle {
 
     /// A reorg of this depth. With `again` the deposit of the replaced blocks comes back later, otherwise never.
     async fn reorg(&mut self, depth: u64, again: bool) -> (Address, bool) {
-        let fork = self.branch.clone();
         self.built_on().await;
+        self.batch_waits().await;
+        let fork = self.branch.clone();
         let to = Address::from_word(keccak256(format!("deposit of depth {depth}")));
         let deposit = self.deposit(to);
         let id = *deposit.id();
@@ -299,16 +323,15 @@ impl Circle {
         let before = self.sequencer.heads().await;
         assert_eq!(self.sequencer.balance(to, "latest").await, lux(DEPOSIT), "depth {depth}: the deposit is on L2");
         let old = self.sequencer.hashes(before.latest.number).await;
+        // Blocks whose origins are below the fork stay.
         let mut kept = before.latest;
-        // Of the blocks above the last finalized one, those up to the fork stay.
-        let doomed = {
-            let mut number = before.latest.number;
-            while kept.origin.number > fork.height() {
-                number -= 1;
-                kept = self.reference(number).await;
-            }
-            kept.number + 1
-        };
+        while kept.origin.number > fork.height() {
+            kept = self.reference(kept.number - 1).await;
+        }
+        let doomed = kept.number + 1;
+        assert!(doomed > before.finalized.number && doomed <= before.latest.number, "{before:#?}");
+        assert!(posted > 0, "depth {depth}: no batch was in the replaced blocks");
+        assert!(depth < 5 || before.safe.number >= doomed, "depth {depth}: no safe block is replaced: {before:#?}");
 
         // The other branch: longer, of an earlier iteration, and empty at first.
         if !again {
@@ -319,7 +342,7 @@ impl Circle {
             self.block(0, Fill::Nothing, None).await;
         }
         let begin = Instant::now();
-        self.show().await;
+        self.win().await;
         let followed = begin.elapsed();
         let begin = Instant::now();
         let after = self
@@ -338,7 +361,6 @@ impl Circle {
                 assert_ne!(now, *hash, "depth {depth}: block {number} stands on a replaced L1 block");
             }
         }
-        assert!(before.safe.number < doomed || depth > 1, "{before:?}");
         println!(
             "depth {depth}: L1 {} to {}, {posted} batcher transactions in replaced blocks, L2 blocks {doomed} to {} replaced, safe head before {}; \
              L1 followed in {followed:.1?}, the sequencer went on at {}, all safe again in {healed:.1?}",

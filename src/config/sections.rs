@@ -78,7 +78,8 @@ section! {
         /// as that where the default would be too short.
         block_time: u64 = 10,
         /// Which L1 blocks the L2 side is shown: `tip` all, `final` only those that no other block can replace any more, `auto`
-        /// `final` if several provisioners stake in the genesis, else `tip`. L2 blocks whose L1 block is replaced cannot go on.
+        /// `final` if several provisioners stake in the genesis or the node has peers, else `tip`. L2 blocks whose L1 block is replaced
+        /// are replaced too.
         follow: L1Follow = L1Follow::Auto,
         /// Provisioners that a local network has, all in this process and with public keys; at most 64. Part of the genesis.
         /// For provisioners in processes of their own: `duskevm genesis --provisioners N`.

@@ -5,8 +5,8 @@
 //!
 //! The cursor is the newest stored view block: a restart goes on from there and publishes the heads again as soon as the backend
 //! says what is final. If the backend replaces blocks that were not final, the view follows; a replaced *final* block ends the
-//! node, because nothing built on it can be trusted. [`Follow::Final`] keeps the view to final blocks, for an L2 that cannot follow a
-//! replaced one.
+//! node, because nothing built on it can be trusted. [`Follow::Final`] keeps the view to final blocks, for an L2 of which no
+//! block is replaced.
 
 mod actor;
 mod backend;

@@ -88,7 +88,7 @@ impl DuskL1 {
     }
 }
 
-/// Which L1 blocks L2 is shown: it cannot go on when an L1 block that it has used is replaced.
+/// Which L1 blocks L2 is shown: when an L1 block that it has used is replaced, so are the L2 blocks that stand on it.
 fn follow(base: Base<'_>) -> Follow {
     match base.config.l1.follow {
         L1Follow::Tip => Follow::Tip,

@@ -138,7 +138,15 @@ impl Derivation {
                 return Ok(());
             }
             let Phase::Deriving(now) = &me.phase else { return me.plan(ctx) };
+            let latest = me.ports.l1_heads.borrow().map_or(u64::MAX, |heads| heads.latest.number);
             match now.pipeline.origin() {
+                // What was read was replaced by fewer blocks: what still stands is looked for at once.
+                Some(origin) if origin.number > latest => {
+                    tracing::warn!(read = origin.number, latest, "L1 is shorter than what was read of it");
+                    me.again();
+                    me.plan_soon(ctx);
+                    Ok(())
+                }
                 Some(origin) => me.check_l1(origin.number, None, ctx),
                 None => me.plan(ctx),
             }

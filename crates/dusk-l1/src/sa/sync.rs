@@ -168,6 +168,7 @@ impl<B: Bls> Machine<B> {
         if self.reverting {
             return;
         }
+        let ahead = blocks.last().is_some_and(|last| last.header.height > self.tip.header.height);
         match fork::choose(self.bls(), self.rules(), &self.tip, &blocks, self.sync.is_stalled(now)) {
             Choice::Extends { skip } => {
                 self.sync.buffer = blocks.into_iter().skip(skip).take(MAX_BUFFER).collect();
@@ -182,6 +183,11 @@ impl<B: Bls> Machine<B> {
                 self.reverting = true;
                 self.halt();
                 out.push(Action::RevertTo { hash: parent });
+            }
+            // The branches part further below. Only one who has more is asked once more at once.
+            Choice::Keep if ahead && !self.sync.far => {
+                self.sync.far = true;
+                self.ask(now, Some(from), out);
             }
             Choice::Keep => self.sync.far = !self.sync.far,
         }
