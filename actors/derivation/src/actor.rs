@@ -47,6 +47,8 @@ pub struct Derivation {
     phase: Phase,
     pause: Pause,
     finalizer: Finalizer,
+    /// An L1 head with which the origin of the newest L2 block was found to fit, and that origin.
+    fits: Option<(B256, B256)>,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,15 @@ impl Derivation {
     pub fn new(settings: Arc<Settings>, ports: Ports) -> Self {
         let chain =
             Chain { reader: ports.reader.clone(), rollup: settings.rollup.clone(), spec: settings.spec.clone() };
-        Self { settings, ports, chain, phase: Phase::Idle, pause: Pause::new(), finalizer: Finalizer::default() }
+        Self {
+            settings,
+            ports,
+            chain,
+            phase: Phase::Idle,
+            pause: Pause::new(),
+            finalizer: Finalizer::default(),
+            fits: None,
+        }
     }
 
     /// Decides what to do next.

@@ -9,7 +9,7 @@ use alloy_primitives::{B256, Bytes};
 use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{da_store::FindBlobs, l1::ViewBlockByNumber};
 use duskevm_rollup::{
-    L1BlockRef,
+    BlockId, L1BlockRef,
     derive::{BlobRef, Input, Need},
 };
 use duskevm_supervision::Context;
@@ -115,8 +115,45 @@ impl Derivation {
             self.plan_soon(ctx);
             return Ok(());
         }
+        if let Some((head, origin)) = self.unchecked_origin()? {
+            return self.check_origin(head, origin, ctx);
+        }
         ctx.waiting_on("l1", format!("L1 block {next} (safe head {})", safe.number));
         self.watch_l1(ctx)
+    }
+
+    /// The newest L1 head and the origin of the newest L2 block, unless they are known to fit, or L1 is not that far.
+    fn unchecked_origin(&self) -> Result<Option<(B256, BlockId)>, DerivationError> {
+        let (latest, l1) = (self.ports.heads.borrow().clone(), *self.ports.l1_heads.borrow());
+        let (Some(latest), Some(l1)) = (latest, l1) else { return Ok(None) };
+        let Some(block) = self.chain.reference(latest.latest.hash())? else { return Ok(None) };
+        let (head, origin) = (l1.latest.hash, block.l1_origin);
+        let open = origin.number <= l1.latest.number && self.fits != Some((head, origin.hash));
+        Ok(open.then_some((head, origin)))
+    }
+
+    /// Begins anew if L1 has another block than the origin of the newest L2 block. The search lets blocks stand whose origin L1 does
+    /// not have yet: while L1 is being replaced that may be one which it will never have again.
+    fn check_origin(&mut self, head: B256, origin: BlockId, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        let port = self.ports.l1_by_number.clone();
+        let number = origin.number;
+        ctx.waiting_on("l1", format!("L1 block {number}, the origin of the newest L2 block"));
+        let asked = async move { port.ask_within(ViewBlockByNumber { number }, PATIENCE).await };
+        ctx.pipe(asked, move |me, answer, ctx| match answer {
+            Ok(Some(block)) if block.hash() != origin.hash => {
+                tracing::warn!(number, hash = %origin.hash, "L1 has replaced the origin of the newest L2 block");
+                me.again();
+                me.plan_soon(ctx);
+                Ok(())
+            }
+            Ok(Some(_)) => {
+                me.fits = Some((head, origin.hash));
+                me.plan(ctx)
+            }
+            Ok(None) => me.wait_out(&Obstacle::UnknownL1(number), ctx),
+            Err(error) => me.wait_out(&error.into(), ctx),
+        });
+        Ok(())
     }
 
     /// Waits for L1 to move, and looks whether what was read of it still stands.
