@@ -38,6 +38,12 @@ const RESET_PATIENCE: Duration = Duration::from_secs(120);
 /// How often it looks at the clock while it waits for the time of a block: the clock may be set back or forward.
 const CLOCK_CHECK: Duration = Duration::from_millis(200);
 
+/// Seconds after which the newest block of a chain is old: of one that goes on there are probably later ones.
+const OLD: u64 = 120;
+
+/// L1 blocks by which derivation may be behind the newest one that it is about to read.
+const NEAR: u64 = 2;
+
 /// Makes the blocks of the chain.
 #[derive(Debug)]
 pub struct Sequencer {
@@ -51,6 +57,8 @@ pub struct Sequencer {
     build_cost: Duration,
     /// The origin of the head, so that it is not asked for at every block.
     origin: Option<Arc<OriginBlock>>,
+    /// Whether this instance has found that it knows what L1 has of the chain.
+    caught_up: bool,
 }
 
 /// Why the next block cannot be made at the moment. All of these are waited out.
@@ -125,7 +133,16 @@ impl Sequencer {
     pub fn open(settings: Arc<Settings>, ports: Ports, fence: &Fence) -> Result<Self, StartError> {
         let journal = SealJournal::open(&settings.journal, fence)?;
         let turn = watch::Sender::new(0);
-        Ok(Self { turn, settings, ports, journal, pause: Pause::new(), build_cost: Duration::ZERO, origin: None })
+        Ok(Self {
+            turn,
+            settings,
+            ports,
+            journal,
+            pause: Pause::new(),
+            build_cost: Duration::ZERO,
+            origin: None,
+            caught_up: false,
+        })
     }
 
     /// Runs one step of the loop. Nothing comes of it if there is a reset meanwhile: not even the request that it would repeat.
@@ -196,6 +213,10 @@ impl Sequencer {
                 }
             }
         }
+        if !self.is_caught_up(&heads) {
+            self.catch_up(number, ctx);
+            return Ok(());
+        }
         let lag = number.saturating_sub(heads.safe.number);
         if self.settings.max_safe_lag > 0 && lag >= self.settings.max_safe_lag {
             self.hold(lag, ctx);
@@ -212,6 +233,26 @@ impl Sequencer {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is known that there are no later blocks of this chain elsewhere. A node that was away for long, or has lost its
+    /// data, first gets what L1 has: blocks beside those would be a second chain.
+    fn is_caught_up(&mut self, heads: &ChainHeads) -> bool {
+        let now = self.settings.clock.now().as_secs();
+        let is_old = |timestamp: u64| timestamp.saturating_add(OLD) < now;
+        let Some(derived) = self.ports.derived.as_ref().filter(|_| !self.caught_up) else { return true };
+        self.caught_up = !is_old(heads.latest.header.timestamp)
+            || self.ports.l1_heads.borrow().is_some_and(|l1| {
+                let read = derived.borrow().map_or(0, |block| block.number.saturating_add(NEAR));
+                !is_old(l1.latest.timestamp) && read >= l1.latest.number
+            });
+        self.caught_up
+    }
+
+    fn catch_up(&self, number: u64, ctx: &mut Context<Self>) {
+        metrics::obstacle("catching_up");
+        ctx.waiting_on("derivation", format!("what L1 has of the chain, whose newest block here is {number} and old"));
+        self.plan_after(CLOCK_CHECK, ctx);
     }
 
     /// The head is below a block that was announced, and the journal does not lead there. Others may know the blocks in between;

@@ -72,6 +72,7 @@ struct Bed {
     l1: [Arc<ViewBlock>; 2],
     heads: watch::Sender<Option<Arc<ChainHeads>>>,
     l1_heads: watch::Sender<Option<L1Heads>>,
+    derived: Option<watch::Sender<Option<L1BlockRef>>>,
     throttle: watch::Sender<u16>,
     clock: Arc<AtomicU64>,
     tell: mpsc::UnboundedSender<Asked>,
@@ -98,6 +99,7 @@ impl Bed {
             genesis,
             l1: [zero, one],
             l1_heads: watch::Sender::new(None),
+            derived: None,
             throttle: watch::Sender::new(0),
             clock: Arc::new(AtomicU64::new(START + 1_000)),
             tell,
@@ -195,6 +197,7 @@ impl Bed {
             }),
             heads: self.heads.subscribe(),
             l1_heads: self.l1_heads.subscribe(),
+            derived: self.derived.as_ref().map(watch::Sender::subscribe),
             throttle: self.throttle.subscribe(),
         }
     }
@@ -360,6 +363,31 @@ async fn blocks_have_as_much_data_as_the_batcher_can_post() {
         assert_eq!(bed.built.try_recv().unwrap().1, expected);
         supervisor.shutdown(PATIENCE).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_away_for_long_gets_what_l1_has_first() {
+    let mut bed = Bed::new(vec![]);
+    let derived = watch::Sender::new(None);
+    bed.derived = Some(derived.clone());
+    let (_, supervisor) = bed.start();
+    let held = |actor: &duskevm_supervision::ActorStatus| {
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what.contains("what L1 has of the chain"))
+    };
+    until(&supervisor, "held", held).await;
+    // L1 is being fetched: its blocks are old too, however far they are derived.
+    let at = |number, timestamp| L1BlockRef { number, timestamp, ..L1BlockRef::from(&*bed.l1[1]) };
+    let tip = |block| Some(L1Heads { latest: block, safe: block, finalized: block });
+    bed.l1_heads.send_replace(tip(at(9, START + 10)));
+    derived.send_replace(Some(at(9, START + 10)));
+    until(&supervisor, "still held", held).await;
+    // L1 is there, and not yet read.
+    bed.l1_heads.send_replace(tip(at(50, START + 995)));
+    until(&supervisor, "still held", held).await;
+    assert!(bed.asked.try_recv().is_err(), "nothing is built");
+    derived.send_replace(Some(at(50, START + 995)));
+    assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+    supervisor.shutdown(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

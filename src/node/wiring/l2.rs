@@ -109,6 +109,7 @@ impl Rollup {
                 l1_by_number: l1.port.port(),
                 heads: heads_feed.clone(),
                 l1_heads: l1.heads.clone(),
+                derived: on.derivation.then(|| current_l1.clone()),
                 throttle,
             };
             ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
