@@ -34,8 +34,6 @@ pub enum Departure {
     SpanEpochUnknown,
     /// A number that is not in its shortest form makes a span batch invalid.
     NonMinimalVarint,
-    /// After a reset the batcher is that of the safe head, not that of the L1 block that is read first.
-    ResetSystemConfig,
     /// A malformed log of the system config contract stops derivation.
     MalformedConfigLog,
     /// Of offset and length of a deposit's data only the lowest 8 bytes are looked at.
@@ -44,7 +42,7 @@ pub enum Departure {
 
 impl Departure {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::DroppedSpanEndsL1Block,
         Self::FrameOrderAcrossTransactions,
         Self::FrameLastByte,
@@ -56,7 +54,6 @@ impl Departure {
         Self::SpanDecodePanics,
         Self::SpanEpochUnknown,
         Self::NonMinimalVarint,
-        Self::ResetSystemConfig,
         Self::MalformedConfigLog,
         Self::DepositHighBytes,
     ];

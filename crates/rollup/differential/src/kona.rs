@@ -4,7 +4,7 @@ mod provider;
 mod repair;
 
 use crate::{
-    departure::{Departure, Repairs},
+    departure::Repairs,
     ours::common,
     record::{Outcome, Record, Stop},
     world::{Case, L1},
@@ -17,7 +17,7 @@ use kona_derive::{
     StepResult,
 };
 use kona_genesis::RollupConfig;
-use kona_protocol::{BlockInfo, L2BlockInfo, OpAttributesWithParent};
+use kona_protocol::{BlockInfo, OpAttributesWithParent};
 pub use provider::{KonaCase, Provider};
 use std::{
     future::Future,
@@ -156,17 +156,8 @@ where
             base = self.provider.l2(base.block_info.number - 1).expect("all blocks down to genesis are there").0;
         }
         let l1_origin = self.provider.l1_info(base.l1_origin.number).expect("the origin is a part of L1");
-        // kona asks for the system config of this block, and of nothing else in the signal.
-        let mut l2_safe_head = safe;
-        if let Some(fired) = self.provider.repairs() {
-            let batcher = |block: &L2BlockInfo| {
-                self.provider.system_config(block.block_info.number).map(|config| config.batcher_address)
-            };
-            if batcher(&safe).ok() == batcher(&base).ok() || fired.mends(Departure::ResetSystemConfig) {
-                l2_safe_head = base;
-            }
-        }
-        let signal = ResetSignal { l2_safe_head, l1_origin, system_config: None }.signal();
+        // kona uses this block for nothing but the system config to begin with, which is that of the block read first.
+        let signal = ResetSignal { l2_safe_head: base, l1_origin, system_config: None }.signal();
         now(self.pipeline.signal(signal)).expect("a reset reads nothing that is not there");
     }
 

@@ -72,7 +72,6 @@ departures! {
     kona_panics_at_truncated_spans: SpanDecodePanics by BatchCorrupt;
     kona_stops_at_a_span_with_an_old_epoch: SpanEpochUnknown by SpanOverlapping;
     kona_refuses_numbers_that_are_not_minimal: NonMinimalVarint by SpanVarintNotMinimal;
-    kona_resets_to_the_batcher_of_the_safe_head: ResetSystemConfig by L1Reorg;
     kona_stops_at_a_malformed_config_log: MalformedConfigLog by MalformedConfigLog;
     kona_ignores_high_bytes_in_deposits: DepositHighBytes by MalformedDeposit;
 }
