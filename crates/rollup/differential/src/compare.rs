@@ -30,9 +30,9 @@ pub struct Verdict {
 
 /// Runs both pipelines.
 pub fn compare(generated: Generated) -> Verdict {
-    let Generated { case, focus, faults, malformed, twins } = generated;
+    let Generated { case, focus, faults, malformed } = generated;
     let ours = Ours::outcome(&case);
-    let kona = KonaCase::new(case, malformed, twins);
+    let kona = KonaCase::new(case, malformed);
     let repairs = Repairs::default();
     let mended = repaired(&kona, &repairs);
     let departures = repairs.counts();
@@ -55,9 +55,9 @@ pub fn compare(generated: Generated) -> Verdict {
 
 /// Does kona give something else than ours with all repairs but this one?
 pub fn shows(generated: Generated, departure: Departure) -> bool {
-    let Generated { case, malformed, twins, .. } = generated;
+    let Generated { case, malformed, .. } = generated;
     let ours = Ours::outcome(&case);
-    let kona = KonaCase::new(case, malformed, twins);
+    let kona = KonaCase::new(case, malformed);
     ours.difference(&repaired(&kona, &Repairs::without(departure))).is_some()
 }
 

@@ -8,7 +8,6 @@ mod l2;
 pub mod steady;
 
 use crate::{
-    departure::Departure,
     ours::Ours,
     record::Stop,
     rng::Rng,
@@ -118,8 +117,6 @@ pub struct Generated {
     pub faults: BTreeMap<Fault, u64>,
     /// Hashes of the data of malformed logs of the system config contract.
     pub malformed: HashSet<B256>,
-    /// Batches that kona does not read as the specification means them, with what it should read.
-    pub twins: HashMap<B256, (Bytes, Departure)>,
 }
 
 /// Batcher data on its way.
@@ -136,7 +133,6 @@ struct Generator {
     focus: Fault,
     faults: BTreeMap<Fault, u64>,
     malformed: HashSet<B256>,
-    twins: HashMap<B256, (Bytes, Departure)>,
     blobs: HashMap<B256, Bytes>,
     unexecutable: HashSet<B256>,
     /// The sequencer's chain from genesis on.
@@ -193,7 +189,6 @@ impl Generator {
             focus,
             faults: BTreeMap::new(),
             malformed: HashSet::new(),
-            twins: HashMap::new(),
             blobs: HashMap::new(),
             unexecutable: HashSet::new(),
             posted: 1,
@@ -208,8 +203,8 @@ impl Generator {
     }
 
     fn finish(self) -> Generated {
-        let Self { case, focus, faults, malformed, twins, .. } = self;
-        Generated { case, focus, faults, malformed, twins }
+        let Self { case, focus, faults, malformed, .. } = self;
+        Generated { case, focus, faults, malformed }
     }
 
     /// Does this fault happen now?

@@ -2,6 +2,7 @@
 
 mod provider;
 mod repair;
+mod varint;
 
 use crate::{
     departure::Repairs,
@@ -81,7 +82,7 @@ pub fn repaired(case: &KonaCase, fired: &Repairs) -> Outcome {
         let data = repair::Data::new(L1Retrieval::new(traversal, source), exhausted.clone(), fired.clone());
         let frames = repair::Frames::new(FrameQueue::new(data, config.clone()), fired.clone());
         let assembler = ChannelAssembler::new(config.clone(), frames);
-        let channels = repair::Channels::new(assembler, config.clone(), provider.twins(), fired.clone());
+        let channels = repair::Channels::new(assembler, config.clone(), fired.clone());
         let reader = ChannelReader::new(channels, config.clone());
         let stream = BatchStream::new(reader, config.clone(), provider.clone());
         let batches = repair::Batches::new(stream, config.clone(), exhausted, fired.clone());

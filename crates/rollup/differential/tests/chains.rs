@@ -62,7 +62,7 @@ macro_rules! departures {
 
 departures! {
     kona_goes_on_to_the_next_l1_block_after_a_dropped_span: DroppedSpanEndsL1Block by WrongParent;
-    kona_takes_frames_out_of_order_across_transactions: FrameOrderAcrossTransactions by FrameMissing;
+    kona_takes_frames_out_of_order_across_transactions: FrameOrderAcrossTransactions by FramesOutOfOrder;
     kona_takes_any_last_byte_of_a_frame: FrameLastByte by FrameLastByte;
     kona_overwrites_parent_hashes: ParentHashOverwritten by WrongParent;
     kona_prunes_a_closed_channel_of_a_reused_id: ReusedChannelId by ChannelIdReused;

@@ -35,7 +35,7 @@ fn main() {
     );
     for posting in [Posting::SpanBrotli, Posting::SpanZlib, Posting::SingularZlib] {
         let (generated, bytes) = steady(args.blocks, args.transactions, posting);
-        let mut kona = KonaCase::new(generated.case, generated.malformed, generated.twins);
+        let mut kona = KonaCase::new(generated.case, generated.malformed);
         kona.keep_records = false;
         let (mut ours_best, mut kona_best) = (Duration::MAX, Duration::MAX);
         let mut blocks = 0;

@@ -1,8 +1,7 @@
 //! The batcher: blocks to batches, batches to channels, channels to frames, and what goes wrong with each.
 
 use super::{Fault, Generator, Item};
-use crate::departure::Departure;
-use alloy_primitives::{B256, Bytes, keccak256};
+use alloy_primitives::{B256, Bytes};
 use duskevm_rollup::{
     batch::{Batch, SingularBatch, SpanEncoder, batch_of_block},
     frame::{ChannelId, Frame, encode_frames},
@@ -120,12 +119,10 @@ impl Generator {
             batches[at].extend(more);
         }
         if batches[at].first() == Some(&1) && self.happens(Fault::SpanVarintNotMinimal) {
-            let minimal: Bytes = batches[at].clone().into();
-            let end = minimal.iter().skip(1).position(|byte| *byte < 0x80).map(|at| at + 1);
+            let end = batches[at].iter().skip(1).position(|byte| *byte < 0x80).map(|at| at + 1);
             if let Some(end) = end {
                 batches[at][end] |= 0x80;
                 batches[at].insert(end + 1, 0);
-                self.twins.insert(keccak256(&batches[at]), (minimal, Departure::NonMinimalVarint));
             }
         }
     }

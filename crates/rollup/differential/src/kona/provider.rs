@@ -34,9 +34,6 @@ struct L1Block {
     transactions: Vec<TxEnvelope>,
 }
 
-/// Batches in a form that kona does not read as the specification means them, by hash, with the same in a form that it does.
-pub(super) type Twins = Arc<HashMap<B256, (Bytes, Departure)>>;
-
 /// A case with its L1 in kona's types.
 #[derive(Debug)]
 pub struct KonaCase {
@@ -49,14 +46,13 @@ pub struct KonaCase {
     blobs: HashMap<B256, Box<Blob>>,
     /// Hashes of the data of malformed logs of the system config contract.
     malformed: Arc<HashSet<B256>>,
-    twins: Twins,
     /// Keep what is given? A bench does not.
     pub keep_records: bool,
 }
 
 impl KonaCase {
     /// Translates a case by its encoded bytes.
-    pub fn new(case: Case, malformed: HashSet<B256>, twins: HashMap<B256, (Bytes, Departure)>) -> Self {
+    pub fn new(case: Case, malformed: HashSet<B256>) -> Self {
         let mut known: HashMap<B256, Arc<L1Block>> = HashMap::new();
         let versions = case
             .versions
@@ -73,15 +69,7 @@ impl KonaCase {
             .map(|(hash, blob)| (*hash, Box::new(Blob::try_from(&blob[..]).expect("blobs have the length of a blob"))))
             .collect();
         let config = Arc::new(config(&case));
-        Self {
-            case,
-            config,
-            versions,
-            blobs,
-            malformed: Arc::new(malformed),
-            twins: Arc::new(twins),
-            keep_records: true,
-        }
+        Self { case, config, versions, blobs, malformed: Arc::new(malformed), keep_records: true }
     }
 }
 
@@ -181,7 +169,6 @@ struct Shared {
     by_hash: HashMap<B256, Arc<L1Block>>,
     blobs: HashMap<B256, Box<Blob>>,
     malformed: Arc<HashSet<B256>>,
-    twins: Twins,
     unexecutable: Arc<HashSet<B256>>,
     repairs: Option<Repairs>,
     keep_records: bool,
@@ -214,7 +201,6 @@ impl Provider {
             by_hash: blocks.map(|block| (block.info.hash, block.clone())).collect(),
             blobs: case.blobs.clone(),
             malformed: case.malformed.clone(),
-            twins: case.twins.clone(),
             unexecutable: case.case.unexecutable.clone(),
             repairs,
             keep_records: case.keep_records,
@@ -243,10 +229,6 @@ impl Provider {
 
     pub(super) fn repairs(&self) -> Option<&Repairs> {
         self.case.repairs.as_ref()
-    }
-
-    pub(super) fn twins(&self) -> Twins {
-        self.case.twins.clone()
     }
 
     pub(super) fn keeps_records(&self) -> bool {

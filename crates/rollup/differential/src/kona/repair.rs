@@ -1,9 +1,9 @@
 //! Thin stages between kona's own. Each does what the specification says where the stage around it does otherwise, notes that it did,
 //! and hands everything else through unchanged.
 
-use super::provider::Twins;
+use super::varint::minimal;
 use crate::departure::{Departure, Repairs};
-use alloy_primitives::{Bytes, keccak256};
+use alloy_primitives::Bytes;
 use async_trait::async_trait;
 use kona_derive::{
     ChannelReaderProvider, FrameQueueProvider, NextBatchProvider, NextFrameProvider, OriginAdvancer, OriginProvider,
@@ -201,15 +201,14 @@ impl<P: NextFrameProvider + Send> NextFrameProvider for Frames<P> {
 pub(super) struct Channels<P> {
     prev: P,
     config: Arc<RollupConfig>,
-    twins: Twins,
     fired: Repairs,
 }
 
 hands_through!(Channels);
 
 impl<P> Channels<P> {
-    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, twins: Twins, fired: Repairs) -> Self {
-        Self { prev, config, twins, fired }
+    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, fired: Repairs) -> Self {
+        Self { prev, config, fired }
     }
 }
 
@@ -247,11 +246,11 @@ impl<P> Channels<P> {
     fn batches(&self, mut plain: &[u8]) -> (Vec<Bytes>, bool) {
         let (mut batches, mut changed) = (Vec::new(), false);
         while let Ok(mut batch) = <Bytes as alloy_rlp::Decodable>::decode(&mut plain) {
-            if let Some((twin, departure)) = self.twins.get(&keccak256(&batch))
-                && self.fired.mends(*departure)
+            if let Some(shorter) = minimal(&batch)
+                && self.fired.mends(Departure::NonMinimalVarint)
             {
                 changed = true;
-                batch = twin.clone();
+                batch = shorter;
             }
             let mut rest = &batch[..];
             let decoded = catch_unwind(AssertUnwindSafe(|| Batch::decode(&mut rest, &self.config)));
