@@ -37,7 +37,7 @@ pub enum BridgeCommand {
         #[arg(long, value_name = "DUSK")]
         amount: Dusk,
         /// The account on L2.
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = recipient)]
         to: Address,
         /// Gas on L2 that the account's code gets at least.
         #[arg(long, value_name = "GAS", default_value_t = MIN_GAS_LIMIT)]
@@ -53,6 +53,24 @@ pub enum BridgeCommand {
 
 /// Pause between two looks at the L1 view.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// An account to which money goes. Digits in both cases are a checksum (EIP-55), and nobody has the key of zero.
+fn recipient(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse().map_err(|_| "an address is 0x and 40 hex digits".to_owned())?;
+    let digits = text.trim_start_matches("0x");
+    let is_mixed =
+        digits.contains(|c: char| c.is_ascii_uppercase()) && digits.contains(|c: char| c.is_ascii_lowercase());
+    if is_mixed && Address::parse_checksummed(format!("0x{digits}"), None).is_err() {
+        return Err(
+            "its upper and lower case digits are no checksum of it: a digit is wrong, or write it in lower case"
+                .to_owned(),
+        );
+    }
+    if address.is_zero() {
+        return Err("nobody has the key of this address: what is sent there is lost".to_owned());
+    }
+    Ok(address)
+}
 
 /// As in the published SDK.
 const MIN_GAS_LIMIT: u32 = 200_000;
@@ -146,5 +164,24 @@ fn on_l2(admin: &Admin, id: B256, deadline: Instant) -> Result<Option<B256>, Cli
     match user_deposit(viewed.block_hash, found.log_index.to(), &log) {
         Ok(deposit) => Ok(Some(RecoveredTx::deposit(deposit).hash())),
         Err(error) => fail(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_goes_to_no_mistyped_address() {
+        let good = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+        assert_eq!(recipient(good).unwrap(), good.parse::<Address>().unwrap());
+        assert_eq!(recipient(&good.to_lowercase()).unwrap(), recipient(good).unwrap());
+        for (text, why) in [
+            ("0xF39Fd6e51aad88F6F4ce6aB8827279cffFb92266", "no checksum"),
+            ("0x0000000000000000000000000000000000000000", "key of this address"),
+            ("0xf39F", "40 hex digits"),
+        ] {
+            assert!(recipient(text).unwrap_err().contains(why), "{text}");
+        }
     }
 }

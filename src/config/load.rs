@@ -228,8 +228,9 @@ fn apply(effective: &mut Effective, setting: Setting) -> Result<(), Problem> {
             }
         }
     }
-    // Of the readings of a text, the typed one is what its writer meant; it is the second if there is one.
-    let position = usize::from(expected.len() > 2);
+    // Of the readings of a text, the typed one is what its writer meant; it is the second if there is one, and the last for a list.
+    let is_list = expected.first().is_some_and(|message| message.ends_with("expected a sequence"));
+    let position = if is_list { expected.len() - 1 } else { usize::from(expected.len() > 2) };
     Err(wrong(path, origin, &expected.swap_remove(position)))
 }
 

@@ -157,6 +157,8 @@ fn wrong_types_name_the_key_the_place_and_what_was_expected() {
     assert!(problem.contains("`rpc.port` (environment DUSKEVM_RPC__PORT)"), "{problem}");
     let problem = the_problem(from_env(&[("DUSKEVM_RPC__PORT", "70000")]));
     assert!(problem.contains("70000"), "the number is at fault, not that it is text: {problem}");
+    let problem = the_problem(from_env(&[("DUSKEVM_GOSSIP__LISTEN", "nonsense")]));
+    assert!(problem.contains("socket address"), "the address is at fault, not that it is no list: {problem}");
 }
 
 #[test]

@@ -156,7 +156,11 @@ impl RpcServer {
         tokio::spawn(feed.clone().follow(chain.clone(), news, wiring.heads.clone()));
         tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
         let forwarder = match &wiring.config.sequencer {
-            Some(url) => Some(Forwarder::new(url, limits).map_err(RpcServerError::Sequencer)?),
+            Some(url) => {
+                // Without its own genesis it has no chain to be compared either.
+                let genesis = chain.canonical_hash(0).ok().flatten();
+                Some(Forwarder::new(url, limits, genesis).map_err(RpcServerError::Sequencer)?)
+            }
             None => None,
         };
         let api = Arc::new(Api {

@@ -9,6 +9,7 @@ use jsonrpsee::{
     rpc_params,
     types::ErrorObjectOwned,
 };
+use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, TryAcquireError},
@@ -55,12 +56,22 @@ pub(crate) struct Forwarder {
     /// Those among them that may be on their way.
     slots: Arc<Semaphore>,
     patience: Duration,
+    /// Hash of the genesis block of this network, until the sequencer was found to have the same.
+    genesis: Arc<Mutex<Option<B256>>>,
+}
+
+/// The only thing that is asked of a block.
+#[derive(serde::Deserialize)]
+struct Named {
+    hash: B256,
 }
 
 impl Forwarder {
+    /// `genesis` is the hash that the sequencer's genesis block must have.
+    ///
     /// # Errors
     /// What is wrong with the URL.
-    pub(crate) fn new(url: &str, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn new(url: &str, limits: &Limits, genesis: Option<B256>) -> Result<Self, String> {
         check_sequencer_url(url).map_err(|error| error.to_string())?;
         let patience = Duration::from_millis(limits.forward_timeout_ms);
         let tx = u32::try_from(limits.max_tx_bytes).unwrap_or(u32::MAX);
@@ -78,7 +89,27 @@ impl Forwarder {
             room: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
             slots: Arc::new(Semaphore::new(limits.forward_concurrency.clamp(1, Semaphore::MAX_PERMITS))),
             patience,
+            genesis: Arc::new(Mutex::new(genesis)),
         })
+    }
+
+    /// Asks a server of another network for nothing: two networks may have the same chain id, and what the other one takes never
+    /// gets into this one. Who does not tell its genesis block is believed.
+    async fn check_network(&self, until: Instant) -> Result<(), RpcError> {
+        let Some(ours) = *self.genesis.lock() else { return Ok(()) };
+        let asked = self.client.request::<Option<Named>, _>("eth_getBlockByNumber", rpc_params!["0x0", false]);
+        match timeout_at(until, asked).await {
+            Ok(Ok(Some(Named { hash }))) if hash != ours => Err(RpcError::Server(format!(
+                "the transaction was not forwarded: {} is a node of another network, whose genesis block is {hash} and not {ours}; its operator must set rpc.sequencer to the sequencer of this one",
+                self.url
+            ))),
+            Ok(Ok(_) | Err(ClientError::Call(_) | ClientError::ParseError(_))) => {
+                *self.genesis.lock() = None;
+                Ok(())
+            }
+            // What is wrong shows when the transaction is sent.
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
     }
 
     /// Hands a transaction (EIP-2718 bytes with this hash) over.
@@ -96,6 +127,7 @@ impl Forwarder {
             return Err(self.not_sent(&format!("it takes too few transactions a second; waited {:?}", self.patience)));
         };
         let _slot = slot.map_err(|_| RpcError::internal("transactions are not forwarded any more"))?;
+        self.check_network(until).await?;
         let asked = self.client.request::<B256, _>("eth_sendRawTransaction", rpc_params![raw]);
         match timeout_at(until, asked).await {
             Ok(Ok(answer)) if answer == hash => Ok(()),

@@ -176,7 +176,7 @@ impl<E: ActorError> From<E> for StartError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InjectError {
     /// The tree was built without [`Tree::allow_faults`](crate::Tree::allow_faults).
-    #[error("faults are not allowed on this node: allow them in its configuration and start it again")]
+    #[error("faults are not allowed on this node: set faults.allow = true in its configuration and start it again")]
     Refused,
     /// No actor has this name.
     #[error("no actor is named {name:?}; there are {}", known.join(", "))]

@@ -69,8 +69,14 @@ async fn serve(
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
-        let reply = answer(body.clone());
-        let _ = tell.send(body);
+        let reply = if body["method"] == json!("eth_getBlockByNumber") {
+            // It says nothing of its network.
+            result(&body, Value::Null)
+        } else {
+            let reply = answer(body.clone());
+            let _ = tell.send(body);
+            reply
+        };
         let Some((status, body)) = reply else { std::future::pending().await };
         let head =
             format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -102,6 +108,23 @@ async fn a_transaction_goes_to_the_sequencer_and_stays_in_the_own_pool() {
     }
     node.stop().await;
     sequencer.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_of_another_network_gets_no_transaction() {
+    let stranger = Node::start(MemoryChain::jovian()).await;
+    let node = replica(stranger.address, Limits::default()).await;
+    let tx = transfer(&user(0), 0, DEAD, 1);
+    for _ in 0..2 {
+        let (code, message) = node.client().error("eth_sendRawTransaction", json!([tx.encoded()])).await;
+        assert!(
+            code == -32000 && message.contains("another network") && message.contains("rpc.sequencer"),
+            "{message}"
+        );
+    }
+    assert!(node.pool.take().is_empty() && stranger.pool.take().is_empty());
+    node.stop().await;
+    stranger.stop().await;
 }
 
 #[tokio::test]
