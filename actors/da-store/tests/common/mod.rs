@@ -22,11 +22,18 @@ pub const LONG: Duration = Duration::from_secs(60);
 
 pub const NETWORK: Identity = Identity { chain_id: 250, genesis: B256::repeat_byte(3) };
 
-/// Eight blobs that verify; making one takes a while, so they are shared.
+/// Eight blobs that verify and do not compress; making one takes a while, so they are shared.
 pub fn blob(number: usize) -> Arc<Verified> {
     static BLOBS: OnceLock<Vec<Arc<Verified>>> = OnceLock::new();
     let make = |seed: usize| {
-        let mut data: Vec<u8> = (0..BYTES).map(|at| (at * (2 * seed + 3)) as u8 ^ (at >> 9) as u8).collect();
+        let mut state = 2 * seed as u64 + 3;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        };
+        let mut data: Vec<u8> = (0..BYTES).map(|_| random()).collect();
         data.chunks_mut(32).for_each(|element| element[0] = 0);
         Arc::new(kzg::commit_and_prove(&data).unwrap())
     };

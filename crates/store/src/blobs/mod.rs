@@ -6,11 +6,13 @@
 //!
 //! parity-db cuts a blob into 33 slots of 4 KiB and gives deleted slots to the next blobs, so that the tables stay as large as
 //! the most that was ever kept at one time: a test measures it. Beside them each column has an index, a sparse file of fixed
-//! length (32 MiB until a column has some millions of entries) that fills up page by page. The values are not compressed: they
-//! do not compress.
+//! length (32 MiB until a column has some millions of entries) that fills up page by page.
+//!
+//! Blobs are compressed with snappy: batches do not compress, but that of a quiet minute leaves its blob nearly empty.
 //!
 //! Every record carries a CRC-32 over its key and its bytes: parity-db itself does not notice a flipped bit in a table. A blob
-//! whose record is damaged is reported by name, the rest stays readable.
+//! whose record is damaged is reported by name, the rest stays readable. The checksum is over the compressed bytes, so that a
+//! damaged record never reaches the decoder: parity-db's own compression would fail there, as if the whole file were bad.
 
 #[cfg(test)]
 mod tests;
@@ -29,8 +31,8 @@ pub const BLOBS_SCHEMA_VERSION: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Column {
-    /// Versioned hash → blob, as the caller encodes it. The hashes begin with the same byte, so the keys are not used as
-    /// hashes of the table. Compressed: a batch of a quiet minute leaves a blob nearly empty.
+    /// Versioned hash → blob, as the caller encodes it, compressed. The hashes begin with the same byte, so the keys are not used as
+    /// hashes of the table.
     Blobs = 0,
     /// Height (u64 big-endian), block hash → the same, and the hashes of the block's blobs: so that the column can be read as
     /// a whole.
@@ -42,7 +44,7 @@ enum Column {
 const SCHEMA: Schema = Schema {
     layer: "blobs",
     version: BLOBS_SCHEMA_VERSION,
-    columns: &[ColumnKind::Compressed, ColumnKind::Plain, ColumnKind::Plain],
+    columns: &[ColumnKind::Plain, ColumnKind::Plain, ColumnKind::Plain],
 };
 
 /// A versioned hash, or a block hash.
@@ -60,6 +62,9 @@ pub enum BlobStoreError {
     /// The writer was replaced.
     #[error(transparent)]
     Fence(#[from] FenceError),
+    /// A blob of more than 4 GiB.
+    #[error("a blob cannot be compressed: {0}")]
+    TooLong(#[source] snap::Error),
     /// The record of one blob is not what was written.
     #[error("the record of blob 0x{} is damaged: it must be fetched again from another node", hex(.hash))]
     DamagedBlob {
@@ -160,7 +165,8 @@ impl BlobStore {
     /// fail.
     pub fn blob(&self, hash: &Hash) -> Result<Option<Vec<u8>>, BlobStoreError> {
         let Some(record) = self.db.get(Column::Blobs as u8, hash)? else { return Ok(None) };
-        open_record(hash, record).map(Some).ok_or(BlobStoreError::DamagedBlob { hash: *hash })
+        let bytes = open_record(hash, record).and_then(|bytes| snap::raw::Decoder::new().decompress_vec(&bytes).ok());
+        bytes.map(Some).ok_or(BlobStoreError::DamagedBlob { hash: *hash })
     }
 
     /// All claims, in no particular order.
@@ -213,8 +219,8 @@ impl BlobStore {
             batch.set(Column::Claims as u8, key, seal_record(&[], record));
         }
         for (hash, bytes) in commit.blobs {
-            let record = seal_record(&hash, bytes);
-            batch.set(Column::Blobs as u8, hash, record);
+            let compressed = snap::raw::Encoder::new().compress_vec(&bytes).map_err(BlobStoreError::TooLong)?;
+            batch.set(Column::Blobs as u8, hash, seal_record(&hash, compressed));
         }
         fence.write(|| {
             let commit = self.db.commit(batch)?;
