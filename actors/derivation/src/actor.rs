@@ -71,6 +71,10 @@ struct Deriving {
     note_from: Option<u64>,
     /// The L1 block that is read, whose safe head is noted when the next one begins.
     reading: Option<L1BlockRef>,
+    /// The epoch of an empty batch that the next attributes are of.
+    empty_batch: Option<u64>,
+    /// The epoch of the last block, if L1 had no batch for it in time.
+    without_batches: Option<u64>,
     /// A note that waits to be written.
     note: Option<(BlockNumHash, BlockNumHash)>,
 }
@@ -196,7 +200,16 @@ impl Derivation {
 
     fn moved_on(&mut self, what: String, ctx: &mut Context<Self>) {
         self.pause.reset();
-        ctx.healthy();
+        let without_batches = match &self.phase {
+            Phase::Deriving(now) => now.without_batches,
+            _ => None,
+        };
+        match without_batches {
+            Some(epoch) => ctx.degraded(format!(
+                "no batch was on L1 within the sequencing window of epoch {epoch}: blocks hold deposits only until there are batches again (does the batcher run, and has its account DUSK?)"
+            )),
+            None => ctx.healthy(),
+        }
         ctx.progress(what);
     }
 }

@@ -2,7 +2,7 @@
 
 use duskevm_rollup::{BlockRefError, SyncError};
 use duskevm_store::l2::L2Error;
-use duskevm_supervision::{ActorError, Reaction};
+use duskevm_supervision::{ActorError, FenceError, Reaction};
 
 /// A failure of derivation.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum DerivationError {
     /// L1 and the L2 chain of this node do not belong together.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// Another instance has taken over.
+    #[error(transparent)]
+    Fenced(#[from] FenceError),
 }
 
 impl ActorError for DerivationError {
@@ -38,7 +41,7 @@ impl ActorError for DerivationError {
         match self {
             Self::Store(L2Error::Damaged { .. }) | Self::Damaged { .. } | Self::Foreign { .. } => Reaction::Abort,
             // The executor reopens the database; then it can be read again.
-            Self::Store(_) => Reaction::RestartSelf,
+            Self::Store(_) | Self::Fenced(_) => Reaction::RestartSelf,
             Self::Sync(error) => match error {
                 SyncError::L1Moved(_) => RESTART,
                 // Nothing here gets better by itself, and to go on would derive from the wrong L1.

@@ -22,16 +22,20 @@ impl Derivation {
             }
             let step = now.pipeline.step(&now.safe);
             for notice in now.pipeline.take_notices() {
+                if let Notice::EmptyBatch { epoch } = notice {
+                    now.empty_batch = Some(epoch);
+                }
                 note(&notice);
             }
             match step {
                 Step::Working => {}
                 Step::Advanced(l1) => {
                     now.advanced(&l1);
-                    self.ports.current_l1.send_replace(Some(told(&l1)));
+                    ctx.fence().write(|| self.ports.current_l1.send_replace(Some(told(&l1))))?;
                     ctx.progress(format!("reads L1 block {}", l1.number));
                 }
                 Step::Attributes(attributes) => {
+                    now.without_batches = now.empty_batch.take();
                     if !self.consolidate(&attributes, ctx)? {
                         return self.build(attributes, ctx);
                     }
@@ -229,9 +233,16 @@ fn note(notice: &Notice) {
         Notice::BatchDropped(_) => "batch_dropped",
         Notice::BatchUndecided(_) => "batch_undecided",
         Notice::SpanDropped(_) => "span_dropped",
+        Notice::EmptyBatch { .. } => "empty_batch",
     };
     metrics::notice(kind);
     match notice {
+        Notice::EmptyBatch { epoch } => {
+            tracing::warn!(
+                epoch,
+                "no batch was on L1 within the sequencing window: the next block holds deposits only"
+            );
+        }
         // The rest of a span batch that is known already comes again after every reset.
         Notice::BatchPast => tracing::debug!(?notice, "batcher data that no block comes of"),
         _ => tracing::info!(?notice, "batcher data that no block comes of"),

@@ -126,6 +126,8 @@ impl Derivation {
                 pipeline,
                 safe: head,
                 unlabelled: 0,
+                empty_batch: None,
+                without_batches: None,
                 note_from: found.note.map(|note| note.l1.number.saturating_add(1)),
                 reading: None,
                 note: None,

@@ -208,7 +208,7 @@ impl BatchStage {
 
     /// When all batches are read and the sequencing window of the epoch is over, the epoch gets empty blocks: at least one, and as
     /// many as L2 time needs to reach the next epoch.
-    fn empty_batch(&mut self, around: &Surroundings<'_>) -> Result<SingularBatch, Stall> {
+    fn empty_batch(&mut self, around: &mut Surroundings<'_>) -> Result<SingularBatch, Stall> {
         let [epoch, next, ..] = self.l1_blocks[..] else { return Err(Stall::Exhausted) };
         let expiry = epoch.number.saturating_add(around.config.seq_window_size);
         if expiry > around.origin.number {
@@ -217,6 +217,7 @@ impl BatchStage {
         let timestamp = around.safe.timestamp.saturating_add(around.config.block_time);
         let first_of_epoch = epoch.number.checked_sub(1) == Some(around.safe.l1_origin.number);
         if timestamp < next.timestamp || first_of_epoch {
+            around.notices.push(Notice::EmptyBatch { epoch: epoch.number });
             return Ok(SingularBatch {
                 parent_hash: around.safe.hash,
                 epoch: BlockId { hash: epoch.hash, number: epoch.number },

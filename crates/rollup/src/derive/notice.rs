@@ -12,7 +12,7 @@ use crate::{
 use alloc::collections::VecDeque;
 use alloy_primitives::B256;
 
-/// Something that L1 holds and that no block comes of. None of these is a fault of this node.
+/// Something that L1 holds and that no block comes of, or lacks. None of these is a fault of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// A log of the system config contract was passed over.
@@ -53,6 +53,11 @@ pub enum Notice {
     BatchUndecided(Missing),
     /// The blocks of a span batch could not be made; the rest of its channel went with it.
     SpanDropped(SpanExpandError),
+    /// The sequencing window of an epoch was over without a batch for the next block: it holds deposits only.
+    EmptyBatch {
+        /// Number of the L1 block.
+        epoch: u64,
+    },
 }
 
 /// Why a frame is dropped.
