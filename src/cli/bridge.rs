@@ -10,7 +10,7 @@ use duskevm_evm::RecoveredTx;
 use duskevm_l1_view::contract_address;
 use duskevm_rollup::{TRANSACTION_DEPOSITED, user_deposit};
 use duskevm_settlement::args::{Arguments as _, DepositEthToWithValue};
-use duskevm_settlement::enough_gas;
+use duskevm_settlement::gas_limit;
 use jsonrpsee::rpc_params;
 use serde::Deserialize;
 use serde_json::json;
@@ -87,7 +87,8 @@ pub(crate) fn run(args: BridgeArgs) -> Result<u8, CliError> {
 fn deposit(amount: Dusk, call: DepositEthToWithValue, sending: &Sending) -> Result<u8, CliError> {
     let session = Session::open(&sending.key, &sending.target)?;
     let (function, args) = (DepositEthToWithValue::FUNCTION, call.encode_args());
-    let gas_limit = sending.gas_limit.unwrap_or_else(|| enough_gas(function, &args));
+    let gas_limit =
+        gas_limit(function, &args, sending.gas_limit).map_err(|error| CliError::Usage(error.to_string()))?;
     let (terms, fee) = session.terms(gas_limit, sending.gas_price)?;
     if let Err(why) = check_balance(&session.account, amount, fee) {
         return fail(why);

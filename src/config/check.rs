@@ -313,7 +313,10 @@ impl Checker<'_> {
             let own = config.actors.sequencer.then(|| {
                 "this node makes the blocks itself: leave this out, or switch `actors.sequencer` off".to_owned()
             });
-            if let Some(problem) = wrong.or(own) {
+            let itself = (config.actors.rpc
+                && duskevm_rpc::is_own_url(url, SocketAddr::new(config.rpc.host, config.rpc.port)))
+            .then(|| "this is the port of this node's own RPC: name the node that makes the blocks".to_owned());
+            if let Some(problem) = wrong.or(own).or(itself) {
                 self.refuse("rpc.sequencer", problem);
             }
         }

@@ -272,6 +272,11 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[rpc]\nsequencer = \"192.0.2.7:9545\"\n", "rpc.sequencer", "is no URL"),
         ("[rpc]\nsequencer = \"ws://192.0.2.7:9546\"\n", "rpc.sequencer", "neither http"),
         ("[rpc]\nsequencer = \"http://192.0.2.7:9545\"\n", "rpc.sequencer", "makes the blocks itself"),
+        (
+            "[actors]\nsequencer = false\nbatcher = false\n[rpc]\nsequencer = \"http://localhost:9545\"\n",
+            "rpc.sequencer",
+            "this node's own RPC",
+        ),
         ("[rpc]\nmax_batch = 0\n", "rpc.max_batch", "at least 1"),
         ("[rpc]\nnamespaces = [\"eth\", \"personal\"]\n", "rpc.namespaces", "no namespace \"personal\""),
         ("[rpc]\nmax_unsent_bytes = 1000\n", "rpc.max_unsent_bytes", "raise it"),

@@ -23,10 +23,12 @@ const MAX_PASSWORD_BYTES: usize = 4 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}, which {setting} names: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
+        /// The setting or flag that names it.
+        setting: &'static str,
         /// What the system says.
         source: io::Error,
     },
@@ -99,7 +101,7 @@ impl Password {
         let (from, text) = match file {
             Some(path) => {
                 let from = path.display().to_string();
-                let text = String::from_utf8(read(path, MAX_PASSWORD_BYTES)?);
+                let text = String::from_utf8(read(path, setting, MAX_PASSWORD_BYTES)?);
                 let text = text.map_err(|_| KeysError::NotText { from: from.clone() })?;
                 (from, text.lines().next().unwrap_or_default().to_owned())
             }
@@ -121,32 +123,32 @@ impl Password {
 }
 
 /// A file that should be short.
-fn read(path: &Path, most: usize) -> Result<Vec<u8>, KeysError> {
+fn read(path: &Path, setting: &'static str, most: usize) -> Result<Vec<u8>, KeysError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(most as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|source| KeysError::Read { path: path.to_owned(), source })?;
+        .map_err(|source| KeysError::Read { path: path.to_owned(), setting, source })?;
     if bytes.len() > most {
         return Err(KeysError::TooLong { path: path.to_owned(), most });
     }
     Ok(bytes)
 }
 
-/// The text of a short file.
+/// The text of a short file, which `setting` names.
 ///
 /// # Errors
 /// If it cannot be read, is long or is no text.
-pub fn read_secret(path: &Path) -> Result<String, KeysError> {
-    let text = String::from_utf8(read(path, MAX_PASSWORD_BYTES)?);
+pub fn read_secret(path: &Path, setting: &'static str) -> Result<String, KeysError> {
+    let text = String::from_utf8(read(path, setting, MAX_PASSWORD_BYTES)?);
     text.map_err(|_| KeysError::NotText { from: path.display().to_string() })
 }
 
-/// The key in an encrypted file, as Dusk's wallet and `duskevm genesis --provisioners` write it.
+/// The key in an encrypted file, as Dusk's wallet and `duskevm genesis --provisioners` write it. `setting` names the file.
 ///
 /// # Errors
 /// See [`KeysError`].
-pub fn read_key_file(path: &Path, password: &Password) -> Result<Signer, KeysError> {
-    let bytes = read(path, MAX_FILE_BYTES)?;
+pub fn read_key_file(path: &Path, setting: &'static str, password: &Password) -> Result<Signer, KeysError> {
+    let bytes = read(path, setting, MAX_FILE_BYTES)?;
     keyfile::decrypt(&bytes, password.reveal()).map_err(|source| KeysError::File { path: path.to_owned(), source })
 }
 
@@ -162,7 +164,7 @@ impl Network {
         if let Some(file) = &config.keys.consensus {
             let what = format!("the consensus key in {}", file.display());
             let password = Password::find(&what, "keys.password_file", config.keys.password_file.as_deref())?;
-            let signer = read_key_file(file, &password)?;
+            let signer = read_key_file(file, "keys.consensus", &password)?;
             if !self.has_stake(&signer) {
                 tracing::warn!(
                     key = %signer.id(), file = %file.display(),

@@ -96,7 +96,7 @@ pub(crate) fn batcher_keys(config: &Config, network: &Network) -> Result<Keys, B
         Some(path) => {
             let what = format!("the batcher's account in {}", path.display());
             let password = Password::find(&what, "keys.password_file", config.keys.password_file.as_deref())?;
-            read_key_file(path, &password)?
+            read_key_file(path, "keys.batcher_account", &password)?
         }
         None => local_batcher(),
     };
@@ -110,7 +110,7 @@ pub(crate) fn batcher_keys(config: &Config, network: &Network) -> Result<Keys, B
 }
 
 fn secp256k1(path: &Path) -> Result<PrivateKeySigner, BatcherKeysError> {
-    let text = read_secret(path)?;
+    let text = read_secret(path, "keys.batcher")?;
     let key = text.trim().parse::<B256>().ok().and_then(|key| PrivateKeySigner::from_bytes(&key).ok());
     key.ok_or_else(|| BatcherKeysError::NoKey(path.to_owned()))
 }

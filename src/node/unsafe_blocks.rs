@@ -35,7 +35,7 @@ pub enum UnsafeSignerError {
 /// If the file cannot be used.
 pub(crate) fn signer(config: &Config) -> Result<UnsafeSigner, UnsafeSignerError> {
     let (key, path) = match &config.keys.unsafe_signer {
-        Some(path) => (read_secret(path)?.trim().parse::<B256>().ok(), path.clone()),
+        Some(path) => (read_secret(path, "keys.unsafe_signer")?.trim().parse::<B256>().ok(), path.clone()),
         None => (Some(dev_accounts()?.sequencer.private_key), PathBuf::new()),
     };
     key.and_then(|key| UnsafeSigner::new(&key)).ok_or(UnsafeSignerError::NoKey(path))

@@ -10,7 +10,11 @@ use jsonrpsee::{
     types::ErrorObjectOwned,
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, TryAcquireError},
     time::{Instant, timeout_at},
@@ -44,6 +48,22 @@ pub fn check_sequencer_url(url: &str) -> Result<(), SequencerUrlError> {
         (Some("http" | "https") | None, _) => Err(malformed()),
         (Some(_), _) => Err(SequencerUrlError::Scheme(url.to_owned())),
     }
+}
+
+/// Whether a URL names the server that listens at `own`, as far as its text tells.
+pub fn is_own_url(url: &str, own: SocketAddr) -> bool {
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let default = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    let there = match url.host() {
+        Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(text) => match text.trim_matches(['[', ']']).parse() {
+            Ok(address) => address,
+            Err(_) => return false,
+        },
+        None => return false,
+    };
+    let same = there == own.ip() || there.is_unspecified() || (own.ip().is_unspecified() && there.is_loopback());
+    same && url.port_u16().unwrap_or(default) == own.port()
 }
 
 /// Hands transactions to the sequencer. Clones share the connections and the bounds.
@@ -184,6 +204,19 @@ fn foreign(error: &ErrorObjectOwned) -> RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_own_port_is_known_by_its_names() {
+        let own = |url, own: &str| is_own_url(url, own.parse().unwrap());
+        for url in ["http://127.0.0.1:9545", "http://localhost:9545/", "http://0.0.0.0:9545"] {
+            assert!(own(url, "127.0.0.1:9545") && own(url, "0.0.0.0:9545"), "{url}");
+        }
+        assert!(own("http://[::1]:9545", "[::]:9545") && own("http://10.0.0.1", "10.0.0.1:80"));
+        for url in ["http://127.0.0.1:9546", "http://10.0.0.2:9545", "http://sequencer:9545", "https://localhost", "no"]
+        {
+            assert!(!own(url, "127.0.0.1:9545"), "{url}");
+        }
+    }
 
     #[test]
     fn only_urls_of_http_servers_name_a_sequencer() {

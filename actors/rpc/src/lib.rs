@@ -51,7 +51,7 @@ pub use config::{AdminConfig, Limits, NAMESPACES, RpcConfig};
 pub use dusk::DuskPorts;
 pub use error::{RpcError, revert_message};
 pub use feed::HeadSignal;
-pub use forward::{SequencerUrlError, check_sequencer_url};
+pub use forward::{SequencerUrlError, check_sequencer_url, is_own_url};
 pub use pool::PoolPorts;
 pub use socket::Socket;
 pub use store::StoreReader;

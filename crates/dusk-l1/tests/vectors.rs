@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use dusk_node_data::Serializable;
@@ -30,7 +29,8 @@ use duskevm_dusk_l1::tx::Tx;
 use serde_json::Value;
 
 fn load(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/{name}.json"));
+    // Cargo runs tests in the folder of their package, wherever that was when they were built.
+    let path = format!("tests/vectors/{name}.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -13,7 +13,7 @@ use duskevm_genesis::{GenesisError, artifacts::Contract};
 use serde_json::Value;
 
 fn contracts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts")
+    PathBuf::from("../../contracts")
 }
 
 fn sources(folder: &Path, found: &mut BTreeSet<String>) {

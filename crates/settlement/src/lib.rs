@@ -30,7 +30,7 @@ mod settlement;
 mod system_config;
 
 pub use bridge::{L2_STANDARD_BRIDGE, NO_TOKENS};
-pub use estimate::enough_gas;
+pub use estimate::{GasError, enough_gas, gas_limit};
 pub use genesis::{Genesis, Record};
 pub use host::{Caller, Host, Storage};
 pub use identity::{apply_alias, undo_alias, wallet_address};

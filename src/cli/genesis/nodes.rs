@@ -331,7 +331,7 @@ mod tests {
             for (kind, mode) in [("keys", 0o600), ("p2p", 0o600), ("l2p2p", 0o600), ("toml", 0o600), ("cpk", 0o644)] {
                 assert_eq!(fs::metadata(file(kind)).unwrap().permissions().mode() & 0o777, mode, "{kind}");
             }
-            let key = read_key_file(&file("keys"), &password).unwrap().id();
+            let key = read_key_file(&file("keys"), "keys.consensus", &password).unwrap().id();
             assert_eq!(fs::read(file("cpk")).unwrap(), key.as_bytes());
             let at = usize::from(number) - 1;
             assert_eq!(network.l1.stakes[at].key, key);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{B256, Bytes, hex};
 use duskevm_dusk_l1::keys::AccountId;
 use duskevm_dusk_l1::wallet;
-use duskevm_settlement::{Contract, Kind, Method, decode_value, encode_args, enough_gas};
+use duskevm_settlement::{Contract, Kind, Method, decode_value, encode_args, gas_limit};
 use jsonrpsee::rpc_params;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -110,7 +110,14 @@ fn request<T: DeserializeOwned>() -> Result<T, CliError> {
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, CliError> {
-    serde_json::from_str(text)
+    let mut json = serde_json::Deserializer::from_str(text);
+    let request =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| match error.path().to_string().as_str() {
+            "." => error.into_inner().to_string(),
+            path => format!("{path}: {}", error.into_inner()),
+        });
+    request
+        .and_then(|request| json.end().map(|()| request).map_err(|error| error.to_string()))
         .map_err(|error| CliError::Usage(format!("the request on standard input is not understood: {error}")))
 }
 
@@ -240,17 +247,20 @@ fn to_bytes(method: &Method, args: Option<&Value>) -> Result<Vec<u8>, CliError> 
 /// `duskevm l1 submit`.
 pub(super) fn submit(key: &KeyArgs, target: &Target) -> Result<u8, CliError> {
     let request: SubmitRequest = request()?;
-    let (gas_limit, gas_price) = (request.gas_limit, request.gas_price_lux.map_or(GAS_PRICE, |Number(price)| price));
+    let (wanted, gas_price) =
+        (request.gas_limit.map(|Number(gas)| gas), request.gas_price_lux.map_or(GAS_PRICE, |Number(price)| price));
     let (content, lux) = match request.order()? {
         Order::Raw(bytes) => return send(&Admin::new(target)?, &bytes),
         Order::Sign(content, lux) => (content, lux),
     };
     let session = Session::open(key, target)?;
-    let enough = match &content {
-        Content::Transfer(_) => wallet::TRANSFER_GAS,
-        Content::Call { method, args, .. } => enough_gas(method, args),
+    let gas = match &content {
+        Content::Transfer(_) => wanted.unwrap_or(wallet::TRANSFER_GAS),
+        Content::Call { method, args, .. } => {
+            gas_limit(method, args, wanted).map_err(|error| CliError::Usage(error.to_string()))?
+        }
     };
-    let (terms, fee) = session.terms(gas_limit.map_or(enough, |Number(gas)| gas), gas_price)?;
+    let (terms, fee) = session.terms(gas, gas_price)?;
     if let Err(why) = check_balance(&session.account, Dusk(lux), fee) {
         return fail(why);
     }
@@ -378,7 +388,7 @@ mod tests {
             (json!({ "kind": "raw", "payload": [1] }), "needs payload"),
             (json!({ "kind": "transfer", "to": "abc", "amountLux": 1 }), "not a Dusk account"),
             (json!({ "kind": "transfer", "amountLux": 1 }), "a transfer needs to"),
-            (json!({ "kind": "transfer", "amountLux": "1.5" }), "no whole number of 64 bits"),
+            (json!({ "kind": "transfer", "amountLux": "1.5" }), "amountLux: \"1.5\" is no whole number of 64 bits"),
             (json!({ "kind": "transfer", "amountLux": "18446744073709551616" }), "no whole number of 64 bits"),
             (json!({ "kind": "transfer", "amountLux": "" }), "no whole number of 64 bits"),
             (json!({ "kind": "transfer", "payload": "0x01" }), "a transfer has no payload"),

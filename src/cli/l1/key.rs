@@ -29,5 +29,5 @@ pub(super) fn load(args: &KeyArgs, target: &Target) -> Result<Signer, CliError> 
     };
     let what = format!("the key in {}", file.display());
     let password = Password::find(&what, "--password-file", password_file.as_deref()).map_err(Failure)?;
-    Ok(read_key_file(&file, &password).map_err(Failure)?)
+    Ok(read_key_file(&file, "--key or keys.consensus", &password).map_err(Failure)?)
 }
