@@ -1,6 +1,7 @@
 //! The loop of derivation. Each step ends by planning the next one, so that there is never more than one under way.
 
 mod blocks;
+mod empty;
 mod finality;
 mod l1;
 mod search;
@@ -21,6 +22,7 @@ use duskevm_rollup::{
     finality::Finalizer,
 };
 use duskevm_supervision::{Actor, AskError, Context};
+use empty::EmptyBatches;
 use std::{sync::Arc, time::Duration};
 
 /// How long a neighbour is waited for in one attempt.
@@ -32,8 +34,11 @@ const LONG_PATIENCE: Duration = Duration::from_secs(25);
 /// How long peers may be asked for blobs in one attempt.
 const BLOB_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Pieces of work in one turn on the actor's thread.
+/// Steps of the pipeline in one turn on the actor's thread.
 const TURN: usize = 16;
+
+/// How long a turn may take before others have theirs: a step may decompress tens of megabytes.
+const TURN_TIME: Duration = Duration::from_millis(20);
 
 /// Blocks that are consolidated before the executor hears of it at the latest.
 const UNLABELLED: usize = 64;
@@ -71,12 +76,12 @@ struct Deriving {
     note_from: Option<u64>,
     /// The L1 block that is read, whose safe head is noted when the next one begins.
     reading: Option<L1BlockRef>,
-    /// The epoch of an empty batch that the next attributes are of.
-    empty_batch: Option<u64>,
-    /// The epoch of the last block, if L1 had no batch for it in time.
-    without_batches: Option<u64>,
+    /// The blocks for which L1 had no batch in time.
+    empty: EmptyBatches,
     /// A note that waits to be written.
     note: Option<(BlockNumHash, BlockNumHash)>,
+    /// The L1 block whose note was made last.
+    noted: Option<B256>,
 }
 
 /// Why derivation cannot go on at the moment. All of these are waited out.
@@ -201,7 +206,7 @@ impl Derivation {
     fn moved_on(&mut self, what: String, ctx: &mut Context<Self>) {
         self.pause.reset();
         let without_batches = match &self.phase {
-            Phase::Deriving(now) => now.without_batches,
+            Phase::Deriving(now) => now.empty.last(),
             _ => None,
         };
         match without_batches {

@@ -6,6 +6,7 @@ use duskevm_evm::{Block, ChainSpec};
 use duskevm_l1_view::ViewBlock;
 use duskevm_rollup::{
     L1BlockRef, L2BlockRef, RollupConfig,
+    batch::{BlockBatchError, SingularBatch, batch_of_block},
     derive::{L1Block, L2Head},
     l2_block_ref,
 };
@@ -43,6 +44,18 @@ impl Chain {
     pub(crate) fn head(&self, block: &Block) -> Result<L2Head, DerivationError> {
         L2Head::of_block(&self.rollup, &self.spec, block)
             .map_err(|source| DerivationError::Foreign { number: block.number(), source })
+    }
+
+    /// What a batch of the block holds.
+    pub(crate) fn batch(&self, block: &Block) -> Result<SingularBatch, DerivationError> {
+        match batch_of_block(&self.rollup, block) {
+            Ok((batch, _)) => Ok(batch),
+            Err(BlockBatchError::Block(source)) => Err(DerivationError::Foreign { number: block.number(), source }),
+            // It is never asked for: a span that begins with it is not judged.
+            Err(error @ BlockBatchError::Genesis) => {
+                Err(DerivationError::Damaged { number: block.number(), why: error.to_string() })
+            }
+        }
     }
 
     /// A canonical block as the rollup refers to it.

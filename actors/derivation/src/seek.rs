@@ -13,6 +13,8 @@ const NOTES: u64 = 4096;
 pub(crate) struct Found {
     /// The heads.
     pub(crate) heads: L2Heads,
+    /// The unsafe head with which the search began; the chain may have grown since.
+    pub(crate) began_at: L2BlockRef,
     /// The note that the safe head comes from, if there was one.
     pub(crate) note: Option<SafeHead>,
 }
@@ -33,6 +35,8 @@ pub(crate) enum Wanted {
 pub(crate) struct Seek {
     labels: L2Heads,
     stage: Stage,
+    /// The lowest L1 block of a note that L1 does not reach.
+    beyond: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -46,7 +50,7 @@ enum Stage {
 impl Seek {
     /// Begins at the labels of the chain.
     pub(crate) fn begin(chain: &Chain, labels: L2Heads) -> Result<Self, DerivationError> {
-        let mut seek = Self { labels, stage: Stage::whole(chain, labels) };
+        let mut seek = Self { labels, stage: Stage::whole(chain, labels), beyond: None };
         if let Some(note) = chain.reader.safe_head_at(u64::MAX)? {
             seek.look_at(chain, note, NOTES)?;
         }
@@ -63,14 +67,25 @@ impl Seek {
                 self.stage = Stage::Note { note, left };
                 return Ok(());
             }
+            // Earlier notes are of lower blocks.
+            if note.l2.number < self.labels.finalized.number {
+                return self.without_note(chain);
+            }
             match Self::before(chain, &note, &mut left)? {
                 Some(earlier) => note = earlier,
-                None => {
-                    self.stage = Stage::whole(chain, self.labels);
-                    return Ok(());
-                }
+                None => return self.without_note(chain),
             }
         }
+    }
+
+    /// No note holds. If that is because L1 is not where it was, the search waits: below the finalized block there would be
+    /// nothing left to compare with, and without a note batches are judged again.
+    fn without_note(&mut self, chain: &Chain) -> Result<(), DerivationError> {
+        if let Some(number) = self.beyond {
+            return Err(SyncError::L1Moved(number).into());
+        }
+        self.stage = Stage::whole(chain, self.labels);
+        Ok(())
     }
 
     fn before(chain: &Chain, note: &SafeHead, left: &mut u64) -> Result<Option<SafeHead>, DerivationError> {
@@ -100,7 +115,11 @@ impl Seek {
                     },
                     SyncStep::Found(found) => {
                         let heads = L2Heads { finalized: self.labels.finalized, ..found };
-                        return Ok(Wanted::Done(Box::new(Found { heads, note: *note })));
+                        return Ok(Wanted::Done(Box::new(Found {
+                            heads,
+                            began_at: self.labels.unsafe_head,
+                            note: *note,
+                        })));
                     }
                 }
             },
@@ -129,12 +148,14 @@ impl Seek {
                 }
                 // L1 has another block there, or does not reach there (yet): an earlier note may hold.
                 let (mut note, mut left) = (*note, *left);
+                if block.is_none() {
+                    self.beyond = Some(note.l1.number);
+                }
                 if let Some(earlier) = Self::before(chain, &note, &mut left)? {
                     note = earlier;
                     self.look_at(chain, note, left)
                 } else {
-                    self.stage = Stage::whole(chain, self.labels);
-                    Ok(())
+                    self.without_note(chain)
                 }
             }
             Stage::Walk { walk, .. } => {

@@ -292,6 +292,11 @@ fn derive(posts: &Posts, chain: Vec<Block>, settled: Option<BlockId>) -> Run {
                     Need::Blobs { blobs, .. } => {
                         Input::Blobs(blobs.iter().map(|blob| posts.blobs[&blob.versioned_hash].clone()).collect())
                     }
+                    Need::L2Batch { number } => {
+                        let (batch, _) =
+                            batch_of_block(&world.config, &run.chain[number as usize]).expect("it made the block");
+                        Input::L2Batch { number, batch: Box::new(batch) }
+                    }
                     Need::L2Block { number } => Input::L2Block(Box::new(world.head(&run.chain[number as usize]))),
                 };
                 pipeline.provide(input).expect("this is what was asked for");

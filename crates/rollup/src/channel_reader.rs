@@ -87,6 +87,11 @@ impl ChannelReader {
         read.map_err(|end| self.end = Some(end)).ok()
     }
 
+    /// Bytes of the channel that were read so far, or were to be read before it ended.
+    pub const fn decompressed(&self) -> u64 {
+        self.limits.max_rlp_bytes.saturating_sub(self.left)
+    }
+
     /// Why there is no further batch; `None` while there may be one.
     pub const fn end(&self) -> Option<ChannelEnd> {
         self.end

@@ -1,6 +1,6 @@
 //! The blocks that L1 prescribes: consolidated with the chain, or built.
 
-use super::{Derivation, Deriving, LONG_PATIENCE, Obstacle, Phase, TURN, UNLABELLED};
+use super::{Derivation, Deriving, LONG_PATIENCE, Obstacle, Phase, TURN, TURN_TIME, UNLABELLED};
 use crate::{error::DerivationError, metrics, seek::id};
 use alloy_eips::BlockNumHash;
 use duskevm_evm::Block;
@@ -11,11 +11,15 @@ use duskevm_rollup::{
     derive::{DerivedAttributes, Notice, Step},
 };
 use duskevm_supervision::Context;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 impl Derivation {
     pub(super) fn derive(&mut self, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        let begun = Instant::now();
         for _ in 0..TURN {
+            if begun.elapsed() > TURN_TIME {
+                break;
+            }
             let Phase::Deriving(now) = &mut self.phase else { return Ok(()) };
             if now.note.is_some() || now.unlabelled >= UNLABELLED {
                 return self.tell_executor(ctx);
@@ -23,7 +27,7 @@ impl Derivation {
             let step = now.pipeline.step(&now.safe);
             for notice in now.pipeline.take_notices() {
                 if let Notice::EmptyBatch { epoch } = notice {
-                    now.empty_batch = Some(epoch);
+                    now.empty.announce(epoch);
                 }
                 note(&notice);
             }
@@ -35,7 +39,7 @@ impl Derivation {
                     ctx.progress(format!("reads L1 block {}", l1.number));
                 }
                 Step::Attributes(attributes) => {
-                    now.without_batches = now.empty_batch.take();
+                    now.empty.give(attributes.parent.hash);
                     if !self.consolidate(&attributes, ctx)? {
                         return self.build(attributes, ctx);
                     }
@@ -48,11 +52,20 @@ impl Derivation {
                     return Ok(());
                 }
                 Step::Stuck(error) => {
+                    if self.settle(ctx)? {
+                        return Ok(());
+                    }
                     ctx.degraded(format!("L1 holds what no L2 block can be made of: {error}"));
                     ctx.waiting_on("l1", error.to_string());
                     return self.watch_l1(ctx);
                 }
             }
+        }
+        // What a turn has read is read: the watchdog need not think that nothing moves.
+        if let Phase::Deriving(now) = &self.phase
+            && let Some(l1) = now.pipeline.origin()
+        {
+            ctx.progress(format!("reads L1 block {}", l1.number));
         }
         self.plan_soon(ctx);
         Ok(())
@@ -87,6 +100,7 @@ impl Derivation {
         let head = self.chain.head(block)?;
         let Phase::Deriving(now) = &mut self.phase else { return Ok(()) };
         now.safe = head;
+        now.empty.take(from.parent.hash);
         now.unlabelled += 1;
         now.note_from.get_or_insert(from.derived_from.number);
         self.finalizer.derived(&from.derived_from, &head.block);
@@ -202,11 +216,18 @@ impl Deriving {
     /// Another L1 block is read. What the one before came to is to be noted, unless more is known of it already.
     fn advanced(&mut self, next: &L1BlockRef) {
         metrics::l1_block(next.number);
-        if let Some(read) = self.reading.replace(*next)
+        self.note_read();
+        self.reading = Some(*next);
+    }
+
+    /// All that the L1 block holds is read: which block is safe after it is to be noted, once.
+    pub(super) fn note_read(&mut self) {
+        if let Some(read) = self.reading
+            && self.noted != Some(read.hash)
             && self.note_from.is_some_and(|from| read.number >= from)
         {
             let l1 = BlockNumHash { number: read.number, hash: read.hash };
-            self.note = Some((l1, id(&self.safe.block)));
+            (self.note, self.noted) = (Some((l1, id(&self.safe.block))), Some(read.hash));
         }
     }
 }

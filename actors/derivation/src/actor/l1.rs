@@ -28,6 +28,16 @@ impl Derivation {
                     self.wait_out(&Obstacle::Moved(number), ctx)
                 }
             },
+            Need::L2Batch { number } => match self.chain.block_at(number)? {
+                Some(block) => {
+                    let batch = Box::new(self.chain.batch(&block)?);
+                    self.give(Input::L2Batch { number, batch }, ctx)
+                }
+                None => {
+                    self.again();
+                    self.wait_out(&Obstacle::Moved(number), ctx)
+                }
+            },
             Need::NextL1Block { number, parent } => {
                 let latest = self.ports.l1_heads.borrow().map_or(0, |heads| heads.latest.number);
                 if number <= latest { self.ask_l1(number, ctx) } else { self.caught_up(number, parent, ctx) }
@@ -100,13 +110,15 @@ impl Derivation {
 
     /// Nothing more can be derived. Settles what is open, then waits for L1.
     fn caught_up(&mut self, next: u64, _parent: B256, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        if let Phase::Deriving(now) = &mut self.phase {
+            // Before anything is finalized: after a restart derivation begins at a note that is not below the finalized block, and
+            // without one it would judge batches again.
+            now.note_read();
+        }
+        if self.settle(ctx)? {
+            return Ok(());
+        }
         let Phase::Deriving(now) = &self.phase else { return Ok(()) };
-        if now.unlabelled > 0 {
-            return self.tell_executor(ctx);
-        }
-        if let Some((finalized, candidate)) = self.final_candidate() {
-            return self.finalize(finalized, candidate, ctx);
-        }
         let safe = now.safe.block;
         let heads = self.ports.heads.borrow().clone();
         if heads.is_some_and(|heads| heads.safe.number < safe.number) {
@@ -120,6 +132,19 @@ impl Derivation {
         }
         ctx.waiting_on("l1", format!("L1 block {next} (safe head {})", safe.number));
         self.watch_l1(ctx)
+    }
+
+    /// Tells the executor what was derived, and what of it is final; is there something to tell?
+    pub(super) fn settle(&mut self, ctx: &mut Context<Self>) -> Result<bool, DerivationError> {
+        let Phase::Deriving(now) = &self.phase else { return Ok(false) };
+        if now.unlabelled > 0 || now.note.is_some() {
+            self.tell_executor(ctx)?;
+        } else if let Some((finalized, candidate)) = self.final_candidate() {
+            self.finalize(finalized, candidate, ctx)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// The newest L1 head and the origin of the newest L2 block, unless they are known to fit, or L1 is not that far.

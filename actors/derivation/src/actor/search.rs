@@ -1,6 +1,6 @@
 //! Where to begin: the heads that L1 still supports.
 
-use super::{Derivation, Deriving, LONG_PATIENCE, Obstacle, PATIENCE, Phase};
+use super::{Derivation, Deriving, LONG_PATIENCE, Obstacle, PATIENCE, Phase, empty::EmptyBatches};
 use crate::{
     chain::l1_ref,
     error::DerivationError,
@@ -19,6 +19,8 @@ use duskevm_supervision::Context;
 impl Derivation {
     pub(super) fn begin(&mut self, heads: &ChainHeads, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
         metrics::reset();
+        // What was read is read again from further below.
+        ctx.fence().write(|| self.ports.current_l1.send_if_modified(|l1| l1.take().is_some()))?;
         let reference = |hash| self.chain.reference(hash);
         let labels = (reference(heads.latest.hash())?, reference(heads.safe.hash)?, reference(heads.finalized.hash)?);
         let (Some(unsafe_head), Some(safe), Some(finalized)) = labels else {
@@ -76,7 +78,8 @@ impl Derivation {
         let Some(heads) = heads else { return self.plan(ctx) };
         let (safe, unsafe_head) = (found.heads.safe, found.heads.unsafe_head);
         let ports = self.ports.clone();
-        let drop_unsafe = heads.latest.hash() != unsafe_head.hash && unsafe_head.number < heads.latest.number();
+        // Blocks that came while the search went on stand on those that it looked at: only what it condemned is dropped.
+        let drop_unsafe = unsafe_head.hash != found.began_at.hash;
         let note = NoteSafeHead {
             at: found.note.map(|note| {
                 let id = |block: duskevm_store::l2::BlockRef| BlockNumHash { number: block.number, hash: block.hash };
@@ -126,11 +129,11 @@ impl Derivation {
                 pipeline,
                 safe: head,
                 unlabelled: 0,
-                empty_batch: None,
-                without_batches: None,
+                empty: EmptyBatches::default(),
                 note_from: found.note.map(|note| note.l1.number.saturating_add(1)),
                 reading: None,
                 note: None,
+                noted: None,
             }));
             me.moved_on(format!("begins at safe block {}", safe.number), ctx);
             me.plan(ctx)

@@ -12,7 +12,7 @@ mod span;
 mod tests;
 
 pub use singular::check_singular;
-pub use span::{ExpandedSpan, SpanExpandError, check_span_prefix, expand_span};
+pub use span::{ExpandedSpan, OverlapWalk, SpanExpandError, check_span_prefix, expand_span};
 
 use crate::{
     config::RollupConfig,
@@ -114,6 +114,9 @@ pub enum DropReason {
     /// The blocks of a span do not fall on those of the safe chain.
     #[error("the blocks of the span batch do not line up with the safe chain")]
     Misaligned,
+    /// A block of a span that the safe chain has already is not the one of the safe chain.
+    #[error("block {0}, which the span batch repeats, is another one in the safe chain")]
+    Overlap(u64),
     /// It follows on another block.
     #[error("the batch follows on another block")]
     Parent,

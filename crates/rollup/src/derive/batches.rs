@@ -9,7 +9,9 @@ use super::{
 use crate::{
     batch::{
         Batch, SingularBatch, SpanBatch,
-        check::{BatchContext, ExpandedSpan, Missing, Validity, check_singular, check_span_prefix, expand_span},
+        check::{
+            BatchContext, ExpandedSpan, Missing, OverlapWalk, Validity, check_singular, check_span_prefix, expand_span,
+        },
     },
     config::{BlockId, RollupConfig},
     origin::{L1BlockRef, L2BlockRef},
@@ -18,6 +20,16 @@ use alloc::{boxed::Box, vec, vec::Vec};
 
 /// A batch that follows on the safe head, and whether it is the last one of its span.
 pub(super) type NextBatch = (SingularBatch, bool);
+
+/// A span batch that is being judged. It is kept until it can be: what derivation gives must not depend on how fast L2 blocks come.
+#[derive(Debug)]
+struct WaitingSpan {
+    batch: Box<SpanBatch>,
+    /// The block before its first one, once it was given.
+    parent: Option<L2BlockRef>,
+    /// The blocks that the safe chain has as well, once the rules about the whole span hold.
+    overlap: Option<OverlapWalk>,
+}
 
 /// What the stages have in common during a step.
 #[derive(Debug)]
@@ -41,7 +53,7 @@ pub(super) struct BatchStage {
     /// Blocks of the span batch that was accepted last.
     span: Option<ExpandedSpan>,
     /// A span batch that cannot be judged before an L2 block is given.
-    waiting: Option<Box<SpanBatch>>,
+    waiting: Option<Box<WaitingSpan>>,
     /// All batches up to this L1 block were judged before the pipeline began.
     settled: Option<BlockId>,
 }
@@ -154,19 +166,15 @@ impl BatchStage {
         if let Some(next) = self.next_of_span(around) {
             return Ok(next);
         }
-        let span = match self.waiting.take() {
+        let mut span = match self.waiting.take() {
             Some(span) => span,
             None => match source.next_batch(around.config, around.origin, around.answer, around.notices)? {
                 Batch::Singular(batch) => return Ok((batch, true)),
-                Batch::Span(span) => span,
+                Batch::Span(batch) => Box::new(WaitingSpan { batch, parent: None, overlap: None }),
             },
         };
-        let given = match around.answer.take() {
-            Some(Input::L2Block(block)) => Some(block.block),
-            _ => None,
-        };
-        match check_span_prefix(&self.context(around), &span, given.as_ref()) {
-            Validity::Accept => match expand_span(&self.context(around), &span) {
+        match self.judge(around, &mut span) {
+            Ok(Validity::Accept) => match expand_span(&self.context(around), &span.batch) {
                 Ok(blocks) => {
                     self.span = Some(blocks);
                     return self.next_of_span(around).ok_or(Stall::Again);
@@ -177,21 +185,49 @@ impl BatchStage {
                     source.flush_channel();
                 }
             },
-            Validity::Past => around.notices.push(Notice::BatchPast),
-            Validity::Drop(reason) => {
+            Ok(Validity::Past) => around.notices.push(Notice::BatchPast),
+            Ok(Validity::Drop(reason)) => {
                 around.notices.push(Notice::BatchDropped(reason));
                 self.flush();
                 source.flush_channel();
             }
-            Validity::Undecided(Missing::L2Block(number)) => {
-                // Kept until it can be judged: what derivation gives must not depend on how fast the L2 block comes.
+            Ok(Validity::Undecided(missing)) => around.notices.push(Notice::BatchUndecided(missing)),
+            Ok(Validity::Future) => {}
+            Err(stall) => {
                 self.waiting = Some(span);
-                return Err(Stall::Need(Need::L2Block { number }));
+                return Err(stall);
             }
-            Validity::Undecided(missing) => around.notices.push(Notice::BatchUndecided(missing)),
-            Validity::Future => {}
         }
         Err(Stall::Again)
+    }
+
+    /// Judges a span as far as it can be. On a stall the same span is to be judged again.
+    fn judge(&self, around: &mut Surroundings<'_>, span: &mut WaitingSpan) -> Result<Validity, Stall> {
+        let safe = *around.safe;
+        let walk = match &mut span.overlap {
+            Some(walk) => walk,
+            walk => {
+                if let Some(Input::L2Block(block)) = around.answer.take_if(|answer| matches!(answer, Input::L2Block(_)))
+                {
+                    span.parent = Some(block.block);
+                }
+                match check_span_prefix(&self.context(around), &span.batch, span.parent.as_ref()) {
+                    Validity::Undecided(Missing::L2Block(number)) => return Err(Stall::Need(Need::L2Block { number })),
+                    Validity::Accept => {}
+                    other => return Ok(other),
+                }
+                let parent = span.parent.map_or(safe.number, |parent| parent.number);
+                walk.insert(OverlapWalk::new(around.config, &span.batch, parent, &safe))
+            }
+        };
+        let Some(number) = walk.next() else { return Ok(Validity::Accept) };
+        match around.answer.take() {
+            Some(Input::L2Batch { number: given, batch }) if given == number => match walk.compare(&batch) {
+                Ok(()) => Err(Stall::Again),
+                Err(reason) => Ok(Validity::Drop(reason)),
+            },
+            _ => Err(Stall::Need(Need::L2Batch { number })),
+        }
     }
 
     fn next_of_span(&mut self, around: &Surroundings<'_>) -> Option<NextBatch> {

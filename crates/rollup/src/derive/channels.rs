@@ -69,11 +69,24 @@ pub(super) struct BatchSource {
     frames: FrameQueue,
     assembler: ChannelAssembler,
     reader: Option<ChannelReader>,
+    /// Bytes that all channels so far came to.
+    decompressed: u64,
 }
 
 impl BatchSource {
     pub(super) fn new(retrieval: Retrieval) -> Self {
-        Self { retrieval, frames: FrameQueue::default(), assembler: ChannelAssembler::default(), reader: None }
+        Self {
+            retrieval,
+            frames: FrameQueue::default(),
+            assembler: ChannelAssembler::default(),
+            reader: None,
+            decompressed: 0,
+        }
+    }
+
+    /// Bytes that were decompressed so far: what a step costs.
+    pub(super) const fn decompressed(&self) -> u64 {
+        self.decompressed
     }
 
     /// Goes on with another L1 block.
@@ -95,7 +108,10 @@ impl BatchSource {
         notices: &mut Notices,
     ) -> Result<Batch, Stall> {
         if let Some(reader) = &mut self.reader {
-            if let Some(batch) = reader.next_batch() {
+            let before = reader.decompressed();
+            let batch = reader.next_batch();
+            self.decompressed = self.decompressed.saturating_add(reader.decompressed() - before);
+            if let Some(batch) = batch {
                 return Ok(batch);
             }
             if let Some(end) = reader.end().filter(|end| *end != ChannelEnd::Complete) {

@@ -27,6 +27,7 @@ pub use pipeline::{Buffered, Pipeline};
 
 use crate::{
     attributes::AttributesError,
+    batch::SingularBatch,
     block_ref::{BlockRefError, l2_block_ref, system_config_of},
     config::{RollupConfig, SystemConfig},
     origin::{L1BlockRef, L2BlockRef},
@@ -104,6 +105,11 @@ pub enum Need {
         /// Its number.
         number: u64,
     },
+    /// The same, as a batch would hold it: [`Input::L2Batch`].
+    L2Batch {
+        /// Its number.
+        number: u64,
+    },
 }
 
 /// The answer to a [`Need`].
@@ -115,6 +121,13 @@ pub enum Input {
     Blobs(Vec<Bytes>),
     /// The L2 block of the number that was asked for.
     L2Block(Box<L2Head>),
+    /// The batch of the L2 block that was asked for ([`batch_of_block`](crate::batch::batch_of_block)).
+    L2Batch {
+        /// Number of the block.
+        number: u64,
+        /// Its batch.
+        batch: Box<SingularBatch>,
+    },
 }
 
 /// An input that answers nothing. The pipeline is unchanged.

@@ -75,6 +75,9 @@ impl Pipeline {
     /// Pieces of data that one step reads at most before it says [`Step::Working`].
     const WORK_PER_STEP: usize = 64;
 
+    /// Decompressed bytes after which a step says it earlier. One batch may have a hundred times as many.
+    const BYTES_PER_STEP: u64 = 1_000_000;
+
     /// A pipeline that waits for [`Self::reset`]. `config` has passed [`RollupConfig::validate`].
     pub fn new(config: Arc<RollupConfig>) -> Self {
         Self {
@@ -133,6 +136,7 @@ impl Pipeline {
                 number(*n, block.origin.header.number)?;
             }
             (Some(Need::L2Block { number: n }), Input::L2Block(block)) => number(*n, block.block.number)?,
+            (Some(Need::L2Batch { number: n }), Input::L2Batch { number: found, .. }) => number(*n, *found)?,
             (Some(Need::Blobs { blobs, .. }), Input::Blobs(given)) => {
                 if blobs.len() != given.len() {
                     return Err(InputError::BlobCount { expected: blobs.len(), found: given.len() });
@@ -184,10 +188,17 @@ impl Pipeline {
     pub fn step(&mut self, safe: &L2Head) -> Step {
         let mut answer = self.answer.take();
         self.asked = None;
+        let before = match &self.phase {
+            Phase::Running(stages) => stages.source.decompressed(),
+            Phase::Halted(_) | Phase::Begin(_) => 0,
+        };
         for _ in 0..Self::WORK_PER_STEP {
             match self.work(safe, &mut answer) {
                 Ok(step) => return step,
-                Err(Stall::Again) => {}
+                Err(Stall::Again) => match &self.phase {
+                    Phase::Running(stages) if stages.source.decompressed() - before >= Self::BYTES_PER_STEP => break,
+                    _ => {}
+                },
                 // Whoever is exhausted says so before it asks for the next L1 block.
                 Err(Stall::Exhausted) => return Step::Working,
                 Err(Stall::Need(need)) => {

@@ -122,13 +122,14 @@ fn an_overlapping_span_on_another_block_is_dropped() {
     other.extend(tail);
     let channels = vec![world.span_channel(&blocks[..6]), world.span_channel(&other[2..])];
     assert_eq!(derive(&mut world, channels), (6, vec![dropped(DropReason::Parent)]));
-    // If the fork lies within the overlap, only the blocks beyond it count: Holocene does not compare the others.
+    // If the fork lies within the overlap, the span and what its channel still holds are dropped, too.
     let (mut world, blocks) = self::world();
     let mut other = vec![blocks[0].clone()];
     let tail = world.sequence_many(&blocks[0], 9, 2);
     other.extend(tail);
-    let channels = vec![world.span_channel(&blocks[..6]), world.span_channel(&other)];
-    assert_eq!(derive(&mut world, channels), (10, vec![]));
+    let batches = [world.span(&other), encoded(world.singular(&blocks[6]))];
+    let channels = vec![world.span_channel(&blocks[..6]), world.channel(&batches)];
+    assert_eq!(derive(&mut world, channels), (6, vec![dropped(DropReason::Overlap(2))]));
 }
 
 #[test]

@@ -467,6 +467,9 @@ impl Verifier {
             Need::Blobs { blobs, .. } => {
                 Input::Blobs(blobs.iter().map(|blob| world.blobs[&blob.versioned_hash].clone()).collect())
             }
+            Need::L2Batch { number } => {
+                Input::L2Batch { number: *number, batch: Box::new(world.singular(&self.chain[*number as usize])) }
+            }
             Need::L2Block { number } => Input::L2Block(Box::new(world.head(&self.chain[*number as usize]))),
         }
     }

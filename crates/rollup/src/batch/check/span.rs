@@ -75,6 +75,43 @@ pub fn check_span_prefix(context: &BatchContext<'_>, batch: &SpanBatch, parent: 
     Validity::Accept
 }
 
+/// The blocks of a span that the safe chain has already, one at a time: they must be those of the safe chain. To be used once
+/// [`check_span_prefix`] has accepted the span, and before [`expand_span`].
+///
+/// Source: holocene/derivation.md, "Span Batches", and delta/span-batches.md, "Overlapped blocks checks"; Holocene has kept them since
+/// ethereum-optimism/specs#928.
+#[derive(Debug, Clone)]
+pub struct OverlapWalk {
+    blocks: SpanBlocks,
+    number: u64,
+    safe: u64,
+}
+
+impl OverlapWalk {
+    /// Begins at the first block of the span, which comes after the block of number `parent`.
+    pub fn new(config: &RollupConfig, batch: &SpanBatch, parent: u64, safe_head: &L2BlockRef) -> Self {
+        Self { blocks: batch.blocks(config), number: parent.saturating_add(1), safe: safe_head.number }
+    }
+
+    /// Number of the next block that is in both; `None` if there is none any more.
+    pub fn next(&self) -> Option<u64> {
+        (self.number <= self.safe && self.blocks.next_timestamp().is_some()).then_some(self.number)
+    }
+
+    /// Compares the next block with that of the safe chain, as a batch holds it: the transactions byte for byte, and the number of the
+    /// L1 origin.
+    ///
+    /// # Errors
+    /// [`DropReason::Overlap`].
+    pub fn compare(&mut self, safe: &SingularBatch) -> Result<(), DropReason> {
+        let (number, block) = (self.number, self.blocks.next());
+        self.number = self.number.saturating_add(1);
+        let same = block
+            .is_some_and(|block| block.epoch_number == safe.epoch.number && block.transactions == safe.transactions);
+        if same { Ok(()) } else { Err(DropReason::Overlap(number)) }
+    }
+}
+
 /// Why a span batch whose prefix was accepted has no blocks to give. It is then to be treated like a dropped one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SpanExpandError {

@@ -359,6 +359,26 @@ mod spans {
     }
 
     #[test]
+    fn blocks_that_the_safe_chain_has_must_be_those_of_the_safe_chain() {
+        let world = World::new();
+        // Of the blocks 99 to 101 the safe chain has two.
+        let walk = || OverlapWalk::new(&world.config, &span(99, &[20, 20, 20], false), 98, &world.safe_head);
+        let mut same = walk();
+        for number in [99, 100] {
+            assert_eq!(same.next(), Some(number));
+            same.compare(&empty(number, 20)).unwrap();
+        }
+        assert_eq!(same.next(), None);
+        assert_eq!(walk().compare(&batch(99, 20)), Err(DropReason::Overlap(99)), "other transactions");
+        assert_eq!(walk().compare(&empty(99, 19)), Err(DropReason::Overlap(99)), "another L1 origin");
+        let mut second = walk();
+        second.compare(&empty(99, 20)).unwrap();
+        assert_eq!(second.compare(&batch(100, 20)), Err(DropReason::Overlap(100)));
+        let next = OverlapWalk::new(&world.config, &span(101, &[20], false), 100, &world.safe_head);
+        assert_eq!(next.next(), None, "without an overlap there is nothing to compare");
+    }
+
+    #[test]
     fn rule_7_a_span_that_holds_the_genesis_block_has_no_block_before_it() {
         let mut world = World::new();
         world.safe_head = l2(1, 20);
