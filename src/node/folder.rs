@@ -175,6 +175,7 @@ impl DataFolder {
     fn open_l2(&self, config: &Config, network: &Network) -> Result<Arc<L2Store>, NodeError> {
         let identity = Identity { chain_id: network.rollup.l2_chain_id, genesis: network.rollup.genesis.l2.hash };
         let settings = L2Settings {
+            unsafe_blocks: if config.actors.derivation { unsafe_blocks(network) } else { 0 },
             history_blocks: (!config.data.archive).then_some(config.data.history_blocks),
             ..L2Settings::default()
         };
@@ -258,6 +259,13 @@ impl DataFolder {
 
 fn l1_identity(network: &Network) -> Identity {
     Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() }
+}
+
+/// L2 blocks that L1 can take back at most: those of a sequencing window without batches, and of the time until that is noticed.
+fn unsafe_blocks(network: &Network) -> u64 {
+    const MARGIN: u64 = 100;
+    let seconds = network.rollup.seq_window_size.saturating_add(MARGIN).saturating_mul(network.l1.block_time);
+    seconds / network.rollup.block_time.max(1)
 }
 
 #[cfg(test)]

@@ -14,7 +14,10 @@ use duskevm_fence::Generation;
 use duskevm_messages::executor::{
     Build, Built, Derive, Derived, ExecutorRefusal, Import, Insert, NoteSafeHead, Rewind, SetLabels,
 };
-use duskevm_store::l2::{L2Store, Returned};
+use duskevm_store::{
+    db::DbError,
+    l2::{L2Error, L2Store, Returned},
+};
 use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, StartContext};
 use std::{sync::Arc, time::Instant};
 
@@ -26,6 +29,8 @@ pub struct Executor {
     generation: Generation,
     /// The block that was built last and waits for [`Insert`].
     pending: Option<Executed>,
+    /// The pool has not taken back the transactions of dropped blocks: they are offered to it again.
+    owes_pool: bool,
 }
 
 /// An answer, or the failure of the actor.
@@ -45,7 +50,7 @@ impl Executor {
         metrics::describe();
         let chain = ChainState::open(settings, store, start.fence.clone())?;
         feeds.suspect.take_over(start.generation);
-        Ok(Self { chain, feeds, generation: start.generation, pending: None })
+        Ok(Self { chain, feeds, generation: start.generation, pending: None, owes_pool: false })
     }
 
     fn build(&mut self, request: &Build) -> Answer<Built> {
@@ -143,7 +148,13 @@ impl Executor {
             return Ok(Err(refusal));
         }
         self.pending = None;
-        let dropped = self.chain.rewind(to)?;
+        let dropped = match self.chain.rewind(to) {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                self.tell_of_partial(from, ctx)?;
+                return Err(error);
+            }
+        };
         // Whoever asked may build on the answer: a crash must not bring the dropped blocks back.
         self.chain.flush()?;
         metrics::reorganized();
@@ -161,6 +172,29 @@ impl Executor {
     ) -> Result<Arc<Block>, ExecutorError> {
         let from = self.chain.head().hash();
         self.pending = None;
+        let done = self.replace(from, parent, ctx, run);
+        if done.is_err() {
+            self.tell_of_partial(from, ctx)?;
+        }
+        done
+    }
+
+    /// The disk was full before all was done: if blocks are gone the others must know. What takes their place comes when there is
+    /// room.
+    fn tell_of_partial(&mut self, from: B256, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        if self.chain.head().hash() == from {
+            return Ok(());
+        }
+        self.publish(Transition { from, block: None, reorganized: true, touched: None }, ctx)
+    }
+
+    fn replace(
+        &mut self,
+        from: B256,
+        parent: B256,
+        ctx: &mut Context<Self>,
+        run: impl FnOnce(&ChainState) -> Result<Result<Executed, ExecutorRefusal>, ExecutorError>,
+    ) -> Result<Arc<Block>, ExecutorError> {
         let dropped = self.chain.rewind(parent)?;
         metrics::reorganized();
         tracing::warn!(from = %from, to = %parent, dropped, "L2 chain reorganized");
@@ -223,6 +257,10 @@ impl Executor {
                 Err(refusal) => Ok(Err(refusal)),
             };
         }
+        // Its state is needed before anything else, and does not come back.
+        if let Err(refusal) = self.chain.has_state(parent_number)? {
+            return Ok(Err(refusal));
+        }
         let hash = match self.chain.build_on_ancestor(parent, attributes)? {
             Ok(hash) => hash,
             Err(refusal) => return Ok(Err(refusal)),
@@ -242,10 +280,12 @@ impl Executor {
     /// The pool has taken back the transactions of dropped blocks, or has not.
     pub(crate) fn returned(&mut self, told: Result<(), AskError>, kept: &Returned) -> Result<(), ExecutorError> {
         match told {
-            Ok(()) => self.chain.forget_returned(kept),
+            // Where there is no pool nobody takes them back.
+            Ok(()) | Err(AskError::Gone { .. }) => self.chain.forget_returned(kept),
             Err(error) => {
-                // They are kept. The next instance, or the next reorganization, tries again.
+                // They are kept, and offered again.
                 tracing::warn!(%error, "transactions of dropped blocks are not back in the pool yet");
+                self.owes_pool = true;
                 Ok(())
             }
         }
@@ -269,8 +309,10 @@ impl Executor {
         let block = Arc::clone(&executed.block);
         let touched = executed.touched();
         self.chain.commit(executed).map_err(|error| match error {
-            // Half of a reorganization is no state to go on from.
-            ExecutorError::Store(error) if reorganized => ExecutorError::Rewind(Box::new(error)),
+            // Half of a reorganization is no state to go on from, unless nothing but room is lacking.
+            ExecutorError::Store(error) if reorganized && !matches!(error, L2Error::Db(DbError::DiskFull { .. })) => {
+                ExecutorError::Rewind(Box::new(error))
+            }
             error => error,
         })?;
         ctx.healthy();
@@ -295,6 +337,10 @@ impl Executor {
 
     /// Says anew what is durable, now and then, so that journals can be shortened when no block comes.
     fn watch_durability(&mut self, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+        if std::mem::take(&mut self.owes_pool) {
+            let from = self.chain.head().hash();
+            return self.publish(Transition { from, block: None, reorganized: true, touched: None }, ctx);
+        }
         if self.feeds.durable_changed(&self.chain) { self.publish_labels(ctx) } else { Ok(()) }
     }
 }

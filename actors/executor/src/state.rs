@@ -11,8 +11,11 @@ use duskevm_evm::{
 use duskevm_fence::Fence;
 use duskevm_messages::executor::ExecutorRefusal;
 use duskevm_pool::{AccountReadError, AccountReader, AccountState, code_kind};
-use duskevm_store::l2::{
-    BlockCommit, BlockRef, L2Error, L2Reader, L2Store, PreparedBlock, Returned, StateSnapshot, StoredTransaction,
+use duskevm_store::{
+    db::DbError,
+    l2::{
+        BlockCommit, BlockRef, L2Error, L2Reader, L2Store, PreparedBlock, Returned, StateSnapshot, StoredTransaction,
+    },
 };
 use duskevm_trie::{Changes, NodeSource, StateChanges, StateLimits, StateOutcome, StateTrie, TrieError};
 use revm::{Database, bytecode::Bytecode, database_interface::DBErrorMarker, state::AccountInfo};
@@ -183,10 +186,16 @@ impl ChainState {
         if to < finalized {
             return Ok(Err(ExecutorRefusal::BelowFinalized { number, finalized }));
         }
-        if to < heads.oldest_state {
-            return Ok(Err(ExecutorRefusal::BelowHistory { number: to, oldest: heads.oldest_state }));
-        }
-        Ok(Ok(()))
+        self.has_state(to)
+    }
+
+    /// Says that the state of the canonical block of this number is pruned, if so.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn has_state(&self, number: u64) -> Outcome<()> {
+        let oldest = self.reader.heads()?.oldest_state;
+        Ok(if number < oldest { Err(ExecutorRefusal::BelowHistory { number, oldest }) } else { Ok(()) })
     }
 
     /// Number of the newest block that is on disk for certain.
@@ -312,10 +321,24 @@ impl ChainState {
     /// # Errors
     /// If the store fails.
     pub fn rewind(&mut self, to: B256) -> Result<usize, ExecutorError> {
-        let dropped = self.store.rewind_to(&self.fence, to).map_err(|error| ExecutorError::Rewind(Box::new(error)))?;
-        self.head = Arc::new(load_block(&self.reader, to)?);
+        let dropped = match self.store.rewind_to(&self.fence, to) {
+            Ok(dropped) => dropped.len(),
+            Err(error @ L2Error::Db(DbError::DiskFull { .. })) => {
+                // Whole blocks went, as many as there was room for: the chain ends where the store says.
+                let head = self.reader.heads()?.latest.hash;
+                self.stand_at(head)?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(ExecutorError::Rewind(Box::new(error))),
+        };
+        self.stand_at(to)?;
+        Ok(dropped)
+    }
+
+    fn stand_at(&mut self, hash: B256) -> Result<(), ExecutorError> {
+        self.head = Arc::new(load_block(&self.reader, hash)?);
         self.trie.set_root(self.head.header.state_root);
-        Ok(dropped.len())
+        Ok(())
     }
 
     /// The user transactions of blocks that were dropped, also before a crash, and that the pool is not known to have taken back.

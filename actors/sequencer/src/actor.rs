@@ -269,7 +269,7 @@ impl Sequencer {
     fn hold(&self, lag: u64, ctx: &mut Context<Self>) {
         metrics::obstacle("safe_lag");
         let what = format!("the safe head, which is {lag} blocks behind (sequencer.max_safe_lag)");
-        tracing::warn!(lag, most = self.settings.max_safe_lag, "no blocks are made until the safe head follows");
+        tracing::debug!(lag, most = self.settings.max_safe_lag, "no blocks are made until the safe head follows");
         ctx.degraded(format!("waits for {what}"));
         ctx.waiting_on("derivation", what);
         self.plan_at_next_head(ctx);
@@ -372,11 +372,13 @@ impl Sequencer {
     }
 }
 
-/// The block by which L1 made void what was announced here: it took the place of one of those blocks, and stands.
+/// The block by which L1 made void what was announced here: it took the place of one of those blocks, and stands. Nothing was built
+/// on it since but what follows from L1: what was announced on top of it is not void.
 fn voided(conflict: &SealConflict, heads: &ChainHeads) -> Option<BlockNumHash> {
     heads.replaced.filter(|by| {
         by.number <= conflict.last_number
             && by.number <= heads.safe.number
+            && heads.safe.hash == heads.latest.hash()
             && (by.number, by.hash) != (conflict.last_number, conflict.last_hash)
     })
 }

@@ -364,6 +364,28 @@ fn rewind_records(path: &Path, blocks: &[common::Block]) -> [usize; 2] {
     })
 }
 
+/// What L1 may still take back keeps its state longer than the window, but not without end.
+#[test]
+fn blocks_that_are_not_safe_keep_their_state_up_to_a_bound() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("l2");
+    let settings = L2Settings { history_blocks: Some(4), unsafe_blocks: 12, ..L2Settings::default() };
+    let mut chain = Chain::new(&path, settings, &[(0, set(1, &[(0, 3)]))]);
+    let commit = |chain: &mut Chain, rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            chain.commit(&[((round % 8) as u8, set(round, &[((round % 5) as u8, round)]))]);
+        }
+        chain.verify_all();
+        chain.store.reader().heads().unwrap().oldest_state
+    };
+    assert_eq!(commit(&mut chain, 0..10), 0, "the safe block is that of genesis");
+    assert_eq!(commit(&mut chain, 10..14), 2, "14 blocks, of which 12 are kept");
+    let safe = chain.blocks[11].reference();
+    chain.store.set_heads(&FENCE, safe, chain.blocks[0].reference()).unwrap();
+    assert_eq!(commit(&mut chain, 14..16), 11, "the safe block is in the window no more");
+    assert_eq!(chain.store.rewind_to(&FENCE, safe.hash).unwrap().len(), 5);
+}
+
 /// Without finality the window alone decides what is kept, and how far the chain can be taken back.
 #[test]
 fn history_is_pruned_without_finality() {

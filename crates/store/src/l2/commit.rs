@@ -212,11 +212,14 @@ impl Inner {
     }
 
     /// Releases what the states that leave the history window do not share with later ones, and what a rewind to them would
-    /// take. Finality does not matter: it may be late, or never come, and the disk must not fill up meanwhile.
+    /// take. Finality does not matter: it may be late, or never come, and the disk must not fill up meanwhile. What is not safe
+    /// is kept longer, for L1 takes it back when a sequencing window passes without batches, but not without end either.
     pub(super) fn prune(&self, batch: &mut Batch, heads: &mut Heads) -> Result<(), L2Error> {
         let Some(history) = self.settings.history_blocks else { return Ok(()) };
         // One at least: the records of the newest block are in this very batch.
-        let wanted = heads.latest.number.saturating_sub(history.max(1));
+        let history = history.max(1);
+        let bound = heads.latest.number.saturating_sub(history.max(self.settings.unsafe_blocks));
+        let wanted = heads.latest.number.saturating_sub(history).min(heads.safe.number.max(bound));
         let mut released = 0;
         while heads.oldest_state < wanted && released < PRUNE_STEP {
             let number = heads.oldest_state + 1;

@@ -15,7 +15,8 @@
 //!   finalized one or the oldest state, whichever is newer: it restores the flat columns from undo records and releases the
 //!   trie nodes that those blocks added.
 //! - Pruning: a trie node that a block took away is released when the state before that block leaves the history window, and
-//!   with it the block's undo record, whether the block is final or not.
+//!   with it the block's undo record, whether the block is final or not; but not while L1 may still take the block back
+//!   ([`L2Settings::unsafe_blocks`]).
 //! - Everything is read through an [`L2Reader`], state through a [`StateSnapshot`]; neither ever waits for the writer.
 
 mod cache;
@@ -63,6 +64,9 @@ pub struct L2Settings {
     /// How many blocks behind the latest one keep their state, at least 1; `None` keeps all (an archive). The chain cannot be
     /// taken back further than that.
     pub history_blocks: Option<u64>,
+    /// How many blocks behind the latest one keep their state all the same as long as they are not safe: L1 may still take them
+    /// back. What is above the safe block is never pruned before.
+    pub unsafe_blocks: u64,
     /// Accounts of the head state that are kept in memory.
     pub cached_accounts: usize,
     /// Storage slots of the head state that are kept in memory.
@@ -79,6 +83,7 @@ impl Default for L2Settings {
     fn default() -> Self {
         Self {
             history_blocks: Some(100_000),
+            unsafe_blocks: 0,
             cached_accounts: 200_000,
             cached_slots: 400_000,
             cached_codes: 1_000,
