@@ -33,7 +33,7 @@ section! {
         /// Keep the state of every block instead of a window.
         archive: bool = false,
         /// How many blocks back the L2 state can be read (calls, proofs, traces) when `archive` is off. The chain cannot be
-        /// taken back further than that, final or not.
+        /// taken back further than that, final or not. What is not safe is kept longer: the blocks of a sequencing window.
         history_blocks: u64 = 10_000,
     }
 }
@@ -192,7 +192,8 @@ section! {
         max_calldata_bytes: u64 = 120_000,
         /// L1 blocks after which a channel is closed, however full it is: L2 blocks are safe about this much later.
         max_channel_duration: u64 = 1,
-        /// A channel is closed this many L1 blocks before its first L2 block could not be included any more.
+        /// A channel is closed this many L1 blocks before its first L2 block could not be included any more; a quarter of the window
+        /// if that is less.
         window_margin: u64 = 100,
         /// A submission is hurried on when its channel has only so many L1 blocks left.
         timeout_margin: u64 = 10,

@@ -16,6 +16,12 @@ use duskevm_rollup::{
 /// Blocks that one call takes in, so that others get their turn.
 const TURN: usize = 64;
 
+/// Plain bytes after which a channel is full, however well they compress: to compress it must not take seconds.
+const MOST_PLAIN: usize = 8_000_000;
+
+/// Plain bytes from which on a channel is compressed with less effort. Brotli 10 takes about a second for each million.
+const MUCH_PLAIN: usize = 3_000_000;
+
 /// What came of offering a block.
 enum Pushed {
     Taken,
@@ -119,18 +125,21 @@ impl Batcher {
     fn is_due(&self, l1: &Seen) -> bool {
         let Some(open) = &self.open else { return false };
         let old = l1.block >= open.opened_at.saturating_add(self.settings.max_channel_duration);
-        let late = open.first_epoch.is_some_and(|epoch| {
-            epoch.saturating_add(self.rollup.seq_window_size) <= l1.block.saturating_add(self.settings.window_margin)
-        });
+        // In a small window every channel would be late from its first block on.
+        let margin = self.settings.window_margin.min(self.rollup.seq_window_size / 4);
+        let late = open
+            .first_epoch
+            .is_some_and(|epoch| epoch.saturating_add(self.rollup.seq_window_size) <= l1.block.saturating_add(margin));
         old || late
     }
 
-    /// How the open channel is compressed: as set, unless blocks come faster than that. Whoever is two channels behind would fall behind
-    /// ever further.
+    /// How the open channel is compressed: as set, unless blocks come faster than that, or there is very much of them. Whoever is two
+    /// channels behind would fall behind ever further.
     fn compression(&self) -> Compression {
         let set = self.settings.compression;
         let channel = self.settings.channel(0).target_bytes as u64;
-        if self.backlog().bytes > channel.saturating_mul(2) { set.quicker() } else { set }
+        let much = self.open.as_ref().is_some_and(|open| open.out.rlp_bytes() > MUCH_PLAIN);
+        if much || self.backlog().bytes > channel.saturating_mul(2) { set.quicker() } else { set }
     }
 
     /// Fixes the frames of the open channel.
@@ -167,7 +176,7 @@ impl Batcher {
             bytes: closed.compressed_bytes as u64,
             digest: digest(&frames),
         };
-        self.block_bytes = record.bytes / blocks.max(1);
+        self.block_bytes = record.bytes_per_block();
         self.notice(Notice::Closed {
             id: open.id,
             blocks,
@@ -195,7 +204,7 @@ fn push<C: L2Chain>(open: &mut Open, chain: &C, number: u64) -> Result<Pushed, C
         open.first_epoch.get_or_insert(batch.epoch.number);
         open.hashes.push(hash);
     }
-    open.full |= full;
+    open.full |= full || open.out.rlp_bytes() > MOST_PLAIN;
     Ok(if fill { Pushed::Taken } else { Pushed::NoRoom })
 }
 

@@ -95,6 +95,13 @@ pub struct Closed {
     pub digest: B256,
 }
 
+impl Closed {
+    /// Compressed bytes that an L2 block came to on average.
+    pub(crate) fn bytes_per_block(&self) -> u64 {
+        self.bytes / self.last.number.saturating_sub(self.parent.number).max(1)
+    }
+}
+
 /// Something that must not be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Record {

@@ -38,6 +38,7 @@ impl Batcher {
             Record::Closed(closed) => {
                 let open = self.open.take().filter(|open| open.id == closed.id);
                 self.spare = Some(open.ok_or(ReplayError::UnknownChannel(closed.id))?.out);
+                self.block_bytes = closed.bytes_per_block();
                 self.channels.push_back(Channel { closed, frames: None, submissions: Vec::new() });
             }
             Record::Submitted(submitted) => {

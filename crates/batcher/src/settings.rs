@@ -100,7 +100,8 @@ pub struct Settings {
     pub max_calldata: usize,
     /// L1 blocks after which an open channel is closed, however full it is.
     pub max_channel_duration: u64,
-    /// A channel is closed when its first block could only be included in so many more L1 blocks.
+    /// A channel is closed when its first block could only be included in so many more L1 blocks, or in a quarter of the sequencing
+    /// window if that is less.
     pub window_margin: u64,
     /// A channel that has only so many L1 blocks left until it times out is hurried on.
     pub timeout_margin: u64,

@@ -35,7 +35,10 @@ impl Batcher {
         }
         let read = self.open.as_ref().map_or_else(|| self.end(&heads), |open| open.last());
         let unread = heads.latest.saturating_sub(read.number);
-        let bytes = bytes.saturating_add(unread.saturating_mul(self.block_bytes));
+        // Blocks that nobody has read yet are taken to be like those read last, or those of the last channel: whichever is more.
+        let read_last =
+            self.open.as_ref().map_or(0, |open| open.out.estimated_bytes() / (open.hashes.len() as u64).max(1));
+        let bytes = bytes.saturating_add(unread.saturating_mul(self.block_bytes.max(read_last)));
         Backlog { blocks: heads.latest.saturating_sub(landed), bytes }
     }
 
