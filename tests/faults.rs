@@ -10,8 +10,9 @@ mod support;
 
 use alloy_primitives::B256;
 use duskevm::network::NetworkFiles;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -67,6 +68,40 @@ async fn derive_again(data: &Path, ports: Ports, blocks: &[B256]) {
     assert!(verifier.stop().success());
 }
 
+/// Notes the newest block again and again: what was announced once must stay.
+struct Announced {
+    stop: tokio::sync::watch::Sender<bool>,
+    seen: tokio::task::JoinHandle<BTreeMap<u64, Value>>,
+}
+
+impl Announced {
+    fn watch(rpc: String) -> Self {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let seen = tokio::spawn(async move {
+            let mut seen = BTreeMap::new();
+            while !*stopped.borrow() {
+                if let Ok(block) = call(&rpc, "eth_getBlockByNumber", vec![json!("latest"), json!(false)]).await {
+                    let (number, hash) = (quantity(&block["number"]), block["hash"].clone());
+                    let before = seen.insert(number, hash.clone()).unwrap_or_else(|| hash.clone());
+                    assert_eq!(before, hash, "block {number} was announced twice");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            seen
+        });
+        Self { stop, seen }
+    }
+
+    async fn check(self, blocks: &[B256]) {
+        self.stop.send_replace(true);
+        let seen = self.seen.await.unwrap();
+        assert!(seen.len() > 5, "{seen:?}");
+        for (number, hash) in seen {
+            assert_eq!(json!(blocks[number as usize]), hash, "block {number} changed after it was announced");
+        }
+    }
+}
+
 async fn campaign(actors: &[&str], rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -75,6 +110,7 @@ async fn campaign(actors: &[&str], rounds: usize) {
     let admin = node.admin();
     grow(&node, 1, Duration::from_secs(30)).await;
     let load = Load::start(ports.rpc, accounts(10), 200.0);
+    let announced = Announced::watch(node.rpc());
 
     for _ in 0..rounds {
         for actor in actors {
@@ -103,6 +139,30 @@ async fn campaign(actors: &[&str], rounds: usize) {
             assert!(count >= rounds as f64, "restarts of {actor} by {cause}: {count}");
         }
     }
+    announced.check(&blocks).await;
+    check_circle(node, &blocks).await;
+}
+
+/// While derivation looks for the place where it begins, the sequencer goes on: what it makes meanwhile stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn derivation_that_begins_again_takes_no_block_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let ports = Ports::free();
+    let node = Node::start(&data, ports);
+    grow(&node, 1, Duration::from_secs(30)).await;
+    let load = Load::start(ports.rpc, accounts(10), 100.0);
+    let announced = Announced::watch(node.rpc());
+    for _ in 0..40 {
+        up(&node.admin(), "derivation").await;
+        let before = restarts(ports, "derivation", "stop");
+        call(&node.admin(), "admin_kill", vec![json!("derivation")]).await.unwrap();
+        restarted(ports, "derivation", "stop", before).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let acknowledged = load.finish().await;
+    let blocks = check_included(&node, &acknowledged).await;
+    announced.check(&blocks).await;
     check_circle(node, &blocks).await;
 }
 
