@@ -10,8 +10,8 @@ use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, TxKind, U256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_derivation::{Derivation, Ports, Settings};
-use duskevm_evm::{Block, ChainSpec, Eip1559Constants, ForkTimes, RecoveredTx};
-use duskevm_executor::{Executor, Feeds, Suspect, genesis_commit};
+use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, NoPool, RecoveredTx};
+use duskevm_executor::{ChainState, Executor, Feeds, Suspect, genesis_commit};
 use duskevm_l1_view::{ViewBlock, ViewTransaction};
 use duskevm_messages::{
     executor::{Build, ChainHeads, DaLimits, Insert},
@@ -231,7 +231,7 @@ impl Rollup {
 /// Executor and derivation of one node.
 struct Node {
     rollup: Rollup,
-    _folder: TempDir,
+    folder: TempDir,
     store: Arc<L2Store>,
     supervisor: Supervisor,
     executor: Ref<Executor>,
@@ -247,7 +247,14 @@ impl Node {
         let store = Arc::new(L2Store::open(folder.path(), &identity, L2Settings::default()).unwrap());
         let commit = genesis_commit(&rollup.genesis, rollup.state.clone(), rollup.nodes.clone());
         store.init_genesis(&Fence::unfenced(), commit).unwrap();
+        let node = Self::open(rollup, folder, store);
+        node.supervisor.ready().await.unwrap();
+        node.until("the executor to open", |heads| heads.latest.number() == 0).await;
+        node
+    }
 
+    /// Starts on a chain that is there.
+    fn open(rollup: &Rollup, folder: TempDir, store: Arc<L2Store>) -> Self {
         let executor: Ref<Executor> = Ref::declare("executor");
         let derivation: Ref<Derivation> = Ref::declare("derivation");
         let (heads_out, heads) = watch::channel(None);
@@ -261,9 +268,9 @@ impl Node {
         let settings =
             duskevm_executor::Settings { spec: rollup.spec.clone(), block_time: 2, trie: StateLimits::default() };
         let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect: Suspect::default() };
-        let opened = store.clone();
+        let (config, opened) = (rollup.config.clone(), store.clone());
         let executor_spec = ChildSpec::new(&executor, move |start| {
-            Ok(Executor::open(settings.clone(), opened.clone(), feeds.clone(), &start)?)
+            Ok(Executor::open(settings.clone(), config.clone(), opened.clone(), feeds.clone(), &start)?)
         });
         let (current_l1_out, current_l1) = watch::channel(None);
         let settings = Arc::new(Settings { rollup: rollup.config.clone(), spec: rollup.spec.clone() });
@@ -284,11 +291,8 @@ impl Node {
             ChildSpec::new(&derivation, move |_| Ok(Derivation::new(settings.clone(), ports.clone())));
         let tree = Tree::new("root", Strategy::OneForOne).allow_faults(true);
         let supervisor = tree.actor(executor_spec).actor(derivation_spec).start();
-        supervisor.ready().await.unwrap();
         let rollup = rollup.clone();
-        let node = Self { rollup, _folder: folder, store, supervisor, executor, heads, returned, current_l1 };
-        node.until("the executor to open", |heads| heads.latest.number() == 0).await;
-        node
+        Self { rollup, folder, store, supervisor, executor, heads, returned, current_l1 }
     }
 
     async fn until(&self, what: &str, reached: impl Fn(&ChainHeads) -> bool) -> Arc<ChainHeads> {
@@ -324,6 +328,12 @@ impl Node {
         let sequence_number = if next_origin { 0 } else { head.sequence_number + 1 };
         let choice = OriginChoice { origin: origin.block_ref(), sequence_number, no_user_transactions: false };
         let attributes = epoch_attributes(config, &system, head.timestamp + 2, &choice, &origin).unwrap();
+        let block = self.insert(&parent, attributes, users).await;
+        assert_eq!(block.transactions.len(), 1 + users.len());
+        block
+    }
+
+    async fn insert(&self, parent: &Block, attributes: BlockAttributes, users: &[Arc<RecoveredTx>]) -> Arc<Block> {
         let build = Build {
             parent: parent.hash(),
             attributes,
@@ -332,9 +342,47 @@ impl Node {
             da: DaLimits::default(),
         };
         let block = self.executor.ask(build).await.unwrap().unwrap().block;
-        assert_eq!(block.transactions.len(), 1 + users.len());
         self.executor.ask(Insert { hash: block.hash() }).await.unwrap().unwrap();
         block
+    }
+
+    /// Stops, puts two blocks on the head of the data folder, of which the first one cannot be of this rollup, and starts again. Nobody
+    /// would import it; a folder may hold it all the same. `safe` makes them count as safe.
+    async fn restart_spoiled(self, how: Spoil, safe: bool) -> Self {
+        let parent = self.heads.borrow().clone().unwrap().latest.clone();
+        let two = [self.spoiled(&parent, 0, how), self.spoiled(&parent, 1, how)];
+        self.supervisor.shutdown(PATIENCE).await;
+        let settings =
+            duskevm_executor::Settings { spec: self.rollup.spec.clone(), block_time: 2, trie: StateLimits::default() };
+        let mut chain = ChainState::open(settings, self.store.clone(), Fence::unfenced()).unwrap();
+        for attributes in two {
+            let block = chain.build(&attributes, &mut NoPool).unwrap().unwrap();
+            chain.commit(block).unwrap();
+        }
+        assert_eq!(chain.head().number(), parent.number() + 2);
+        if safe {
+            let head = chain.head().hash();
+            chain.set_labels(Some(head), None).unwrap().unwrap();
+        }
+        Self::open(&self.rollup, self.folder, self.store)
+    }
+
+    /// The attributes of the block at this distance from the child of `parent`, without those of L1, or with a sequence number that
+    /// does not come after the parent's.
+    fn spoiled(&self, parent: &Block, distance: u64, how: Spoil) -> BlockAttributes {
+        let Rollup { config, spec, l1, .. } = &self.rollup;
+        let head = l2_block_ref(config, parent).unwrap();
+        let system = system_config_of(config, spec, parent).unwrap();
+        let found = l1.blocks.lock().unwrap()[head.l1_origin.number as usize].clone();
+        let origin = OriginBlock::read(config, &found.header, &found.receipts);
+        let sequence_number = head.sequence_number + 3 + distance;
+        let choice = OriginChoice { origin: origin.block_ref(), sequence_number, no_user_transactions: false };
+        let timestamp = head.timestamp + 2 + 2 * distance;
+        let attributes = epoch_attributes(config, &system, timestamp, &choice, &origin).unwrap();
+        match how {
+            Spoil::NoAttributes => BlockAttributes { transactions: Vec::new(), ..attributes },
+            Spoil::SequenceNumber => attributes,
+        }
     }
 
     /// `count` blocks, each of the next L1 block, with a transfer each.
@@ -349,6 +397,13 @@ impl Node {
     async fn stop(self) {
         self.supervisor.shutdown(PATIENCE).await;
     }
+}
+
+/// What is wrong with a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spoil {
+    NoAttributes,
+    SequenceNumber,
 }
 
 fn transfer(nonce: u64) -> Arc<RecoveredTx> {
@@ -493,6 +548,45 @@ async fn dying_changes_nothing() {
     }
     sequencer.stop().await;
     verifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsafe_blocks_that_cannot_be_of_the_rollup_are_given_up_at_a_start_and_later() {
+    let rollup = Rollup::new();
+    rollup.l1.mine_empty(5);
+    let mut node = Node::start(&rollup).await;
+    let blocks = node.seal_many(2, 0).await;
+    rollup.l1.mine(0, vec![rollup.batch(1, &blocks)]);
+    node.until("the batch to be safe", |heads| heads.safe.number == 2).await;
+    for how in [Spoil::NoAttributes, Spoil::SequenceNumber] {
+        node = node.restart_spoiled(how, false).await;
+        let heads = node.until("the chain to go back to the safe block", |heads| heads.latest.number() == 2).await;
+        assert_eq!((heads.latest.hash(), heads.safe.hash), (blocks[1].hash(), blocks[1].hash()));
+        assert!(node.supervisor.actors().iter().all(|actor| actor.restarts == 0));
+    }
+    // While it runs the newest block is looked at with each L1 block.
+    node.insert(&blocks[1], node.spoiled(&blocks[1], 0, Spoil::NoAttributes), &[]).await;
+    rollup.l1.mine_empty(1);
+    node.until("the chain to go back to the safe block", |heads| heads.latest.number() == 2).await;
+    // It goes on from there.
+    let more = node.seal_many(2, 2).await;
+    rollup.l1.mine(0, vec![rollup.batch(2, &more)]);
+    let heads = node.until("the next batch to be safe", |heads| heads.safe.number == 4).await;
+    assert_eq!(heads.latest.hash(), more[1].hash());
+    assert!(node.supervisor.actors().iter().all(|actor| actor.restarts == 0));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_safe_block_that_cannot_be_of_the_rollup_ends_the_node() {
+    let rollup = Rollup::new();
+    rollup.l1.mine_empty(5);
+    let node = Node::start(&rollup).await;
+    node.seal_many(1, 0).await;
+    let node = node.restart_spoiled(Spoil::NoAttributes, true).await;
+    let reason = tokio::time::timeout(PATIENCE, node.supervisor.wait()).await.unwrap();
+    assert!(reason.to_string().contains("not of this rollup"), "{reason}");
+    assert_eq!(node.store.reader().heads().unwrap().latest.number, 3, "nothing was given up");
 }
 
 /// How fast a node that has nothing comes to a long chain, execution included; prints it. `DUSKEVM_TEST_BLOCKS` says how long.

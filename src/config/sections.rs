@@ -304,7 +304,7 @@ section! {
         /// Namespaces that are served, of `debug`, `eth`, `net`, `optimism`, `rpc`, `txpool`, `web3`. `duskevm dev` serves all.
         namespaces: Vec<String> = PUBLIC_NAMESPACES.map(str::to_owned).to_vec(),
         /// JSON-RPC of the sequencer where another node makes the blocks, such as `http://192.0.2.7:9545`: transactions are handed to it,
-        /// and its refusals to whoever sent them. Without it they stay in the pool of this node.
+        /// and its refusals to whoever sent them. Without it a node that does not make blocks refuses transactions.
         sequencer: Option<String> = None,
         /// Connections at one time.
         max_connections: u32 = 1_024,

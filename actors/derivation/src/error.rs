@@ -21,7 +21,9 @@ pub enum DerivationError {
         why: String,
     },
     /// A block of the chain is no block of this rollup.
-    #[error("L2 block {number} is not of this rollup: {source}")]
+    #[error(
+        "L2 block {number} is not of this rollup: {source}; if it counts as safe the data folder is another network's or damaged: delete the L2 data to sync anew"
+    )]
     Foreign {
         /// Its number.
         number: u64,
@@ -36,6 +38,18 @@ pub enum DerivationError {
     Fenced(#[from] FenceError),
 }
 
+impl DerivationError {
+    /// The L2 block to blame for a failure that is over once this block and all above it are given up. Whoever holds the sequencer's
+    /// key can put an unsafe block there that L1 will never have; no safe one.
+    pub(crate) const fn block(&self) -> Option<u64> {
+        match self {
+            Self::Foreign { number, .. } => Some(*number),
+            Self::Sync(error) => error.block(),
+            Self::Store(_) | Self::Damaged { .. } | Self::Fenced(_) => None,
+        }
+    }
+}
+
 impl ActorError for DerivationError {
     fn reaction(&self) -> Reaction {
         match self {
@@ -44,7 +58,8 @@ impl ActorError for DerivationError {
             Self::Store(_) | Self::Fenced(_) => Reaction::RestartSelf,
             Self::Sync(error) => match error {
                 SyncError::L1Moved(_) => RESTART,
-                // Nothing here gets better by itself, and to go on would derive from the wrong L1.
+                // Nothing here gets better by itself, and to go on would derive from the wrong L1. Unsafe blocks that are to blame
+                // were given up before.
                 SyncError::Finalized(_)
                 | SyncError::WrongGenesis { .. }
                 | SyncError::TooDeep { .. }

@@ -10,6 +10,10 @@ pub fn describe() {
     );
     describe_counter!("duskevm_derivation_resets_total", "Times derivation began anew.");
     describe_counter!("duskevm_derivation_reorgs_total", "Unsafe L2 blocks that L1 data replaced.");
+    describe_counter!(
+        "duskevm_derivation_foreign_total",
+        "Times the unsafe L2 blocks were given up because one of them cannot be of this rollup."
+    );
     describe_counter!("duskevm_derivation_notices_total", "Batcher data that no block came of, by kind.");
     describe_counter!("duskevm_derivation_obstacles_total", "Requests that had to be repeated, by reason.");
     describe_gauge!("duskevm_derivation_l1_block", "Number of the L1 block that derivation reads.");
@@ -18,6 +22,7 @@ pub fn describe() {
     }
     counter!("duskevm_derivation_resets_total").absolute(0);
     counter!("duskevm_derivation_reorgs_total").absolute(0);
+    counter!("duskevm_derivation_foreign_total").absolute(0);
 }
 
 pub(crate) fn block(how: &'static str) {
@@ -30,6 +35,10 @@ pub(crate) fn reset() {
 
 pub(crate) fn replaced(blocks: u64) {
     counter!("duskevm_derivation_reorgs_total").increment(blocks);
+}
+
+pub(crate) fn foreign() {
+    counter!("duskevm_derivation_foreign_total").increment(1);
 }
 
 pub(crate) fn notice(kind: &'static str) {

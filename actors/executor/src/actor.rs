@@ -14,6 +14,7 @@ use duskevm_fence::Generation;
 use duskevm_messages::executor::{
     Build, Built, Derive, Derived, ExecutorRefusal, Import, Insert, NoteSafeHead, Rewind, SetLabels,
 };
+use duskevm_rollup::{RollupConfig, check_child};
 use duskevm_store::{
     db::DbError,
     l2::{L2Error, L2Store, Returned},
@@ -24,6 +25,7 @@ use std::{sync::Arc, time::Instant};
 /// Blocks and state of L2.
 #[derive(Debug)]
 pub struct Executor {
+    rollup: Arc<RollupConfig>,
     chain: ChainState,
     feeds: Feeds,
     generation: Generation,
@@ -37,12 +39,13 @@ pub struct Executor {
 type Answer<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
 
 impl Executor {
-    /// Opens the chain at its newest block.
+    /// Opens the chain at its newest block. `rollup` says which blocks made elsewhere can be a part of it.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn open(
         settings: Settings,
+        rollup: Arc<RollupConfig>,
         store: Arc<L2Store>,
         feeds: Feeds,
         start: &StartContext,
@@ -50,7 +53,7 @@ impl Executor {
         metrics::describe();
         let chain = ChainState::open(settings, store, start.fence.clone())?;
         feeds.suspect.take_over(start.generation);
-        Ok(Self { chain, feeds, generation: start.generation, pending: None, owes_pool: false })
+        Ok(Self { rollup, chain, feeds, generation: start.generation, pending: None, owes_pool: false })
     }
 
     fn build(&mut self, request: &Build) -> Answer<Built> {
@@ -116,12 +119,18 @@ impl Executor {
             if let Err(refusal) = self.chain.can_rewind(parent_number, number)? {
                 return Ok(Err(refusal));
             }
+            if let Err(refusal) = self.check_made_elsewhere(&self.chain.block(parent)?, block) {
+                return Ok(Err(refusal));
+            }
             if let Err(refusal) = self.chain.check_on_ancestor(block)? {
                 metrics::invalid();
                 return Ok(Err(refusal));
             }
             self.reorganize(parent, ctx, |chain| chain.execute(block))?;
             return Ok(Ok(()));
+        }
+        if let Err(refusal) = self.check_made_elsewhere(self.chain.head(), block) {
+            return Ok(Err(refusal));
         }
         match self.chain.execute(block)? {
             Ok(executed) => {
@@ -133,6 +142,14 @@ impl Executor {
                 Ok(Err(refusal))
             }
         }
+    }
+
+    /// A block from outside is executed only if it is one of this rollup: what is in the chain is what derivation begins from.
+    fn check_made_elsewhere(&self, parent: &Block, block: &Block) -> Result<(), ExecutorRefusal> {
+        check_child(&self.rollup, parent, block).map_err(|error| {
+            metrics::invalid();
+            ExecutorRefusal::Invalid(error.to_string())
+        })
     }
 
     fn rewind(&mut self, to: B256, ctx: &mut Context<Self>) -> Answer<()> {

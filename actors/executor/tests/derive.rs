@@ -15,6 +15,7 @@ use duskevm_messages::{
     },
     txpool::HeadChanged,
 };
+use duskevm_rollup::{BlockId, L1Info, L1InfoFork, RollupConfig, RollupGenesis, SystemConfig};
 use duskevm_store::{
     Identity,
     l2::{BlockRef, L2Settings, L2Store, SafeHead},
@@ -44,6 +45,28 @@ fn spec() -> Arc<ChainSpec> {
     Arc::new(ChainSpec::new(CHAIN_ID, ForkTimes::isthmus_at_genesis(), constants).unwrap())
 }
 
+fn rollup(genesis: &Block) -> RollupConfig {
+    RollupConfig {
+        genesis: RollupGenesis {
+            l1: BlockId::default(),
+            l2: BlockId { hash: genesis.hash(), number: 0 },
+            l2_time: genesis.header.timestamp,
+            system_config: SystemConfig::default(),
+        },
+        block_time: 2,
+        max_sequencer_drift: 600,
+        seq_window_size: 3600,
+        l1_chain_id: 3,
+        l2_chain_id: CHAIN_ID,
+        forks: ForkTimes::isthmus_at_genesis(),
+        delta_time: Some(0),
+        batch_inbox_address: Address::ZERO,
+        deposit_contract_address: Address::ZERO,
+        l1_system_config_address: Address::ZERO,
+        eip1559: (6, 50, 250),
+    }
+}
+
 /// A user's transfer.
 fn transfer(nonce: u64) -> Arc<RecoveredTx> {
     let tx = TxEip1559 {
@@ -61,18 +84,15 @@ fn transfer(nonce: u64) -> Arc<RecoveredTx> {
     Arc::new(RecoveredTx::decode(&bytes).unwrap())
 }
 
-/// Stands for the L1-attributes deposit; `salt` makes one unlike another.
-fn deposit(salt: u8) -> Arc<RecoveredTx> {
-    let deposit = TxDeposit {
-        source_hash: keccak256([salt]),
-        from: Address::repeat_byte(1),
-        to: TxKind::Call(Address::repeat_byte(2)),
-        gas_limit: 1_000_000,
-        ..Default::default()
-    };
-    Arc::new(RecoveredTx::deposit(deposit))
+/// The attributes of L1 block `number`, of which `hash` is made; `sequence` L2 blocks of it came before.
+fn deposit(number: u64, salt: u8, sequence: u64) -> Arc<RecoveredTx> {
+    let hash = keccak256([salt, number as u8]);
+    let system = SystemConfig::default();
+    let info = L1Info::new(L1InfoFork::Isthmus, &system, number, 1_000, U256::ONE, U256::ONE, hash, sequence);
+    Arc::new(RecoveredTx::deposit(info.deposit(true)))
 }
 
+/// A block of the next L1 block; `salt` makes one unlike another.
 fn attributes(parent: &Block, salt: u8, users: &[Arc<RecoveredTx>]) -> BlockAttributes {
     BlockAttributes {
         timestamp: parent.header.timestamp + 2,
@@ -82,7 +102,7 @@ fn attributes(parent: &Block, salt: u8, users: &[Arc<RecoveredTx>]) -> BlockAttr
         gas_limit: 30_000_000,
         eip1559_params: Some(B64::ZERO),
         min_base_fee: None,
-        transactions: [deposit(salt)].into_iter().chain(users.iter().cloned()).collect(),
+        transactions: [deposit(parent.number() + 1, salt, 0)].into_iter().chain(users.iter().cloned()).collect(),
     }
 }
 
@@ -152,9 +172,9 @@ impl Bed {
         });
         let settings = Settings { spec: spec(), block_time: 2, trie: StateLimits::default() };
         let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect: Suspect::default() };
-        let opened = store.clone();
+        let (rollup, opened) = (Arc::new(rollup(&genesis)), store.clone());
         let child = ChildSpec::new(&executor, move |start| {
-            Ok(Executor::open(settings.clone(), opened.clone(), feeds.clone(), &start)?)
+            Ok(Executor::open(settings.clone(), rollup.clone(), opened.clone(), feeds.clone(), &start)?)
         });
         let supervisor = Tree::new("root", Strategy::OneForOne).actor(child).start();
         Self { folder, genesis, store, supervisor, executor, heads, works, told }
@@ -309,4 +329,59 @@ async fn safe_heads_are_noted_by_l1_block() {
     bed.executor.ask(NoteSafeHead { at: None }).await.unwrap();
     assert_eq!(bed.store.reader().safe_head_at(4).unwrap(), None);
     bed.supervisor.shutdown(PATIENCE).await;
+}
+
+/// A block with right roots, made by another node that has the same chain up to `parent`.
+async fn made_elsewhere(blocks: &[Arc<Block>], attributes: BlockAttributes) -> Arc<Block> {
+    let other = Bed::new();
+    for block in blocks {
+        other.executor.ask(Import { block: block.clone() }).await.unwrap().unwrap();
+    }
+    let parent = blocks.last().unwrap_or(&other.genesis).hash();
+    let build = Build { parent, attributes, pool: Arc::default(), until: None, da: DaLimits::default() };
+    let block = other.executor.ask(build).await.unwrap().unwrap().block;
+    other.supervisor.shutdown(PATIENCE).await;
+    block
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_made_elsewhere_that_is_none_of_the_rollup_is_refused_before_it_is_executed() {
+    let bed = Bed::new();
+    let genesis = bed.genesis.clone();
+    let one = bed.seal(&genesis, 1, &[]).await;
+    let like = |transactions| BlockAttributes { transactions, ..attributes(&one, 1, &[]) };
+    let no_attributes = TxDeposit { gas_limit: 1_000_000, ..Default::default() };
+    for (wrong, why) in [
+        (like(vec![]), "does not begin with the L1-attributes deposit"),
+        (like(vec![transfer(0)]), "does not begin with the L1-attributes deposit"),
+        (like(vec![Arc::new(RecoveredTx::deposit(no_attributes))]), "selector"),
+        (like(vec![deposit(1, 1, 0)]), "sequence number does not follow"),
+        (like(vec![deposit(1, 2, 1)]), "skips a block"),
+        (like(vec![deposit(2, 1, 1)]), "must have sequence number 0"),
+        (like(vec![deposit(3, 1, 0)]), "skips a block"),
+        (BlockAttributes { timestamp: one.header.timestamp + 3, ..attributes(&one, 1, &[]) }, "timestamp"),
+    ] {
+        let block = made_elsewhere(std::slice::from_ref(&one), wrong).await;
+        let refused = bed.executor.ask(Import { block: block.clone() }).await.unwrap().unwrap_err();
+        let ExecutorRefusal::Invalid(reason) = &refused else { panic!("{refused}") };
+        assert!(reason.contains(why), "{reason}, not {why}");
+        assert_eq!(bed.head().latest.hash(), one.hash());
+    }
+    // In the place of a block of the chain as well.
+    let bad = BlockAttributes { transactions: vec![], ..attributes(&genesis, 1, &[]) };
+    let refused = bed.executor.ask(Import { block: made_elsewhere(&[], bad).await }).await.unwrap().unwrap_err();
+    assert!(matches!(refused, ExecutorRefusal::Invalid(_)), "{refused}");
+    assert_eq!(bed.head().latest.hash(), one.hash());
+    // Of the same L1 block, or the next one.
+    let two = made_elsewhere(std::slice::from_ref(&one), like(vec![deposit(1, 1, 1)])).await;
+    let three = made_elsewhere(&[one.clone(), two.clone()], attributes_of(&two, deposit(2, 1, 0))).await;
+    for block in [&two, &three] {
+        bed.executor.ask(Import { block: block.clone() }).await.unwrap().unwrap();
+    }
+    assert_eq!(bed.head().latest.hash(), three.hash());
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+fn attributes_of(parent: &Block, deposit: Arc<RecoveredTx>) -> BlockAttributes {
+    BlockAttributes { transactions: vec![deposit], ..attributes(parent, 1, &[]) }
 }

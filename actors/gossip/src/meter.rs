@@ -18,11 +18,14 @@ use libp2p::{Multiaddr, PeerId};
 /// Excesses that wait to be reported; further ones are dropped silently with what they were about.
 const REPORTS: usize = 256;
 
+/// How many tokens it costs to let a behaviour see something.
+pub(crate) type Cost<B> = fn(&THandlerOutEvent<B>) -> u64;
+
 /// A behaviour with a count in front of it.
-#[derive(Debug)]
-pub(crate) struct Metered<B> {
+pub(crate) struct Metered<B: NetworkBehaviour> {
     inner: B,
     rate: Rate,
+    cost: Cost<B>,
     start: Instant,
     buckets: HashMap<PeerId, Bucket>,
     excess: VecDeque<PeerId>,
@@ -37,9 +40,15 @@ pub(crate) enum MeteredEvent<E> {
     Excess(PeerId),
 }
 
-impl<B> Metered<B> {
+impl<B: NetworkBehaviour> Metered<B> {
+    /// Everything costs one token.
     pub(crate) fn new(inner: B, rate: Rate, start: Instant) -> Self {
-        Self { inner, rate, start, buckets: HashMap::new(), excess: VecDeque::new() }
+        Self::with_cost(inner, rate, |_| 1, start)
+    }
+
+    /// What costs more than the bucket holds is never let through.
+    pub(crate) fn with_cost(inner: B, rate: Rate, cost: Cost<B>, start: Instant) -> Self {
+        Self { inner, rate, cost, start, buckets: HashMap::new(), excess: VecDeque::new() }
     }
 
     pub(crate) fn inner_mut(&mut self) -> &mut B {
@@ -107,7 +116,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Metered<B> {
         let elapsed = self.start.elapsed();
         let rate = self.rate;
         let bucket = self.buckets.entry(peer).or_insert_with(|| Bucket::full(rate, elapsed));
-        if bucket.take(rate, elapsed, 1) {
+        if bucket.take(rate, elapsed, (self.cost)(&event)) {
             self.inner.on_connection_handler_event(peer, connection, event);
         } else if self.excess.len() < REPORTS {
             self.excess.push_back(peer);

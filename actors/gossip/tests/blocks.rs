@@ -2,19 +2,25 @@
 //! change nothing.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test stops where it is wrong")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alloy_consensus::{Header, Sealable as _};
 use alloy_eips::BlockNumHash;
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
-use duskevm_evm::{Block, ChainSpec, Eip1559Constants, ForkTimes};
+use duskevm_evm::{Block, ChainSpec, Eip1559Constants, ForkTimes, RecoveredTx};
 use duskevm_gossip::{
     BlockGossip, BlockGossipSettings, BlockHost, BlockHostSettings, BlockIdentity, BlockPeer, OwnChain, Role,
     SignerSource, block_spec,
 };
+use duskevm_l1_view::ViewBlock;
 use duskevm_messages::consensus::ReadDuskContract;
 use duskevm_messages::executor::{ChainHeads, ExecutorRefusal, HeadsFeed, Import};
+use duskevm_messages::l1::{L1BlockRef, L1Heads, ViewBlockByNumber};
+use duskevm_rollup::{L1Info, L1InfoFork, SystemConfig};
 use duskevm_supervision::{Fault as Injected, Intensity, Port, Ref, Strategy, Supervisor, Tree};
 use duskevm_unsafe_gossip::{Payload, PayloadVersion, UnsafeSigner, message_id, topic};
 use futures::StreamExt;
@@ -42,6 +48,16 @@ fn signer(byte: u8) -> UnsafeSigner {
 
 /// An Isthmus block without transactions; `mark` tells forks apart.
 fn block(number: u64, parent: B256, mark: u8) -> Arc<Block> {
+    block_of(None, number, parent, mark)
+}
+
+/// The same with the attributes of an L1 block.
+fn block_of(origin: Option<&ViewBlock>, number: u64, parent: B256, mark: u8) -> Arc<Block> {
+    let attributes = origin.map(|l1| {
+        let (fork, system) = (L1InfoFork::Isthmus, SystemConfig::default());
+        let info = L1Info::new(fork, &system, l1.number(), l1.timestamp(), U256::ONE, U256::ONE, l1.hash(), 0);
+        RecoveredTx::deposit(info.deposit(true)).encoded().clone()
+    });
     let empty = Payload {
         version: PayloadVersion::V4,
         parent_hash: parent,
@@ -57,7 +73,7 @@ fn block(number: u64, parent: B256, mark: u8) -> Arc<Block> {
         extra_data: Bytes::new(),
         base_fee_per_gas: U256::from(1),
         hash: B256::ZERO,
-        transactions: Vec::new(),
+        transactions: attributes.into_iter().collect(),
         withdrawals: Vec::new(),
         blob_gas_used: 0,
         excess_blob_gas: 0,
@@ -148,8 +164,44 @@ impl OwnChain for Chain {
     }
 }
 
+/// A block of L1; `mark` tells forks apart.
+fn l1_block(number: u64, mark: u8) -> ViewBlock {
+    let header = Header { number, timestamp: unix(), mix_hash: B256::repeat_byte(mark), ..Default::default() };
+    ViewBlock { header: header.seal_slow(), transactions: Vec::new(), receipts: Vec::new() }
+}
+
+/// What a node knows of L1: the signer that it names, and the newest block.
+#[derive(Clone)]
+struct L1 {
+    named: Arc<Mutex<Address>>,
+    blocks: Arc<Mutex<BTreeMap<u64, Arc<ViewBlock>>>>,
+    heads: Arc<watch::Sender<Option<L1Heads>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl L1 {
+    fn new() -> Self {
+        let named = Arc::new(Mutex::new(signer(7).address()));
+        Self { named, blocks: Arc::default(), heads: Arc::new(watch::channel(None).0), asked: Arc::default() }
+    }
+
+    /// How often a block was asked for.
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// A new block, and this signer.
+    fn moves(&self, block: ViewBlock, named: Address) {
+        *self.named.lock().unwrap() = named;
+        let latest = L1BlockRef::from(&block);
+        self.blocks.lock().unwrap().insert(block.number(), Arc::new(block));
+        self.heads.send_replace(Some(L1Heads { latest, safe: latest, finalized: latest }));
+    }
+}
+
 struct Node {
     chain: Chain,
+    l1: L1,
     host: BlockHost,
     supervisor: Supervisor,
 }
@@ -162,7 +214,8 @@ async fn node(genesis: &Arc<Block>, key: Option<u8>, peers: Vec<BlockPeer>) -> N
         let outcome = import.import(&msg.block);
         async move { outcome }
     });
-    let named = signer(7).address();
+    let l1 = L1::new();
+    let (named, l1_blocks, asked_l1) = (l1.named.clone(), l1.blocks.clone(), l1.asked.clone());
     let zero = Some(0);
     let times = ForkTimes {
         regolith: zero,
@@ -179,12 +232,18 @@ async fn node(genesis: &Arc<Block>, key: Option<u8>, peers: Vec<BlockPeer>) -> N
         chain_id: CHAIN,
         role: key.map_or(Role::Follow(importing), |key| Role::Announce(signer(key))),
         signer: SignerSource {
-            read: Port::from_fn(move |_: ReadDuskContract| async move {
-                Ok(Bytes::from([&[0x94][..], named.as_slice()].concat()))
+            read: Port::from_fn(move |_: ReadDuskContract| {
+                let address = *named.lock().unwrap();
+                async move { Ok(Bytes::from([&[0x94][..], address.as_slice()].concat())) }
             }),
             question: ReadDuskContract { contract: B256::ZERO, method: String::new(), args: Bytes::new() },
-            l1_heads: watch::channel(None).1,
+            l1_heads: l1.heads.subscribe(),
         },
+        l1_by_number: Port::from_fn(move |asked: ViewBlockByNumber| {
+            let found = l1_blocks.lock().unwrap().get(&asked.number).cloned();
+            asked_l1.fetch_add(1, Ordering::Relaxed);
+            async move { found }
+        }),
         heads: chain.feed(),
         chain: Arc::new(chain.clone()),
         clock: Arc::new(unix),
@@ -201,7 +260,7 @@ async fn node(genesis: &Arc<Block>, key: Option<u8>, peers: Vec<BlockPeer>) -> N
         .actor(block_spec(&actor, Arc::new(settings), host.clone()))
         .start();
     supervisor.ready().await.unwrap();
-    Node { chain, host, supervisor }
+    Node { chain, l1, host, supervisor }
 }
 
 impl Node {
@@ -457,6 +516,73 @@ async fn a_sequencer_whose_key_l1_does_not_name_announces_nothing() {
     let report = former.supervisor.actors()[0].clone();
     assert!(format!("{report:?}").contains("keys.unsafe_signer"), "{report:?}");
     for node in [former, sequencer, follower] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_whose_origin_l1_has_replaced_waits_until_it_is_there_again() {
+    let genesis = block(0, B256::ZERO, 0);
+    let follower = node(&genesis, None, Vec::new()).await;
+    let (old, new) = (l1_block(5, 1), l1_block(5, 2));
+    follower.l1.moves(new, signer(7).address());
+    let mut other = stranger();
+    join(&mut other, &follower.address().await).await;
+    let early = block(1, genesis.hash(), 1);
+    let late = block_of(Some(&old), 2, early.hash(), 1);
+    for made in [&late, &early] {
+        publish(&mut other, PayloadVersion::V4, signer(7).message(CHAIN, &Payload::from_block(made)).unwrap());
+    }
+    let feed = follower.chain.clone();
+    tokio::select! {
+        () = async {
+            // What stands below is imported, and then this one is looked at.
+            feed.reaches(&early).await;
+            in_time("the block to be put off", async {
+                while follower.l1.asked() == 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+            assert_eq!(feed.latest(), early);
+            follower.l1.moves(old, signer(7).address());
+            feed.reaches(&late).await;
+        } => {}
+        () = async { loop { other.select_next_some().await; } } => {}
+    }
+    follower.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chosen_peer_is_not_banned_while_the_own_l1_or_its_signer_is_old() {
+    let genesis = block(0, B256::ZERO, 0);
+    let sequencer = node(&genesis, Some(8), Vec::new()).await;
+    sequencer.l1.moves(l1_block(1, 1), signer(8).address());
+    let follower = node(&genesis, None, vec![sequencer.address().await]).await;
+    // It has read L1 up to where the signer was another one, as long ago as it was.
+    let long_ago = Header { number: 1, timestamp: 1, ..Default::default() };
+    let behind = ViewBlock { header: long_ago.seal_slow(), transactions: Vec::new(), receipts: Vec::new() };
+    follower.l1.moves(behind, signer(7).address());
+    for (fresh, hint) in [(None, "catches up"), (Some(2), "of this network")] {
+        if let Some(number) = fresh {
+            follower.l1.moves(l1_block(number, 1), signer(7).address());
+        }
+        // More blocks than it takes to be banned, and until it is told what is wrong.
+        let mut made = 0;
+        in_time(hint, async {
+            while made < 30 || !format!("{:?}", follower.supervisor.actors()[0]).contains(hint) {
+                sequencer.chain.grow(1);
+                made += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(follower.chain.latest().number(), 0);
+    // L1 has caught up.
+    follower.l1.moves(l1_block(3, 1), signer(8).address());
+    until_heard(&sequencer, &[&follower]).await;
+    for node in [sequencer, follower] {
         node.stop().await;
     }
 }

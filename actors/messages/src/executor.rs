@@ -147,7 +147,8 @@ impl Message for Insert {
 }
 
 /// Execute a block made elsewhere (or before a restart), store it and make it the head; asked by the sequencer from its journal, by
-/// gossip. If its parent is an ancestor of the head, the blocks in between are reorganized out, but never a safe one.
+/// gossip. It must be an L2 block of this rollup that can stand on its parent, or it is refused as invalid before it is executed. If its
+/// parent is an ancestor of the head, the blocks in between are reorganized out, but never a safe one.
 ///
 /// Idempotent: a canonical block is not executed again and the head does not move back.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use crate::{
         methods,
     },
     chain::{Chain, ChainReader},
-    config::{AdminConfig, Limits, NAMESPACES, RpcConfig},
+    config::{AdminConfig, BlockMaker, Limits, NAMESPACES, RpcConfig},
     feed::{Feed, HeadSignal},
     fees::FeeOracle,
     filters::Filters,
@@ -20,7 +20,7 @@ use crate::{
     request::Exposure,
     simulate::CodeCache,
     socket::Socket,
-    submit::Ingress,
+    submit::{Ingress, Route},
     unsent::Unsent,
     workers::Workers,
 };
@@ -155,16 +155,17 @@ impl RpcServer {
         let news = Workers::start("feed", 1, 1).map_err(RpcServerError::Threads)?;
         tokio::spawn(feed.clone().follow(chain.clone(), news, wiring.heads.clone()));
         tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
-        let forwarder = match &wiring.config.sequencer {
-            Some(url) => {
+        let route = match &wiring.config.sequencer {
+            BlockMaker::Here => Route::Pool,
+            BlockMaker::Elsewhere(url) => {
                 // Without its own genesis it has no chain to be compared either.
                 let genesis = chain.canonical_hash(0).ok().flatten();
-                Some(Forwarder::new(url, limits, genesis).map_err(RpcServerError::Sequencer)?)
+                Route::Sequencer(Forwarder::new(url, limits, genesis).map_err(RpcServerError::Sequencer)?)
             }
-            None => None,
+            BlockMaker::Unknown => Route::Nowhere,
         };
         let api = Arc::new(Api {
-            ingress: Ingress::start(wiring.pool.clone(), forwarder, limits).map_err(RpcServerError::Threads)?,
+            ingress: Ingress::start(wiring.pool.clone(), route, limits).map_err(RpcServerError::Threads)?,
             pool: wiring.pool.clone(),
             node: wiring.node.clone(),
             rollup: wiring.rollup.clone(),

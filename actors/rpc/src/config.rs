@@ -24,10 +24,22 @@ pub struct RpcConfig {
     pub hosts: Vec<String>,
     /// Namespaces that are served: the part of a method's name before the underscore.
     pub namespaces: Vec<String>,
-    /// URL of the JSON-RPC of the sequencer, where blocks are made elsewhere: transactions are handed to it. `None` keeps them here.
-    pub sequencer: Option<String>,
+    /// Who makes the blocks that submitted transactions come into.
+    pub sequencer: BlockMaker,
     /// Bounds on what clients may ask for.
     pub limits: Limits,
+}
+
+/// Who makes blocks, and thus where submitted transactions go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockMaker {
+    /// This node: they go into its pool.
+    Here,
+    /// The sequencer with this URL of its JSON-RPC: they are handed to it.
+    Elsewhere(String),
+    /// Somebody whom this node does not know: they are refused, because nobody would ever put them into a block.
+    Unknown,
 }
 
 impl Default for RpcConfig {
@@ -37,7 +49,7 @@ impl Default for RpcConfig {
             cors: vec!["*".to_owned()],
             hosts: Vec::new(),
             namespaces: NAMESPACES.map(str::to_owned).to_vec(),
-            sequencer: None,
+            sequencer: BlockMaker::Here,
             limits: Limits::default(),
         }
     }

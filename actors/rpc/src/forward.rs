@@ -132,7 +132,7 @@ impl Forwarder {
         }
     }
 
-    /// Hands a transaction (EIP-2718 bytes with this hash) over.
+    /// Hands a transaction (EIP-2718 bytes with this hash) over. One that the sequencer has already is no error.
     ///
     /// # Errors
     /// What the sequencer answers, as it is; [`RpcError::Busy`] if too many wait; else [`RpcError::Server`] that says whether the
@@ -154,6 +154,7 @@ impl Forwarder {
             Ok(Ok(answer)) => {
                 Err(self.unclear(&format!("it answered with the hash of another transaction, {answer}, for {hash}")))
             }
+            Ok(Err(ClientError::Call(refusal))) if is_known(&refusal, hash) => Ok(()),
             Ok(Err(ClientError::Call(refusal))) => Err(foreign(&refusal)),
             Ok(Err(ClientError::RequestTimeout)) | Err(_) => {
                 Err(self.unclear(&format!("no answer within {:?}", self.patience)))
@@ -193,6 +194,14 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Does the sequencer say that it has this very transaction? It says so to whoever sends it again because the first answer got lost.
+/// Some name its hash, others do not.
+fn is_known(refusal: &ErrorObjectOwned, hash: B256) -> bool {
+    let Some(rest) = refusal.message().strip_prefix("already known") else { return false };
+    let rest = rest.trim_start_matches([':', ' ']);
+    rest.is_empty() || rest.eq_ignore_ascii_case(&hash.to_string())
+}
+
 fn foreign(error: &ErrorObjectOwned) -> RpcError {
     RpcError::Foreign {
         code: error.code(),
@@ -204,6 +213,14 @@ fn foreign(error: &ErrorObjectOwned) -> RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transaction_that_the_sequencer_has_is_known_by_its_words() {
+        let hash = B256::repeat_byte(0xab);
+        let known = |message: String| is_known(&ErrorObjectOwned::owned(-32000, message, None::<()>), hash);
+        assert!(known("already known".into()) && known(format!("already known: {hash}")));
+        assert!(!known(format!("already known: {}", B256::ZERO)) && !known("nonce too low".into()));
+    }
 
     #[test]
     fn the_own_port_is_known_by_its_names() {

@@ -47,7 +47,7 @@ mod workers;
 
 pub use actor::{AdminServer, RpcServer, RpcServerError, Wiring, admin_spec, rpc_spec};
 pub use api::admin::AdminBackend;
-pub use config::{AdminConfig, Limits, NAMESPACES, RpcConfig};
+pub use config::{AdminConfig, BlockMaker, Limits, NAMESPACES, RpcConfig};
 pub use dusk::DuskPorts;
 pub use error::{RpcError, revert_message};
 pub use feed::HeadSignal;

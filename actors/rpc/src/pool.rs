@@ -57,7 +57,12 @@ impl PoolPorts {
 
     /// Hands a transaction over. It is durable when its hash comes back.
     pub(crate) async fn submit(&self, tx: Arc<RecoveredTx>) -> Result<B256, RpcError> {
-        self.submit.ask_retry(Submit::new(tx), SUBMIT_BOUND).await.map_err(unavailable)?.map_err(RpcError::server)
+        self.submit_within(tx, SUBMIT_BOUND).await
+    }
+
+    /// The same with another bound.
+    pub(crate) async fn submit_within(&self, tx: Arc<RecoveredTx>, bound: Duration) -> Result<B256, RpcError> {
+        self.submit.ask_retry(Submit::new(tx), bound).await.map_err(unavailable)?.map_err(RpcError::server)
     }
 
     pub(crate) async fn transaction(&self, hash: B256) -> Result<Option<Arc<RecoveredTx>>, RpcError> {

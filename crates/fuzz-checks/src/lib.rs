@@ -15,6 +15,7 @@ pub mod network;
 mod samples;
 pub mod settlement;
 pub mod stored;
+pub mod unsafe_blocks;
 
 /// A decoder with its rules.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,8 @@ pub const TARGETS: &[Target] = &[
     slow("genesis", ledger::genesis, samples::geneses),
     target("p2p_request", network::request, samples::requests),
     target("p2p_answer", network::answer, samples::answers),
+    target("l2_message", unsafe_blocks::message, unsafe_blocks::messages),
+    target("l2_answer", unsafe_blocks::answer, unsafe_blocks::answers),
     target("p2p_address", network::address, samples::addresses),
     target("p2p_book", network::book, samples::books),
     target("blob_route", blobs::route, samples::routes),

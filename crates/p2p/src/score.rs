@@ -3,7 +3,7 @@
 //! A score falls with bad deeds and halves with time; good deeds lift it a little, never far, so that a long good record
 //! buys no licence. At a first mark a peer is disconnected, at a second banned, for longer each time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -133,6 +133,7 @@ pub struct Scores<P = PeerId> {
     rules: ScoreRules,
     records: HashMap<P, Record>,
     prefixes: HashMap<Prefix, Duration>,
+    spared: HashSet<P>,
 }
 
 /// What costs the connection at once when there is no room to remember it.
@@ -143,7 +144,20 @@ const NOTHING: f64 = 0.05;
 impl<P: Copy + Eq + Hash> Scores<P> {
     /// Nobody did anything yet.
     pub fn new(rules: ScoreRules) -> Self {
-        Self { rules, records: HashMap::new(), prefixes: HashMap::new() }
+        Self { rules, records: HashMap::new(), prefixes: HashMap::new(), spared: HashSet::new() }
+    }
+
+    /// These peers, which the operator chose, are disconnected at most: without them a node may hear nothing at all, and a third party
+    /// that made one of them misbehave would have cut it off for a day.
+    #[must_use]
+    pub fn sparing(mut self, peers: impl IntoIterator<Item = P>) -> Self {
+        self.spared.extend(peers);
+        self
+    }
+
+    /// Whether this is one of the peers that are never banned.
+    pub fn spares(&self, peer: &P) -> bool {
+        self.spared.contains(peer)
     }
 
     fn faded(rules: &ScoreRules, record: &Record, now: Duration) -> f64 {
@@ -169,6 +183,10 @@ impl<P: Copy + Eq + Hash> Scores<P> {
         record.score = (before + deed.points()).clamp(2.0 * rules.ban, rules.best);
         if record.until.is_some_and(|until| until > now) {
             return None;
+        }
+        if record.score <= rules.ban && self.spared.contains(peer) {
+            record.score = rules.disconnect / 2.0;
+            return Some(Sentence::Disconnect);
         }
         if record.score <= rules.ban {
             let length = rules.first_ban.saturating_mul(1u32.checked_shl(record.bans).unwrap_or(u32::MAX));
@@ -292,6 +310,16 @@ mod tests {
             now = until;
             scores.decay(now);
         }
+    }
+
+    #[test]
+    fn a_peer_that_the_operator_chose_is_disconnected_again_and_again_but_never_banned() {
+        let mut scores = Scores::new(ScoreRules::default()).sparing([PEER]);
+        let sentences: Vec<_> =
+            (0..500).filter_map(|_| scores.deed(secs(0), &PEER, Some(Prefix::V4([8; 4])), Deed::Flood)).collect();
+        assert!(sentences.len() > 10, "{}", sentences.len());
+        assert!(sentences.iter().all(|sentence| *sentence == Sentence::Disconnect));
+        assert_eq!((scores.bans(secs(0)), scores.prefix_banned(secs(0), &Prefix::V4([8; 4]))), (0, false));
     }
 
     #[test]

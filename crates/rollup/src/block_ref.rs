@@ -3,7 +3,7 @@
 use crate::{
     config::{BlockId, RollupConfig, SystemConfig},
     l1_info::{L1Info, L1InfoError},
-    origin::L2BlockRef,
+    origin::{L2BlockRef, LinkError},
 };
 use alloy_primitives::B256;
 use duskevm_evm::{Block, ChainSpec, header::params_of_extra_data};
@@ -35,6 +35,20 @@ pub enum BlockRefError {
     ExtraData(u64),
 }
 
+/// A block made elsewhere that is not the child of a block of this rollup.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChildError {
+    /// The block itself.
+    #[error("it is no block of this rollup: {0}")]
+    Block(BlockRefError),
+    /// The block that it stands on.
+    #[error("it stands on what is no block of this rollup: {0}")]
+    Parent(BlockRefError),
+    /// The two together.
+    #[error("it does not follow from its parent: {0}")]
+    Link(#[from] LinkError),
+}
+
 fn l1_info(block: &Block) -> Result<L1Info, BlockRefError> {
     let number = block.number();
     let deposit =
@@ -45,6 +59,14 @@ fn l1_info(block: &Block) -> Result<L1Info, BlockRefError> {
 fn check_genesis(config: &RollupConfig, block: &Block) -> Result<(), BlockRefError> {
     let (expected, found) = (config.genesis.l2.hash, block.hash());
     if expected == found { Ok(()) } else { Err(BlockRefError::WrongGenesis { expected, found }) }
+}
+
+/// The L1 origin that a block above the genesis block names.
+///
+/// # Errors
+/// See [`BlockRefError`].
+pub fn l1_origin_of(block: &Block) -> Result<BlockId, BlockRefError> {
+    l1_info(block).map(|info| BlockId { hash: info.hash, number: info.number })
 }
 
 /// The block with its L1 origin, read from its L1-attributes deposit.
@@ -67,6 +89,17 @@ pub fn l2_block_ref(config: &RollupConfig, block: &Block) -> Result<L2BlockRef, 
         l1_origin,
         sequence_number,
     })
+}
+
+/// Looks at a block made elsewhere before anybody executes it: is it an L2 block of this rollup, and can it stand on `parent`? Execution
+/// would not mind a block without L1 attributes, or with those of any L1 block; derivation cannot go on from one.
+///
+/// # Errors
+/// See [`ChildError`].
+pub fn check_child(config: &RollupConfig, parent: &Block, block: &Block) -> Result<(), ChildError> {
+    let child = l2_block_ref(config, block).map_err(ChildError::Block)?;
+    let parent = l2_block_ref(config, parent).map_err(ChildError::Parent)?;
+    Ok(child.follows(config, &parent)?)
 }
 
 /// The system config that was in force for this block: what its L1-attributes deposit and its header hold.

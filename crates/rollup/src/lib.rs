@@ -31,7 +31,7 @@ mod sync_start;
 mod testing;
 
 pub use attributes::{AttributesError, OriginBlock, epoch_attributes};
-pub use block_ref::{BlockRefError, l2_block_ref, system_config_of};
+pub use block_ref::{BlockRefError, ChildError, check_child, l1_origin_of, l2_block_ref, system_config_of};
 pub use config::{
     BlockId, FJORD_MAX_SEQUENCER_DRIFT, RollupConfig, RollupConfigError, RollupGenesis, Schedule, SystemConfig,
 };
@@ -39,7 +39,7 @@ pub use config_update::{CONFIG_UPDATE, ConfigUpdate, ConfigUpdateFault, ConfigUp
 pub use decompress::CompressionError;
 pub use deposit::{DepositError, DepositFault, TRANSACTION_DEPOSITED, encode_deposit_log, user_deposit, user_deposits};
 pub use l1_info::{DEPOSITOR_ACCOUNT, L1_BLOCK_PREDEPLOY, L1Info, L1InfoError, L1InfoFork};
-pub use origin::{L1BlockRef, L2BlockRef, OriginChoice, OriginError, choose_origin};
+pub use origin::{L1BlockRef, L2BlockRef, LinkError, OriginChoice, OriginError, choose_origin};
 pub use output::{OUTPUT_VERSION_V0, output_root};
 pub use source_hash::DepositSource;
 pub use sync_start::{L2Heads, MAX_REORG_WINDOWS, SyncError, SyncStart, SyncStep};

@@ -33,6 +33,68 @@ pub struct L2BlockRef {
     pub sequence_number: u64,
 }
 
+/// Why a block cannot stand on another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Hash or number.
+    #[error("the block given is not its parent")]
+    NotTheParent,
+    /// Of the same origin, but not the next one.
+    #[error("the sequence number does not follow")]
+    SequenceNumber,
+    /// Neither the origin of the parent nor the next one.
+    #[error("the L1 origin skips a block")]
+    OriginSkipped,
+    /// The first block of an origin counts from zero.
+    #[error("the first block of an L1 origin must have sequence number 0")]
+    NotFirst,
+    /// L1 has another block before the origin.
+    #[error("the L1 origins are not parent and child")]
+    Origins,
+    /// Blocks have a fixed distance.
+    #[error("its timestamp is {found}, a block time after its parent is {expected}")]
+    Timestamp {
+        /// Of the block, in seconds.
+        found: u64,
+        /// What it must be.
+        expected: u64,
+    },
+}
+
+impl L2BlockRef {
+    /// Can this be the child of `parent`, by what both say of themselves? Source: derivation.md, "Finding the sync starting point"
+    /// and "Deriving payload attributes".
+    ///
+    /// # Errors
+    /// The first rule that is broken; timestamps are [`follows`](Self::follows)' part.
+    pub fn links(&self, parent: &Self) -> Result<(), LinkError> {
+        if parent.hash != self.parent_hash || parent.number.checked_add(1) != Some(self.number) {
+            return Err(LinkError::NotTheParent);
+        }
+        if parent.l1_origin == self.l1_origin {
+            return if parent.sequence_number.checked_add(1) == Some(self.sequence_number) {
+                Ok(())
+            } else {
+                Err(LinkError::SequenceNumber)
+            };
+        }
+        if parent.l1_origin.number.checked_add(1) != Some(self.l1_origin.number) {
+            return Err(LinkError::OriginSkipped);
+        }
+        if self.sequence_number == 0 { Ok(()) } else { Err(LinkError::NotFirst) }
+    }
+
+    /// Can this be the child of `parent` in this rollup? What L1 says of the origins is not looked at.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn follows(&self, config: &RollupConfig, parent: &Self) -> Result<(), LinkError> {
+        self.links(parent)?;
+        let expected = parent.timestamp.saturating_add(config.block_time);
+        if self.timestamp == expected { Ok(()) } else { Err(LinkError::Timestamp { found: self.timestamp, expected }) }
+    }
+}
+
 /// What to build on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OriginChoice {
@@ -154,6 +216,37 @@ mod tests {
             l1_origin: BlockId { hash: origin.hash, number: origin.number },
             sequence_number: 4,
             ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_child_has_the_same_origin_or_the_next_one_and_counts_on() {
+        let at = |number, sequence_number| L2BlockRef {
+            hash: B256::repeat_byte(2),
+            number: 8,
+            parent_hash: B256::repeat_byte(1),
+            timestamp: 108,
+            l1_origin: BlockId { hash: B256::left_padding_from(&[number]), number: number.into() },
+            sequence_number,
+        };
+        let parent =
+            L2BlockRef { hash: B256::repeat_byte(1), number: 7, timestamp: 106, parent_hash: B256::ZERO, ..at(5, 4) };
+        let follows = |child: L2BlockRef| child.follows(&config(), &parent);
+        assert_eq!((follows(at(5, 5)), follows(at(6, 0))), (Ok(()), Ok(())));
+        for (child, fault) in [
+            (L2BlockRef { parent_hash: B256::ZERO, ..at(5, 5) }, LinkError::NotTheParent),
+            (L2BlockRef { number: 9, ..at(5, 5) }, LinkError::NotTheParent),
+            (at(5, 4), LinkError::SequenceNumber),
+            (at(5, 0), LinkError::SequenceNumber),
+            (at(6, 1), LinkError::NotFirst),
+            (at(7, 0), LinkError::OriginSkipped),
+            (at(4, 0), LinkError::OriginSkipped),
+            // Another block of the same number.
+            (L2BlockRef { l1_origin: BlockId { hash: B256::ZERO, number: 5 }, ..at(5, 5) }, LinkError::OriginSkipped),
+            (L2BlockRef { timestamp: 107, ..at(5, 5) }, LinkError::Timestamp { found: 107, expected: 108 }),
+            (L2BlockRef { timestamp: 110, ..at(6, 0) }, LinkError::Timestamp { found: 110, expected: 108 }),
+        ] {
+            assert_eq!(follows(child), Err(fault), "{child:?}");
         }
     }
 

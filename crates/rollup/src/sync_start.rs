@@ -3,7 +3,7 @@
 
 use crate::{
     config::{BlockId, RollupConfig},
-    origin::{L1BlockRef, L2BlockRef},
+    origin::{L1BlockRef, L2BlockRef, LinkError},
 };
 use alloc::sync::Arc;
 use alloy_primitives::B256;
@@ -67,19 +67,33 @@ pub enum SyncError {
         "L1 was reorganized below block {reached}, more than {MAX_REORG_WINDOWS} sequencing windows before {from}: check the L1 node, or delete the L2 data to sync anew"
     )]
     TooDeep {
+        /// The L2 block at which the search ended.
+        number: u64,
         /// L1 origin that was reached.
         reached: u64,
         /// L1 origin of the unsafe head before.
         from: u64,
     },
     /// The L2 chain contradicts itself.
-    #[error("L2 block {number} does not follow from its parent: {what}; the data folder is damaged")]
+    #[error(
+        "L2 block {number} does not follow from its parent: {what}; if it counts as safe the data folder is damaged: delete the L2 data to sync anew"
+    )]
     Chain {
         /// Number of the block.
         number: u64,
         /// Where they differ.
-        what: &'static str,
+        what: LinkError,
     },
+}
+
+impl SyncError {
+    /// The L2 block that is to blame, where it is a single one: if it is unsafe the chain can go on without it and all above it.
+    pub const fn block(&self) -> Option<u64> {
+        match self {
+            Self::TooDeep { number, .. } | Self::Chain { number, .. } => Some(*number),
+            Self::L1Moved(_) | Self::Finalized(_) | Self::WrongGenesis { .. } => None,
+        }
+    }
 }
 
 /// The walk from the unsafe head down, one block at a time.
@@ -149,23 +163,14 @@ impl SyncStart {
     /// If it cannot be the parent of its child.
     pub fn provide_l2(&mut self, parent: L2BlockRef) -> Result<(), SyncError> {
         let child = &self.current;
-        let wrong = |what| Err(SyncError::Chain { number: child.number, what });
-        if parent.hash != child.parent_hash || parent.number.checked_add(1) != Some(child.number) {
-            return wrong("the block given is not its parent");
-        }
-        if parent.l1_origin == child.l1_origin {
-            if parent.sequence_number.checked_add(1) != Some(child.sequence_number) {
-                return wrong("the sequence number does not follow");
-            }
-        } else if parent.l1_origin.number.checked_add(1) != Some(child.l1_origin.number) {
-            return wrong("the L1 origin skips a block");
-        } else if child.sequence_number != 0 {
-            return wrong("the first block of an L1 origin must have sequence number 0");
-        } else if let Some((_, Some(l1))) = &self.l1
+        let wrong = |what| SyncError::Chain { number: child.number, what };
+        child.links(&parent).map_err(wrong)?;
+        if parent.l1_origin != child.l1_origin
+            && let Some((_, Some(l1))) = &self.l1
             && l1.hash == child.l1_origin.hash
             && l1.parent_hash != parent.l1_origin.hash
         {
-            return wrong("the L1 origins are not parent and child");
+            return Err(wrong(LinkError::Origins));
         }
         self.current = parent;
         self.looked_at = false;
@@ -214,7 +219,8 @@ impl SyncStart {
         if self.unsafe_head.is_none() {
             let deepest = origin.number.saturating_add(config.seq_window_size.saturating_mul(MAX_REORG_WINDOWS));
             if deepest < self.old_unsafe_origin {
-                return Err(SyncError::TooDeep { reached: origin.number, from: self.old_unsafe_origin });
+                let (number, reached, from) = (block.number, origin.number, self.old_unsafe_origin);
+                return Err(SyncError::TooDeep { number, reached, from });
             }
             self.unsafe_head = Some(block);
         }

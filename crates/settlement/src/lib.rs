@@ -42,7 +42,7 @@ pub use methods::{Kind, Method, Type};
 pub use portal::{MAX_BLOCK_DEPOSIT_GAS, MAX_DEPOSIT_DATA, SYSTEM_TX_GAS, WEI_PER_LUX, lux_to_wei, minimum_gas_limit};
 pub use refusal::{Error, Refusal};
 pub use settlement::{Contract, Contracts, Settlement};
-pub use system_config::{MAX_GAS_LIMIT, MIN_GAS_LIMIT, SystemConfig};
+pub use system_config::{MAX_ELASTICITY, MAX_GAS_LIMIT, MAX_MIN_BASE_FEE, MIN_GAS_LIMIT, SystemConfig};
 
 #[cfg(test)]
 mod testing;

@@ -7,7 +7,7 @@ use duskevm_l1_view::EnvelopeError;
 
 use crate::inbox::MAX_ENVELOPE_BYTES;
 use crate::portal::{MAX_DEPOSIT_DATA, MIN_GAS_FORMULA};
-use crate::system_config::{MAX_GAS_LIMIT, MIN_GAS_LIMIT};
+use crate::system_config::{MAX_ELASTICITY, MAX_GAS_LIMIT, MAX_MIN_BASE_FEE, MIN_GAS_LIMIT};
 
 /// Why a contract refuses a call. The call fails, and everything it did is undone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,14 +73,19 @@ pub enum Refusal {
     /// A gas limit out of bounds.
     #[error("the gas limit of L2 must be between {MIN_GAS_LIMIT} and {MAX_GAS_LIMIT}, not {0}")]
     GasLimit(u64),
-    /// Zeros that would stop the base fee.
-    #[error("denominator and elasticity must be at least 1, not {denominator} and {elasticity}")]
+    /// Values with which no base fee can be computed: zeros, or a gas target of zero.
+    #[error(
+        "denominator and elasticity must be at least 1, and elasticity at most {MAX_ELASTICITY}, not {denominator} and {elasticity}"
+    )]
     Eip1559 {
         /// As asked for.
         denominator: u32,
         /// As asked for.
         elasticity: u32,
     },
+    /// A floor from which the base fee could leave 64 bits.
+    #[error("the least base fee must be at most {MAX_MIN_BASE_FEE} wei, not {0}")]
+    MinBaseFee(u64),
     /// An envelope that is too long.
     #[error("the envelope has {0} bytes: at most {MAX_ENVELOPE_BYTES} are taken")]
     EnvelopeSize(usize),

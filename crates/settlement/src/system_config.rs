@@ -25,6 +25,13 @@ pub const MIN_GAS_LIMIT: u64 = MAX_BLOCK_DEPOSIT_GAS + SYSTEM_TX_GAS;
 /// Highest gas limit of L2 blocks (`SystemConfig.maximumGasLimit`).
 pub const MAX_GAS_LIMIT: u64 = 500_000_000;
 
+/// Highest elasticity: the gas target, which is the gas limit divided by it, is not zero at any gas limit. op-geth divides by the target.
+pub const MAX_ELASTICITY: u32 = MIN_GAS_LIMIT as u32;
+
+/// Highest floor of the base fee, in wei (0.07 DUSK for each gas): from here a base fee still has far to go to the end of 64 bits, where
+/// no block could be built any more, and no way would lead back.
+pub const MAX_MIN_BASE_FEE: u64 = 1 << 56;
+
 const CONFIG_KEY: &[u8] = b"config";
 
 /// Kinds of `ConfigUpdate` logs (system config specification).
@@ -166,7 +173,7 @@ impl Change for SetGasLimit {
 impl Change for SetEip1559Params {
     fn apply(self, config: &mut SystemConfig) -> Result<Option<(u8, Vec<u8>)>, Refusal> {
         let Self { denominator, elasticity } = self;
-        if denominator == 0 || elasticity == 0 {
+        if denominator == 0 || !(1..=MAX_ELASTICITY).contains(&elasticity) {
             return Err(Refusal::Eip1559 { denominator, elasticity });
         }
         (config.eip1559_denominator, config.eip1559_elasticity) = (denominator, elasticity);
@@ -188,6 +195,9 @@ impl Change for SetOperatorFeeScalars {
 
 impl Change for SetMinBaseFee {
     fn apply(self, config: &mut SystemConfig) -> Result<Option<(u8, Vec<u8>)>, Refusal> {
+        if self.min_base_fee > MAX_MIN_BASE_FEE {
+            return Err(Refusal::MinBaseFee(self.min_base_fee));
+        }
         config.min_base_fee = self.min_base_fee;
         Ok(Some((update::MIN_BASE_FEE, U256::from(self.min_base_fee).abi_encode())))
     }

@@ -15,6 +15,8 @@ use std::{fmt, sync::LazyLock};
 pub const MAX_MESSAGE: usize = 10 << 20;
 /// Bytes of a signature: r, s, and the parity as 0 or 1.
 pub const SIGNATURE: usize = 65;
+/// A byte of snappy's block format becomes less than so many: a copy of 64 bytes takes three.
+const MOST_GROWTH: usize = 22;
 /// Shortest message: a signature and something after it.
 const MIN_MESSAGE: usize = SIGNATURE + 1;
 
@@ -107,15 +109,27 @@ pub fn compress(raw: &[u8]) -> Result<Vec<u8>, Fault> {
     if message.len() > MAX_MESSAGE { Err(Fault::TooLong(message.len())) } else { Ok(message) }
 }
 
+/// How long a message says that it becomes. Snappy writes at most 64 bytes for each three of its input: who promises more has no such
+/// message, and gets no memory for it.
+fn promised(message: &[u8]) -> Result<usize, Fault> {
+    let length = snap::raw::decompress_len(message).map_err(|_| Fault::Compression)?;
+    if length > MAX_MESSAGE || message.len() > MAX_MESSAGE {
+        return Err(Fault::TooLong(length.max(message.len())));
+    }
+    if length > message.len().saturating_mul(MOST_GROWTH) { Err(Fault::Compression) } else { Ok(length) }
+}
+
+/// Bytes that are written and hashed to find the [id](message_id) of a message, without doing so.
+pub fn work(message: &[u8]) -> usize {
+    promised(message).unwrap_or(0).max(message.len())
+}
+
 /// Decompresses a message. How long it becomes is read and checked before memory is taken for it.
 ///
 /// # Errors
 /// [`Fault::TooLong`], [`Fault::Compression`].
 pub fn decompress(message: &[u8]) -> Result<Vec<u8>, Fault> {
-    let length = snap::raw::decompress_len(message).map_err(|_| Fault::Compression)?;
-    if length > MAX_MESSAGE || message.len() > MAX_MESSAGE {
-        return Err(Fault::TooLong(length.max(message.len())));
-    }
+    promised(message)?;
     snap::raw::Decoder::new().decompress_vec(message).map_err(|_| Fault::Compression)
 }
 
@@ -230,6 +244,21 @@ mod tests {
         let most = snap::raw::Encoder::new().compress_vec(&vec![0; MAX_MESSAGE]).unwrap();
         assert_eq!(decompress(&most).unwrap().len(), MAX_MESSAGE);
         assert_eq!(compress(&vec![0; MAX_MESSAGE + 1]), Err(Fault::TooLong(MAX_MESSAGE + 1)));
+    }
+
+    #[test]
+    fn a_message_cannot_promise_more_than_snappy_makes_of_it() {
+        // Five bytes that promise 10 MiB: nothing is done for that promise, and they are named as what they are, no snappy.
+        let promise = [0x80, 0x80, 0x80, 0x05, 0x00];
+        assert_eq!(snap::raw::decompress_len(&promise), Ok(MAX_MESSAGE));
+        assert_eq!((decompress(&promise), work(&promise)), (Err(Fault::Compression), 5));
+        let plain = Sha256::digest([&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0][..], b"t", &promise].concat());
+        assert_eq!(message_id("t", &promise), plain[..20]);
+        // What shrinks most of all is still opened.
+        for length in [0, 1, 3, 64, 65, 1_000, MAX_MESSAGE] {
+            let most = snap::raw::Encoder::new().compress_vec(&vec![0; length]).unwrap();
+            assert_eq!((decompress(&most).map(|raw| raw.len()), work(&most)), (Ok(length), length.max(most.len())));
+        }
     }
 
     #[test]

@@ -32,7 +32,9 @@ const ASIDE: Duration = Duration::from_millis(500);
 const MOST_ASIDE: u32 = 6;
 /// How long an import that could not be done waits for another try.
 const STALL: Duration = Duration::from_millis(500);
-/// Invalid blocks that are remembered.
+/// Above so many waiting bytes only what is imported first is asked for: the rest would be dropped as soon as it comes.
+const ASK_LOWEST_ABOVE: usize = MAX_BYTES / 2;
+/// Invalid blocks that are remembered, and as many that contradict what is safe.
 const MAX_BAD: usize = 64;
 /// Peers that are remembered.
 const MAX_PEERS: usize = 256;
@@ -123,8 +125,26 @@ pub struct Queue<P> {
     peers: BTreeMap<P, Peer>,
     importing: Option<BlockNumHash>,
     stalled: Duration,
+    /// Invalid blocks.
     bad: VecDeque<B256>,
+    void: Void,
     turn: usize,
+}
+
+/// Blocks of a signed chain that contradicts a safe block, so that it is not walked down again for every block that is put on it. They
+/// are void for as long as that safe block is in the chain: L1 may replace it.
+#[derive(Debug)]
+struct Void {
+    hashes: VecDeque<B256>,
+    because: Option<BlockNumHash>,
+}
+
+/// Adds a hash to those that are remembered; the oldest is forgotten.
+fn remember(hashes: &mut VecDeque<B256>, hash: B256) {
+    if hashes.len() >= MAX_BAD {
+        hashes.pop_front();
+    }
+    hashes.push_back(hash);
 }
 
 impl<P: Copy + Ord> Queue<P> {
@@ -140,6 +160,7 @@ impl<P: Copy + Ord> Queue<P> {
             importing: None,
             stalled: Duration::ZERO,
             bad: VecDeque::new(),
+            void: Void { hashes: VecDeque::new(), because: None },
             turn: 0,
         }
     }
@@ -190,7 +211,7 @@ impl<P: Copy + Ord> Queue<P> {
         let settled = self.head.number.max(self.safe);
         // A gap that is wider than what can be kept of it is closed from L1.
         let too_far = number.saturating_sub(settled) > MAX_LINKS as u64;
-        if number <= settled || too_far || self.bad.contains(&hash) {
+        if number <= settled || too_far || self.is_unwanted(&hash) {
             return;
         }
         match self.slots.get(&number) {
@@ -205,6 +226,10 @@ impl<P: Copy + Ord> Queue<P> {
         self.put(number, hash, block, size);
     }
 
+    fn is_unwanted(&self, hash: &B256) -> bool {
+        self.bad.contains(hash) || self.void.hashes.contains(hash)
+    }
+
     /// Whether the next higher block, if it is known, is a child of this one.
     fn fits_above(&self, number: u64, hash: B256) -> bool {
         let above = number.checked_add(1).and_then(|above| self.slots.get(&above));
@@ -214,8 +239,10 @@ impl<P: Copy + Ord> Queue<P> {
     /// Keeps a block and links its parent.
     fn put(&mut self, number: u64, hash: B256, block: Arc<Block>, size: usize) {
         let parent = block.header.parent_hash;
-        if self.bad.contains(&parent) {
-            self.distrust(number, hash);
+        if self.is_unwanted(&parent) {
+            let same = if self.bad.contains(&parent) { &mut self.bad } else { &mut self.void.hashes };
+            remember(same, hash);
+            self.cut(number, hash);
             return;
         }
         self.bytes += size;
@@ -276,11 +303,7 @@ impl<P: Copy + Ord> Queue<P> {
     }
 
     /// Neither this block nor what stands on it is wanted.
-    fn distrust(&mut self, number: u64, hash: B256) {
-        if self.bad.len() >= MAX_BAD {
-            self.bad.pop_front();
-        }
-        self.bad.push_back(hash);
+    fn cut(&mut self, number: u64, hash: B256) {
         // Another block of this number may have taken its place meanwhile.
         if self.slots.get(&number).is_some_and(|slot| slot.hash == hash) {
             let above: Vec<u64> = self.slots.range(number..).map(|(number, _)| *number).collect();
@@ -330,7 +353,10 @@ impl<P: Copy + Ord> Queue<P> {
             Imported::Later => self.stalled = now + STALL,
             // The way to it leads through blocks that cannot change.
             Imported::Settled => self.clear(),
-            Imported::Invalid => self.distrust(block.number, block.hash),
+            Imported::Invalid => {
+                remember(&mut self.bad, block.hash);
+                self.cut(block.number, block.hash);
+            }
         }
     }
 
@@ -355,7 +381,19 @@ impl<P: Copy + Ord> Queue<P> {
             }
             self.remove(number);
         }
-        if self.slots.first_key_value().is_some_and(|(number, _)| *number <= self.safe) {
+        if self.void.because.is_some_and(|safe| own(safe.number) != Some(safe.hash)) {
+            self.void = Void { hashes: VecDeque::new(), because: None };
+        }
+        if let (Some((number, lowest)), Some((_, highest))) =
+            (self.slots.first_key_value(), self.slots.last_key_value())
+            && *number <= self.safe
+        {
+            if let Some(hash) = own(*number) {
+                self.void.because = Some(BlockNumHash { number: *number, hash });
+                for hash in [lowest.hash, highest.hash] {
+                    remember(&mut self.void.hashes, hash);
+                }
+            }
             self.clear();
         }
     }
@@ -375,8 +413,12 @@ impl<P: Copy + Ord> Queue<P> {
     fn ask(&mut self, now: Duration, effects: &mut Vec<Effect<P>>) {
         let slots = &self.slots;
         self.asking.retain(|number, _| slots.contains_key(number));
+        // What lies below all that is held; else what is lowest of all.
+        let held = slots.iter().find(|(_, slot)| slot.block.is_some()).map_or(u64::MAX, |(number, _)| *number);
+        let lowest = slots.iter().find(|(_, slot)| slot.block.is_none()).map_or(0, |(number, _)| *number);
+        let end = if self.bytes > ASK_LOWEST_ABOVE { held.max(lowest.saturating_add(1)) } else { u64::MAX };
         let missing: Vec<(u64, B256)> = slots
-            .iter()
+            .range(..end)
             .filter(|(number, slot)| slot.block.is_none() && !self.asking.contains_key(number))
             .map(|(number, slot)| (*number, slot.hash))
             .take(ASK_AHEAD)

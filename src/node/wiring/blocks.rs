@@ -72,6 +72,7 @@ impl Blocks {
                 },
                 l1_heads: l1.heads.clone(),
             },
+            l1_by_number: l1.port.port(),
             heads: heads.clone(),
             chain: Arc::new(StoredChain::new(heads.clone(), base.stores.l2.reader())),
             clock: Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),

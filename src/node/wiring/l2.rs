@@ -62,9 +62,9 @@ impl Rollup {
                 head_changed: txpool.port(),
                 suspect: duskevm_executor::Suspect::default(),
             };
-            let store = base.stores.l2.clone();
+            let (rollup, store) = (base.network.rollup.clone(), base.stores.l2.clone());
             ChildSpec::new(&executor, move |start| {
-                Ok(Executor::open(settings.clone(), store.clone(), feeds.clone(), &start)?)
+                Ok(Executor::open(settings.clone(), rollup.clone(), store.clone(), feeds.clone(), &start)?)
             })
             .mailbox(duskevm_executor::MAILBOX)
             .deadline(base.deadline(duskevm_executor::DEADLINE))

@@ -10,7 +10,7 @@ use duskevm_blobs::api::beacon;
 use duskevm_da_store::{ApiLimits, ApiWiring, BlobApi, Socket as BlobSocket};
 use duskevm_http::{Http, Limits as HttpLimits, Site, Socket as HttpSocket};
 use duskevm_rpc::{
-    AdminConfig, AdminServer, DuskPorts, PoolPorts, RpcConfig, RpcServer, Socket as RpcSocket, StoreReader,
+    AdminConfig, AdminServer, BlockMaker, DuskPorts, PoolPorts, RpcConfig, RpcServer, Socket as RpcSocket, StoreReader,
     Wiring as RpcWiring,
 };
 use duskevm_supervision::{ChildSpec, Ref, Tree};
@@ -145,7 +145,11 @@ fn rpc_config(config: &Config) -> RpcConfig {
         cors: rpc.cors.clone(),
         hosts: rpc.hosts.clone(),
         namespaces: rpc.namespaces.clone(),
-        sequencer: rpc.sequencer.clone(),
+        sequencer: match &rpc.sequencer {
+            Some(url) => BlockMaker::Elsewhere(url.clone()),
+            None if config.actors.sequencer => BlockMaker::Here,
+            None => BlockMaker::Unknown,
+        },
         ..RpcConfig::default()
     };
     let limits = &mut made.limits;

@@ -127,8 +127,10 @@ impl Derivation {
             self.plan_soon(ctx);
             return Ok(());
         }
-        if let Some((head, origin)) = self.unchecked_origin()? {
-            return self.check_origin(head, origin, ctx);
+        match self.unchecked_origin() {
+            Ok(Some((head, origin))) => return self.check_origin(head, origin, ctx),
+            Ok(None) => {}
+            Err(error) => return self.give_up_unsafe(error, ctx),
         }
         ctx.waiting_on("l1", format!("L1 block {next} (safe head {})", safe.number));
         self.watch_l1(ctx)

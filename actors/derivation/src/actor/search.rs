@@ -5,7 +5,8 @@ use crate::{
     chain::l1_ref,
     error::DerivationError,
     metrics,
-    seek::{Found, Seek, Wanted},
+    seek::{Found, Seek, Wanted, id},
+    state::Ports,
 };
 use alloy_eips::BlockNumHash;
 use duskevm_messages::{
@@ -22,8 +23,13 @@ impl Derivation {
         // What was read is read again from further below.
         ctx.fence().write(|| self.ports.current_l1.send_if_modified(|l1| l1.take().is_some()))?;
         let reference = |hash| self.chain.reference(hash);
-        let labels = (reference(heads.latest.hash())?, reference(heads.safe.hash)?, reference(heads.finalized.hash)?);
-        let (Some(unsafe_head), Some(safe), Some(finalized)) = labels else {
+        // What is safe comes first: where that is of another network nothing is given up.
+        let (safe, finalized) = (reference(heads.safe.hash)?, reference(heads.finalized.hash)?);
+        let unsafe_head = match reference(heads.latest.hash()) {
+            Ok(unsafe_head) => unsafe_head,
+            Err(error) => return self.give_up_unsafe(error, ctx),
+        };
+        let (Some(unsafe_head), Some(safe), Some(finalized)) = (unsafe_head, safe, finalized) else {
             return self.wait_out(&Obstacle::Moved(heads.latest.number()), ctx);
         };
         let seek = Seek::begin(&self.chain, L2Heads { unsafe_head, safe, finalized })?;
@@ -68,8 +74,38 @@ impl Derivation {
                 self.again();
                 self.wait_out(&Obstacle::UnknownL1(number), ctx)
             }
-            error => Err(error),
+            error => self.give_up_unsafe(error, ctx),
         }
+    }
+
+    /// Goes on without the unsafe blocks if one of them is what the search cannot get over; any other failure is handed back. The
+    /// signature of the sequencer vouches for unsafe blocks and may be misused; only what L1 supports is kept then.
+    pub(super) fn give_up_unsafe(
+        &mut self,
+        error: DerivationError,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), DerivationError> {
+        let heads = self.ports.heads.borrow().clone();
+        let Some(safe) = heads.map(|heads| heads.safe) else { return Err(error) };
+        let Some(number) = error.block().filter(|number| *number > safe.number) else { return Err(error) };
+        tracing::warn!(%error, number, safe = safe.number, "an unsafe L2 block that cannot be of this rollup: the chain goes back to the safe block");
+        metrics::foreign();
+        ctx.waiting_on("executor", format!("the chain to go back to safe block {}", safe.number));
+        let ports = self.ports.clone();
+        let taken = async move { ports.take_back(safe).await };
+        ctx.pipe(taken, |me, taken, ctx| {
+            me.again();
+            match taken {
+                Ok(()) => {
+                    // Never at once: the block may come again.
+                    let pause = me.pause.take();
+                    me.plan_after(pause, ctx);
+                    Ok(())
+                }
+                Err(obstacle) => me.wait_out(&obstacle, ctx),
+            }
+        });
+        Ok(())
     }
 
     /// Takes the chain to the heads that were found, then begins to read.
@@ -100,13 +136,7 @@ impl Derivation {
             ports.set_labels.ask_within(labels, LONG_PATIENCE).await??;
             ports.note_safe_head.ask_within(note, LONG_PATIENCE).await?;
             if drop_unsafe {
-                match &ports.reset_to {
-                    Some(sequencer) => {
-                        let reset = ResetTo { number: unsafe_head.number, hash: unsafe_head.hash };
-                        sequencer.ask_retry(reset, LONG_PATIENCE).await??;
-                    }
-                    None => ports.rewind.ask_retry(Rewind { to: unsafe_head.hash }, LONG_PATIENCE).await??,
-                }
+                ports.take_back(id(&unsafe_head)).await?;
             }
             Ok::<_, Obstacle>(())
         };
@@ -138,6 +168,20 @@ impl Derivation {
             me.moved_on(format!("begins at safe block {}", safe.number), ctx);
             me.plan(ctx)
         });
+        Ok(())
+    }
+}
+
+impl Ports {
+    /// Makes an ancestor of the head the head again. Blocks that this node's own sequencer announced are its to take back.
+    async fn take_back(&self, to: BlockNumHash) -> Result<(), Obstacle> {
+        match &self.reset_to {
+            Some(sequencer) => {
+                let reset = ResetTo { number: to.number, hash: to.hash };
+                sequencer.ask_retry(reset, LONG_PATIENCE).await??;
+            }
+            None => self.rewind.ask_retry(Rewind { to: to.hash }, LONG_PATIENCE).await??,
+        }
         Ok(())
     }
 }

@@ -7,36 +7,36 @@ use std::time::{Duration, Instant};
 use alloy_eips::BlockNumHash;
 use alloy_primitives::{Address, B256, Bytes};
 use duskevm_evm::Block;
-use duskevm_messages::executor::{ChainHeads, ExecutorRefusal, HeadsFeed, Import};
+use duskevm_messages::executor::{ChainHeads, HeadsFeed};
 use duskevm_messages::l1::L1HeadsFeed;
 use duskevm_p2p::Deed;
-use duskevm_supervision::{Actor, AskError, ChildSpec, Context, Port, Ref, StartContext};
+use duskevm_supervision::{Actor, ChildSpec, Context, Ref, StartContext};
 use duskevm_unsafe_gossip::by_number::Answer;
-use duskevm_unsafe_gossip::queue::{Conduct, Imported, Response};
-use duskevm_unsafe_gossip::rules::{check_content, judge};
-use duskevm_unsafe_gossip::{Effect, Fault, Payload, PayloadError, Queue, Seen, UnsafeSigner, Window};
+use duskevm_unsafe_gossip::rules::judge;
+use duskevm_unsafe_gossip::{Fault, Payload, PayloadError, Queue, Seen, UnsafeSigner, Window};
 use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tracing::{debug, info, warn};
 
-use super::host::{Attached, BlockHost, Control, Event, Incoming, NoAnswer, Serving};
+use super::host::{Attached, BlockHost, Control, Event, Incoming, Serving};
 use super::metrics;
 use super::settings::{BlockGossipSettings, Role};
 use crate::error::GossipError;
 use crate::ingress;
 
-/// Messages that are judged and requests that are answered at the same time. Each keeps a thread busy.
+/// Messages that are judged and requests that are answered at the same time, and how many of them requests. Each keeps a thread busy.
 const JOBS: usize = 4;
-/// How long the executor may take over a block.
-const EXECUTION: Duration = Duration::from_secs(25);
+const SERVING: usize = 2;
+/// Requests that wait besides. The host lets no more in.
+const REQUESTS: usize = 32;
 /// How long L1 may take to name the signer.
-const READING: Duration = Duration::from_secs(5);
+pub(super) const READING: Duration = Duration::from_secs(5);
 /// Blocks below the head that are still announced when several were made at once.
 const BACKLOG: u64 = 32;
-/// Blocks of which is remembered who brought them.
-const BROUGHT: usize = 128;
+/// Seconds after which the newest block of L1 is old: this node's L1 catches up, or has come to a halt.
+const L1_OLD: u64 = 120;
 /// What stands before the 20 bytes of an address in its RLP.
 const RLP_ADDRESS: u8 = 0x80 + 20;
 
@@ -46,13 +46,16 @@ type Ends = (mpsc::Receiver<Event>, watch::Receiver<Arc<[PeerId]>>);
 /// The actor that gossips unsafe blocks. Its instances share one [`BlockHost`].
 #[derive(Debug)]
 pub struct BlockGossip {
-    settings: Arc<BlockGossipSettings>,
-    control: Control,
+    pub(super) settings: Arc<BlockGossipSettings>,
+    pub(super) control: Control,
     /// Taken when the actor starts to listen.
     ends: Option<Ends>,
     /// Kept here while too many jobs are under way.
     paused: Option<mpsc::Receiver<Event>>,
     jobs: usize,
+    /// Requests of peers that wait for a thread, and how many have one.
+    requests: VecDeque<(Serving, u64)>,
+    serving: usize,
     start: Instant,
     peers: usize,
     /// As L1 named it last.
@@ -60,9 +63,10 @@ pub struct BlockGossip {
     reading: bool,
     seen: Seen,
     /// What a follower has received and not imported; `None` until the chain is open.
-    queue: Option<Queue<PeerId>>,
+    pub(super) queue: Option<Queue<PeerId>>,
     linked: Arc<[PeerId]>,
-    brought: VecDeque<(B256, PeerId)>,
+    /// An L1 head with which the origin of an imported block was found to fit, and that origin.
+    pub(super) fits: Option<(B256, B256)>,
     /// The newest block that this instance has announced or passed over.
     announced: Option<BlockNumHash>,
     announcing: bool,
@@ -86,7 +90,7 @@ pub fn block_spec(
         .mailbox(ingress::MAILBOX)
 }
 
-fn id(block: &Block) -> BlockNumHash {
+pub(super) fn id(block: &Block) -> BlockNumHash {
     BlockNumHash { number: block.number(), hash: block.hash() }
 }
 
@@ -112,6 +116,8 @@ impl BlockGossip {
             ends: Some((events, links)),
             paused: None,
             jobs: 0,
+            requests: VecDeque::new(),
+            serving: 0,
             start: Instant::now(),
             peers: 0,
             signer: None,
@@ -119,13 +125,13 @@ impl BlockGossip {
             seen: Seen::new(),
             queue: None,
             linked: Arc::from([]),
-            brought: VecDeque::new(),
+            fits: None,
             announced: None,
             announcing: false,
         })
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
@@ -151,7 +157,7 @@ impl BlockGossip {
             match event {
                 None => return Err(GossipError::HostGone),
                 Some(Event::Message(incoming)) => gossip.message(incoming, ctx),
-                Some(Event::Request { serving, number }) => gossip.serve(serving, number, ctx),
+                Some(Event::Request { serving, number }) => gossip.requested(serving, number, ctx),
             }
             gossip.listen(events, ctx);
             Ok(())
@@ -193,16 +199,25 @@ impl BlockGossip {
 
     fn judged(&mut self, judged: Judged, ctx: &mut Context<Self>) {
         let Judged { incoming, payload, block } = judged;
-        let Incoming { id, from, room, .. } = incoming;
+        let Incoming { id, from, is_chosen, room, .. } = incoming;
         let noted = payload.and_then(|payload| {
             let news = self.seen.note(payload.number, payload.hash)?;
             Ok((payload, news))
         });
+        // Whoever reads an old state of L1 may take the rightful signer for a wrong one.
+        let is_unsure = matches!(noted, Err(Fault::WrongSigner { .. })) && self.l1_is_old();
         let (acceptance, deed) = match &noted {
             Ok((_, None)) => (MessageAcceptance::Accept, Deed::ValidFirst),
             Ok((_, Some(_))) => (MessageAcceptance::Ignore, Deed::Ignored),
+            Err(_) if is_unsure => (MessageAcceptance::Ignore, Deed::Ignored),
             Err(fault) => (MessageAcceptance::Reject, deed_of(fault)),
         };
+        if is_chosen
+            && matches!(self.settings.role, Role::Follow(_))
+            && let Err(fault) = &noted
+        {
+            self.tell_of(fault, ctx);
+        }
         self.control.judged(id, from, acceptance);
         self.control.deed(from, deed);
         drop(room);
@@ -210,7 +225,7 @@ impl BlockGossip {
             Ok((payload, None)) => {
                 metrics::received("accepted", "valid");
                 let Some(block) = block else { return };
-                self.remember(block.hash(), from);
+                ctx.healthy();
                 if let Some(queue) = &mut self.queue {
                     queue.gossiped(block, payload.size());
                     self.pump(ctx);
@@ -219,36 +234,66 @@ impl BlockGossip {
             Ok((_, Some(_))) => metrics::received("ignored", "seen"),
             Err(fault) => {
                 debug!(peer = %from, %fault, "an unsafe block was rejected");
-                metrics::received("rejected", fault.label());
+                metrics::received(if is_unsure { "ignored" } else { "rejected" }, fault.label());
             }
         }
     }
 
-    fn remember(&mut self, hash: B256, peer: PeerId) {
-        if self.brought.len() >= BROUGHT {
-            self.brought.pop_front();
-        }
-        self.brought.push_back((hash, peer));
+    /// Whether what L1 said last may be out of date.
+    fn l1_is_old(&self) -> bool {
+        let now = (self.settings.clock)();
+        let heads = self.settings.signer.l1_heads.borrow();
+        heads.as_ref().is_none_or(|heads| heads.latest.timestamp.saturating_add(L1_OLD) < now)
     }
 
-    /// Answers a peer from the chain.
-    fn serve(&mut self, serving: Serving, number: u64, ctx: &mut Context<Self>) {
-        let settings = self.settings.clone();
-        let work = spawn_blocking(move || {
-            settings.chain.block(number).map(|block| Answer::Payload(Box::new(Payload::from_block(&block))).encode())
-        });
-        self.jobs += 1;
-        ctx.listen(work, move |gossip, answer, ctx| {
-            let (answer, label) = match answer {
-                Ok(Some(answer)) => (answer, "payload"),
-                Ok(None) => (Answer::Unavailable.encode(), "unavailable"),
-                Err(_) => (Answer::Failed(3).encode(), "failed"),
-            };
-            metrics::served(label);
-            gossip.control.answer(serving, answer);
-            gossip.job_done(ctx);
-            Ok(())
-        });
+    /// A peer that the operator chose brings blocks that are not valid here: something is set wrongly, on one of both sides.
+    fn tell_of(&self, fault: &Fault, ctx: &mut Context<Self>) {
+        let hint = match fault {
+            Fault::WrongSigner { .. } if self.l1_is_old() => "this node's L1 catches up, or stands still",
+            Fault::WrongSigner { .. } => "is gossip.l2_peers of this network?",
+            Fault::TooOld { .. } | Fault::TooNew { .. } => "does the clock of this machine go right?",
+            _ => return,
+        };
+        ctx.degraded(format!("a block of a peer in gossip.l2_peers was not taken: {fault}; {hint}"));
+    }
+
+    /// A peer asks for a block. Messages do not wait for the answer.
+    fn requested(&mut self, serving: Serving, number: u64, ctx: &mut Context<Self>) {
+        if self.requests.len() < REQUESTS {
+            self.requests.push_back((serving, number));
+            self.serve(ctx);
+        } else {
+            metrics::served("busy");
+            self.control.answer(serving, Answer::Failed(3).encode());
+        }
+    }
+
+    /// Answers peers from the chain.
+    fn serve(&mut self, ctx: &mut Context<Self>) {
+        while self.serving < SERVING
+            && let Some((serving, number)) = self.requests.pop_front()
+        {
+            let settings = self.settings.clone();
+            let work = spawn_blocking(move || {
+                let block = settings.chain.block(number)?;
+                Some(Answer::Payload(Box::new(Payload::from_block(&block))).encode())
+            });
+            self.jobs += 1;
+            self.serving += 1;
+            ctx.listen(work, move |gossip, answer, ctx| {
+                let (answer, label) = match answer {
+                    Ok(Some(answer)) => (answer, "payload"),
+                    Ok(None) => (Answer::Unavailable.encode(), "unavailable"),
+                    Err(_) => (Answer::Failed(3).encode(), "failed"),
+                };
+                metrics::served(label);
+                gossip.control.answer(serving, answer);
+                gossip.serving = gossip.serving.saturating_sub(1);
+                gossip.serve(ctx);
+                gossip.job_done(ctx);
+                Ok(())
+            });
+        }
     }
 
     /// Waits for connections that come and go.
@@ -438,119 +483,6 @@ impl BlockGossip {
             std::cmp::Ordering::Equal => Some(heads.latest.clone()),
             std::cmp::Ordering::Less => self.settings.chain.block(next),
         }
-    }
-
-    /// Does what the queue wants done.
-    fn pump(&mut self, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let Role::Follow(import) = &self.settings.role else { return };
-        let (import, chain) = (import.clone(), self.settings.chain.clone());
-        let Some(queue) = &mut self.queue else { return };
-        let effects = queue.next(now, |number| chain.hash(number));
-        metrics::queue(queue.len(), queue.bytes(), queue.highest());
-        for effect in effects {
-            match effect {
-                Effect::Import(block) => self.import(&import, block, ctx),
-                Effect::Ask { peer, number } => self.ask(peer, number, ctx),
-            }
-        }
-    }
-
-    fn import(&mut self, port: &Port<Import>, block: Arc<Block>, ctx: &mut Context<Self>) {
-        let (port, imported) = (port.clone(), id(&block));
-        let answer = async move { port.ask_within(Import { block }, EXECUTION).await };
-        ctx.listen(answer, move |gossip, answer, ctx| {
-            let (outcome, label) = imported_as(&answer);
-            metrics::imported(label);
-            match answer {
-                Ok(Err(ExecutorRefusal::Invalid(why))) => gossip.blame(imported, &why),
-                Ok(Err(refusal)) => debug!(%refusal, "an unsafe block was not imported"),
-                Ok(Ok(())) | Err(_) => {}
-            }
-            let now = gossip.now();
-            if let Some(queue) = &mut gossip.queue {
-                queue.imported(imported, outcome, now);
-            }
-            gossip.pump(ctx);
-            Ok(())
-        });
-    }
-
-    /// A signed block breaks the rules of the chain.
-    fn blame(&self, block: BlockNumHash, why: &str) {
-        warn!(number = block.number, hash = %block.hash, %why, "the sequencer signed an invalid block");
-        if let Some((_, peer)) = self.brought.iter().find(|(hash, _)| *hash == block.hash) {
-            self.control.deed(*peer, Deed::Invalid);
-        }
-    }
-
-    fn ask(&mut self, peer: PeerId, number: u64, ctx: &mut Context<Self>) {
-        let (control, settings) = (self.control.clone(), self.settings.clone());
-        let answer = async move {
-            let bytes = control.ask(peer, number).await?;
-            // Decompressing, hashing and recovering senders takes a while.
-            Ok(spawn_blocking(move || read(&bytes, &settings)).await.unwrap_or(Response::None))
-        };
-        ctx.listen(answer, move |gossip, answer: Result<Response, NoAnswer>, ctx| {
-            let (response, silent) = match answer {
-                Ok(response) => (response, false),
-                Err(failure) => (Response::None, failure == NoAnswer::Silent),
-            };
-            let now = gossip.now();
-            let hash = match &response {
-                Response::Block(block, _) => Some(block.hash()),
-                Response::None | Response::Wrong => None,
-            };
-            let Some(queue) = &mut gossip.queue else { return Ok(()) };
-            let (label, deed) = match queue.answered(peer, number, response, now) {
-                Conduct::Useful => ("block", Some(Deed::GoodAnswer)),
-                Conduct::Nothing if silent => ("silent", Some(Deed::NoAnswer)),
-                Conduct::Nothing => ("nothing", None),
-                Conduct::Other => ("other_block", Some(Deed::NoAnswer)),
-                Conduct::Wrong => ("wrong", Some(Deed::BadAnswer)),
-            };
-            metrics::asked(label);
-            if let Some(deed) = deed {
-                gossip.control.deed(peer, deed);
-            }
-            if let Some(hash) = hash {
-                gossip.remember(hash, peer);
-            }
-            gossip.pump(ctx);
-            Ok(())
-        });
-    }
-}
-
-/// What the queue is told of an import, and the name for it in metrics.
-fn imported_as(answer: &Result<Result<(), ExecutorRefusal>, AskError>) -> (Imported, &'static str) {
-    match answer {
-        Ok(Ok(())) => (Imported::Done, "done"),
-        Ok(Err(ExecutorRefusal::Invalid(_))) => (Imported::Invalid, "invalid"),
-        Ok(Err(
-            ExecutorRefusal::BelowSafe { .. }
-            | ExecutorRefusal::BelowFinalized { .. }
-            | ExecutorRefusal::BelowHistory { .. },
-        )) => (Imported::Settled, "settled"),
-        Ok(Err(
-            ExecutorRefusal::UnknownParent { .. }
-            | ExecutorRefusal::NotTheHead { .. }
-            | ExecutorRefusal::NotPending(_)
-            | ExecutorRefusal::UnknownBlock(_),
-        )) => (Imported::Later, "moved"),
-        Err(_) => (Imported::Later, "no_executor"),
-    }
-}
-
-/// Reads what a peer answered.
-fn read(bytes: &[u8], settings: &BlockGossipSettings) -> Response {
-    match Answer::decode(bytes) {
-        Ok(Answer::Payload(payload)) => {
-            let checked = check_content(&payload, &settings.spec).and_then(|()| Ok(payload.to_block()?));
-            checked.map_or(Response::Wrong, |block| Response::Block(Arc::new(block), payload.size()))
-        }
-        Ok(Answer::Unavailable | Answer::Invalid | Answer::Failed(_)) => Response::None,
-        Err(_) => Response::Wrong,
     }
 }
 

@@ -34,7 +34,7 @@ pub struct BlockHostSettings {
     pub chain_id: u64,
     /// Where to listen; nowhere: this node only dials. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
-    /// Peers that are dialled again and again.
+    /// Peers that are dialled again and again, and never banned.
     pub peers: Vec<BlockPeer>,
     /// Connections in all.
     pub max_peers: u32,
@@ -191,6 +191,8 @@ impl Drop for Room {
 pub(crate) struct Incoming {
     pub(super) id: MessageId,
     pub(super) from: PeerId,
+    /// The operator chose this peer.
+    pub(super) is_chosen: bool,
     pub(super) version: PayloadVersion,
     pub(super) bytes: Vec<u8>,
     pub(super) room: Room,

@@ -8,10 +8,13 @@
 
 mod actor;
 mod address;
+mod allowance;
 mod chain;
 mod codec;
+mod follow;
 mod host;
 mod identity;
+mod mesh;
 mod metrics;
 mod settings;
 mod swarm;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use duskevm_evm::ChainSpec;
 use duskevm_messages::consensus::ReadDuskContract;
 use duskevm_messages::executor::{HeadsFeed, Import};
-use duskevm_messages::l1::L1HeadsFeed;
+use duskevm_messages::l1::{L1HeadsFeed, ViewBlockByNumber};
 use duskevm_supervision::Port;
 use duskevm_unsafe_gossip::UnsafeSigner;
 
@@ -43,6 +43,8 @@ pub struct BlockGossipSettings {
     pub role: Role,
     /// Whose blocks are valid.
     pub signer: SignerSource,
+    /// L1: whether the block that a received one belongs to still stands.
+    pub l1_by_number: Port<ViewBlockByNumber>,
     /// Where the chain stands.
     pub heads: HeadsFeed,
     /// The chain.

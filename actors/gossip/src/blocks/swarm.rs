@@ -7,14 +7,12 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use duskevm_fence::Generation;
-use duskevm_p2p::{Bucket, Deed, Endpoint, Prefix, Rate, Scores, Sentence};
+use duskevm_p2p::{Deed, Endpoint, Prefix, Scores, Sentence};
 use duskevm_unsafe_gossip::by_number::{self, Answer};
-use duskevm_unsafe_gossip::{MAX_MESSAGE, PayloadVersion, message_id, topic};
+use duskevm_unsafe_gossip::{PayloadVersion, topic};
 use futures::StreamExt;
 use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::gossipsub::{
-    self, IdentTopic, MessageAcceptance, MessageAuthenticity, PublishError, TopicHash, ValidationMode,
-};
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError, TopicHash};
 use libp2p::request_response::{
     self, InboundRequestId, OutboundFailure, OutboundRequestId, ProtocolSupport, ResponseChannel,
 };
@@ -25,15 +23,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
+use super::allowance::{Allowances, RPCS};
 use super::codec::ByNumber;
 use super::host::{Attachment, BlockHostSettings, Command, Event, Incoming, NoAnswer, Room, Serving};
 use super::identity::BlockIdentity;
+use super::mesh::{Mesh, cost, mesh, setup};
 use super::metrics;
 use crate::convert;
 use crate::guard::{Guard, Keys};
 use crate::host::{HostError, Transport};
 use crate::meter::{Metered, MeteredEvent};
-use crate::net::{self, OnlyOurs, PENDING, SLACK};
+use crate::net::{self, PENDING};
 
 /// How often deadlines are looked at and peers dialled.
 const TICK: Duration = Duration::from_millis(200);
@@ -45,19 +45,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 const SERVING: usize = 32;
 /// Questions on their way.
 const ASKING: usize = 64;
-/// RPCs of gossipsub from one peer: a block each second or two, its announcements, and control.
-const RPCS: Rate = Rate::new(1_200, 300);
-/// Messages from one peer, and their bytes.
-const MESSAGES: Rate = Rate::new(64, 16);
-const BYTES: Rate = Rate::new(64 << 20, 16 << 20);
-/// Requests of one peer. op-node answers fewer.
-const REQUESTS: Rate = Rate::new(64, 16);
 /// The longest pause between two dials of a peer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that lasted for so long was no mistake.
 const STAYED: Duration = Duration::from_secs(10);
-
-type Mesh = gossipsub::Behaviour<OnlyOurs, gossipsub::WhitelistSubscriptionFilter>;
 
 #[derive(NetworkBehaviour)]
 struct Net {
@@ -96,23 +87,6 @@ impl Static {
     }
 }
 
-/// What a peer may still send.
-struct Allowance {
-    messages: Bucket,
-    bytes: Bucket,
-    requests: Bucket,
-}
-
-impl Allowance {
-    const fn new(now: Duration) -> Self {
-        Self {
-            messages: Bucket::full(MESSAGES, now),
-            bytes: Bucket::full(BYTES, now),
-            requests: Bucket::full(REQUESTS, now),
-        }
-    }
-}
-
 /// A request that is being answered.
 struct Open {
     channel: ResponseChannel<Vec<u8>>,
@@ -131,7 +105,7 @@ pub(super) struct Task {
     scores: Scores<PeerId>,
     links: BTreeSet<PeerId>,
     remotes: HashMap<PeerId, Endpoint>,
-    allowances: HashMap<PeerId, Allowance>,
+    allowances: Allowances,
     held: Arc<AtomicUsize>,
     asking: HashMap<OutboundRequestId, oneshot::Sender<Result<Vec<u8>, NoAnswer>>>,
     serving: HashMap<Serving, Open>,
@@ -141,46 +115,6 @@ pub(super) struct Task {
     generation: Generation,
     actor: Option<mpsc::Sender<Event>>,
     listening: Vec<Endpoint>,
-}
-
-fn setup(error: impl ToString) -> HostError {
-    HostError::Setup(error.to_string())
-}
-
-/// As op-node has it (rollup-node-p2p.md, "Gossipsub"): messages carry no author, and are forwarded after a verdict only.
-fn mesh(chain_id: u64) -> Result<(Mesh, HashMap<TopicHash, PayloadVersion>), HostError> {
-    let config = gossipsub::ConfigBuilder::default()
-        .validate_messages()
-        .validation_mode(ValidationMode::Anonymous)
-        .message_id_fn(|message| gossipsub::MessageId::new(&message_id(message.topic.as_str(), &message.data)))
-        .max_transmit_size(MAX_MESSAGE + SLACK)
-        .mesh_n(8)
-        .mesh_n_low(6)
-        .mesh_n_high(12)
-        .gossip_lazy(6)
-        .heartbeat_interval(Duration::from_millis(500))
-        .heartbeat_initial_delay(Duration::from_millis(100))
-        .fanout_ttl(Duration::from_secs(24))
-        .history_length(12)
-        .history_gossip(3)
-        .duplicate_cache_time(Duration::from_secs(65))
-        .flood_publish(false)
-        .build()
-        .map_err(setup)?;
-    let names: HashMap<TopicHash, PayloadVersion> =
-        PayloadVersion::ALL.map(|version| (IdentTopic::new(topic(chain_id, version)).hash(), version)).into();
-    let hashes: std::collections::HashSet<TopicHash> = names.keys().cloned().collect();
-    let mut mesh = Mesh::new_with_subscription_filter_and_transform(
-        MessageAuthenticity::Anonymous,
-        config,
-        gossipsub::WhitelistSubscriptionFilter(hashes.clone()),
-        OnlyOurs { topics: hashes },
-    )
-    .map_err(setup)?;
-    for version in PayloadVersion::ALL {
-        mesh.subscribe(&IdentTopic::new(topic(chain_id, version))).map_err(setup)?;
-    }
-    Ok((mesh, names))
 }
 
 /// Sets the host up and listens. Call it within the runtime.
@@ -210,7 +144,7 @@ pub(super) fn build(
     let behaviour = Net {
         guard: Guard::new(start, Keys::Any, trusted.iter().copied(), (max_inbound / 4).max(4) as usize),
         limits: connection_limits::Behaviour::new(limits),
-        mesh: Metered::new(mesh, RPCS, start),
+        mesh: Metered::with_cost(mesh, RPCS, cost, start),
         ask: request_response::Behaviour::new(
             [(protocol, ProtocolSupport::Full)],
             request_response::Config::default().with_request_timeout(ANSWER).with_max_concurrent_streams(8),
@@ -252,10 +186,10 @@ pub(super) fn build(
         topics,
         chain_id: settings.chain_id,
         trusted,
-        scores: Scores::new(settings.scores.clone()),
+        scores: Scores::new(settings.scores.clone()).sparing(settings.peers.iter().map(|peer| peer.peer)),
         links: BTreeSet::new(),
         remotes: HashMap::new(),
-        allowances: HashMap::new(),
+        allowances: Allowances::new(),
         held: Arc::new(AtomicUsize::new(0)),
         asking: HashMap::new(),
         serving: HashMap::new(),
@@ -395,12 +329,7 @@ impl Task {
         let now = self.now();
         self.scores.decay(now);
         let links = &self.links;
-        self.allowances.retain(|peer, allowance| {
-            links.contains(peer)
-                || !(allowance.messages.is_full(MESSAGES, now)
-                    && allowance.bytes.is_full(BYTES, now)
-                    && allowance.requests.is_full(REQUESTS, now))
-        });
+        self.allowances.sweep(now, |peer| links.contains(peer));
         // The end of every answer is reported; if one were not, its place must not be taken for ever.
         let late = Instant::now();
         self.writing.retain(|_, until| *until > late);
@@ -412,6 +341,10 @@ impl Task {
 
     /// Holds something against a peer, or for it, and acts on what follows.
     fn deed(&mut self, peer: &PeerId, deed: Deed) {
+        // Where it and this node do not agree on the time or the signer it may as well be this node that is behind.
+        if deed == Deed::Stale && self.scores.spares(peer) {
+            return;
+        }
         let remote = self.remotes.get(peer);
         let prefix = remote.and_then(Endpoint::prefix).filter(|prefix| !self.trusted.contains(prefix));
         let now = self.now();
@@ -514,21 +447,11 @@ impl Task {
         }
     }
 
-    /// Whether the peer may send this much, or ask once more.
-    fn allows(&mut self, peer: &PeerId, message: Option<usize>) -> bool {
-        let now = self.now();
-        let allowance = self.allowances.entry(*peer).or_insert_with(|| Allowance::new(now));
-        match message {
-            Some(bytes) => allowance.messages.take(MESSAGES, now, 1) && allowance.bytes.take(BYTES, now, bytes as u64),
-            None => allowance.requests.take(REQUESTS, now, 1),
-        }
-    }
-
     fn message(&mut self, from: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
         let Some(version) = self.topics.get(&message.topic).copied() else {
             return self.report(&id, &from, MessageAcceptance::Ignore);
         };
-        if !self.allows(&from, Some(message.data.len())) {
+        if !self.allowances.may_send(&from, self.start.elapsed(), message.data.len()) {
             metrics::received("ignored", "flood");
             self.report(&id, &from, MessageAcceptance::Ignore);
             return self.deed(&from, Deed::Flood);
@@ -537,7 +460,8 @@ impl Task {
             metrics::received("ignored", "busy");
             return self.report(&id, &from, MessageAcceptance::Ignore);
         };
-        let incoming = Incoming { id: id.clone(), from, version, bytes: message.data, room };
+        let is_chosen = self.scores.spares(&from);
+        let incoming = Incoming { id: id.clone(), from, is_chosen, version, bytes: message.data, room };
         if !self.tell(Event::Message(incoming)) {
             metrics::received("ignored", "busy");
             self.report(&id, &from, MessageAcceptance::Ignore);
@@ -590,10 +514,14 @@ impl Task {
             let _ = self.swarm.behaviour_mut().ask.send_response(channel, Answer::Invalid.encode());
             return self.deed(&peer, Deed::Garbage);
         };
+        let allowed = self.allowances.may_ask(&peer, self.start.elapsed(), self.scores.spares(&peer));
         let is_full = self.writing.len() >= SERVING;
-        if is_full || !self.allows(&peer, None) {
+        if is_full || allowed.is_err() {
             metrics::served(if is_full { "busy" } else { "flood" });
             let _ = self.swarm.behaviour_mut().ask.send_response(channel, Answer::Failed(3).encode());
+            if let Err(Some(deed)) = allowed {
+                self.deed(&peer, deed);
+            }
             return;
         }
         let serving = Serving(self.next);

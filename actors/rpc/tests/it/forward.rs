@@ -6,7 +6,7 @@ use crate::{
     node::{Node, config, transfer, user},
 };
 use alloy_primitives::{Address, B256};
-use duskevm_rpc::{Limits, RpcConfig};
+use duskevm_rpc::{BlockMaker, Limits, RpcConfig};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
 const DEAD: Address = Address::repeat_byte(0xde);
 
 fn forwarding(sequencer: SocketAddr, limits: Limits) -> RpcConfig {
-    RpcConfig { sequencer: Some(format!("http://{sequencer}")), ..config(limits) }
+    RpcConfig { sequencer: BlockMaker::Elsewhere(format!("http://{sequencer}")), ..config(limits) }
 }
 
 async fn replica(sequencer: SocketAddr, limits: Limits) -> Node {
@@ -129,10 +129,10 @@ async fn a_node_of_another_network_gets_no_transaction() {
 
 #[tokio::test]
 async fn what_the_sequencer_refuses_is_refused_in_its_words_and_not_kept() {
-    let sequencer = Node::start(MemoryChain::isthmus()).await;
+    let least = Limits { max_tx_bytes: 100, ..Limits::default() };
+    let sequencer = Node::with(MemoryChain::isthmus(), least).await;
     let node = replica(sequencer.address, Limits::default()).await;
     let tx = transfer(&user(0), 0, DEAD, 1);
-    sequencer.client().call("eth_sendRawTransaction", json!([tx.encoded()])).await;
     let direct = sequencer.client().error("eth_sendRawTransaction", json!([tx.encoded()])).await;
     assert_eq!(node.client().error("eth_sendRawTransaction", json!([tx.encoded()])).await, direct);
     assert!(node.pool.take().is_empty());
@@ -166,6 +166,32 @@ async fn what_the_own_pool_refuses_the_sequencer_has_all_the_same() {
         assert_eq!(node.client().call("eth_sendRawTransaction", json!([tx.encoded()])).await, json!(hash));
         asked.recv().await.unwrap();
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_sequencer_has_already_may_be_sent_again() {
+    let sequencer = Node::start(MemoryChain::isthmus()).await;
+    let node = replica(sequencer.address, Limits::default()).await;
+    let tx = transfer(&user(0), 0, DEAD, 1);
+    // The first time its answer got lost on the way.
+    sequencer.client().call("eth_sendRawTransaction", json!([tx.encoded()])).await;
+    assert_eq!(node.client().call("eth_sendRawTransaction", json!([tx.encoded()])).await, json!(tx.hash()));
+    assert_eq!(node.pool.take().len(), 1);
+    node.stop().await;
+    sequencer.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_sequencer_refuses_what_nobody_would_include() {
+    let config = RpcConfig { sequencer: BlockMaker::Unknown, ..config(Limits::default()) };
+    let node = Node::configured(MemoryChain::isthmus(), config).await;
+    let tx = transfer(&user(0), 0, DEAD, 1);
+    for method in ["eth_sendRawTransaction", "eth_sendRawTransactionSync"] {
+        let (code, message) = node.client().error(method, json!([tx.encoded()])).await;
+        assert_eq!((code, message.contains("rpc.sequencer")), (-32000, true), "{method}: {message}");
+    }
+    assert!(node.pool.take().is_empty());
     node.stop().await;
 }
 

@@ -118,13 +118,24 @@ fn a_batcher_hash_is_an_address() {
 }
 
 #[test]
-fn base_fee_parameters_are_not_zero() {
+fn base_fee_parameters_leave_a_gas_target() {
     let mut ledger = Ledger::new();
-    for (denominator, elasticity) in [(0, 6), (250, 0), (0, 0)] {
+    for (denominator, elasticity) in [(0, 6), (250, 0), (0, 0), (250, 21_000_001), (250, u32::MAX)] {
         let refused = ledger.refusal(OWNER, 0, Config, &SetEip1559Params { denominator, elasticity });
         assert_eq!(refused, Refusal::Eip1559 { denominator, elasticity });
     }
     assert_eq!(ledger.read::<u32>(Config, "eip1559Denominator", &NONE), 0, "as genesis left it");
+    ledger.send(OWNER, 0, Config, &SetEip1559Params { denominator: u32::MAX, elasticity: 21_000_000 }).unwrap();
+}
+
+#[test]
+fn the_floor_of_the_base_fee_is_far_from_where_it_would_overflow() {
+    let mut ledger = Ledger::new();
+    for min_base_fee in [(1 << 56) + 1, u64::MAX] {
+        let refused = ledger.refusal(OWNER, 0, Config, &SetMinBaseFee { min_base_fee });
+        assert_eq!(refused, Refusal::MinBaseFee(min_base_fee));
+    }
+    ledger.send(OWNER, 0, Config, &SetMinBaseFee { min_base_fee: 1 << 56 }).unwrap();
 }
 
 #[test]

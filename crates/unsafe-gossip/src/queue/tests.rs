@@ -315,6 +315,51 @@ fn bytes_are_bounded_and_what_was_dropped_is_asked_for_again() {
 }
 
 #[test]
+fn while_much_waits_no_block_is_fetched_only_to_be_dropped() {
+    let blocks = chain(&genesis(), 60, b"");
+    let mut node = Node::new(vec![genesis()], 0);
+    // Of what was gossiped the highest were dropped again.
+    for block in blocks.iter().skip(20) {
+        node.queue.gossiped(block.clone(), MAX_BYTES / 8);
+    }
+    let (mut asked, mut now) = (Vec::new(), NOW);
+    while node.queue.slots.get(&1).is_none_or(|slot| slot.block.is_none()) {
+        now += ASK_COST;
+        for effect in node.next(now) {
+            let Effect::Ask { peer, number } = effect else { panic!("nothing stands on the chain yet") };
+            asked.push(number);
+            let found = blocks[usize::try_from(number).unwrap() - 1].clone();
+            node.queue.answered(peer, number, Response::Block(found, MAX_BYTES / 8), now);
+        }
+    }
+    assert_eq!(asked, (1..=20).rev().collect::<Vec<_>>(), "each once, and none of those that were dropped");
+}
+
+#[test]
+fn a_chain_that_contradicts_a_safe_block_is_walked_down_once() {
+    let old = chain(&genesis(), 6, b"old");
+    let new = chain(&old[2], 9, b"new");
+    let mine = [vec![genesis()], old.clone()].concat();
+    let mut node = Node::new(mine, 5);
+    node.gossip(&new[4]);
+    assert_eq!(node.run(&new), [7, 6]);
+    // What stands on it is void too, and for a block that was missed only its parent is asked for.
+    node.gossip(&new[5]);
+    assert!(node.run(&new).is_empty());
+    node.gossip(&new[7]);
+    assert_eq!(node.run(&new), [10]);
+    assert!(node.queue.is_empty());
+    // L1 replaces what was safe: the chain is followed again.
+    node.chain.truncate(4);
+    let head = id(&node.chain[3]);
+    node.queue.head(head, 3);
+    node.next(NOW);
+    node.gossip(&new[8]);
+    node.run(&new);
+    assert_eq!(node.chain.last(), new.last());
+}
+
+#[test]
 fn a_gap_that_is_too_wide_is_left_to_l1() {
     let far = Arc::new(block(PayloadVersion::V4, MAX_LINKS as u64 + 1, B256::repeat_byte(1), 1, b""));
     let mut node = Node::new(vec![genesis()], 0);
