@@ -29,9 +29,10 @@ mod source_hash;
 mod sync_start;
 #[cfg(test)]
 mod testing;
+mod window;
 
 pub use attributes::{AttributesError, OriginBlock, epoch_attributes};
-pub use block_ref::{BlockRefError, l2_block_ref, system_config_of};
+pub use block_ref::{BlockRefError, batcher_of, l2_block_ref, origin_time_of, system_config_of};
 pub use config::{
     BlockId, FJORD_MAX_SEQUENCER_DRIFT, RollupConfig, RollupConfigError, RollupGenesis, Schedule, SystemConfig,
 };

@@ -109,6 +109,7 @@ impl Rollup {
                 l1_by_number: l1.port.port(),
                 heads: heads_feed.clone(),
                 l1_heads: l1.heads.clone(),
+                l1_tip: l1.own.tip.clone(),
                 derived: on.derivation.then(|| current_l1.clone()),
                 throttle,
             };
