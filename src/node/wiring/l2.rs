@@ -200,8 +200,7 @@ fn batcher(
     });
     let ports = duskevm_batcher::Ports {
         submit: l1.own.consensus.port(),
-        transaction: l1.own.consensus.port(),
-        account: l1.own.consensus.port(),
+        snapshot: l1.own.consensus.port(),
         view_transaction: l1.port.port(),
         l1_by_number: l1.port.port(),
         heads: heads.clone(),
