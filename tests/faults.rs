@@ -10,6 +10,7 @@ mod support;
 
 use alloy_primitives::B256;
 use duskevm::network::NetworkFiles;
+use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -75,7 +76,7 @@ struct Announced {
 }
 
 impl Announced {
-    fn watch(rpc: String) -> Self {
+    fn watch(rpc: HttpClient) -> Self {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let seen = tokio::spawn(async move {
             let mut seen = BTreeMap::new();

@@ -1,5 +1,5 @@
 //! A batcher that is away for longer than the sequencing window while the sequencer goes on: L1 prescribes blocks without users'
-//! transactions, the sequencer goes on from them, and what was in its own blocks comes back.
+//! transactions, the sequencer goes on from them, and what was in its own blocks comes back. Users go on sending all the time.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -51,10 +51,22 @@ async fn included(node: &Node, to: u64) -> HashMap<B256, u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_beyond_the_sequencing_window_costs_blocks_but_no_transaction() {
+    outage("tip").await;
+}
+
+/// As in a network of several nodes: L2 sees an L1 block when the next one is there, so a batch that is made for the oldest block that
+/// it sees is always too late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_where_l2_is_shown_final_l1_blocks_only() {
+    outage("final").await;
+}
+
+async fn outage(follow: &str) {
+    let follow = ("DUSKEVM_L1__FOLLOW", follow);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let ports = Ports::free();
-    let without_batcher = [WINDOW, ("DUSKEVM_ACTORS__BATCHER", "false")];
+    let without_batcher = [WINDOW, follow, ("DUSKEVM_ACTORS__BATCHER", "false")];
     let node = Node::start_as(&data, ports, &[], &without_batcher);
     grow(&node, 1, Duration::from_secs(30)).await;
     let load = Load::start(ports.rpc, accounts(5), 20.0);
@@ -86,7 +98,7 @@ async fn an_outage_beyond_the_sequencing_window_costs_blocks_but_no_transaction(
 
     // The batcher is back.
     assert!(node.stop().success());
-    let node = Node::start_as(&data, ports, &[], &[WINDOW]);
+    let node = Node::start_as(&data, ports, &[], &[WINDOW, follow]);
     grow(&node, 5, Duration::from_secs(60)).await;
     let acknowledged = load.finish().await;
     assert!(acknowledged.len() > 100, "only {} transactions were acknowledged", acknowledged.len());

@@ -19,6 +19,7 @@ use duskevm_messages::{
     executor::ChainHeads,
     l1::L1Heads,
 };
+use duskevm_rollup::batcher_of;
 use duskevm_supervision::{Actor, AskError, Context, StartError};
 use std::sync::Arc;
 
@@ -53,13 +54,16 @@ impl Obstacle {
             Self::Neighbour(_) | Self::Look(LookError::Neighbour(_)) => "neighbour",
             Self::Look(LookError::Store(_)) => "store",
             Self::Look(LookError::Moved) => "moved",
+            Self::Look(LookError::Nonce(_)) => "nonce",
             Self::Sign(_) => "sign",
         }
     }
 
     const fn actor(&self) -> &'static str {
         match self {
-            Self::Neighbour(_) | Self::Look(LookError::Neighbour(_)) | Self::Sign(_) => "consensus",
+            Self::Neighbour(_) | Self::Look(LookError::Neighbour(_) | LookError::Nonce(_)) | Self::Sign(_) => {
+                "consensus"
+            }
             Self::Look(LookError::Store(_)) => "executor",
             Self::Look(LookError::Moved) => "l1",
         }
@@ -95,6 +99,11 @@ impl BatcherActor {
         };
         if self.seen != Some(l1.latest.hash) {
             self.look(l1, ctx);
+        } else if let Some(why) = stranger(&self.settings, &heads) {
+            metrics::obstacle("stranger");
+            ctx.degraded(why.clone());
+            ctx.waiting_on("executor", why);
+            self.plan_at_news(ctx);
         } else {
             self.run(&heads, ctx);
         }
@@ -141,12 +150,12 @@ impl BatcherActor {
     /// Looks at L1, once for each of its blocks.
     fn look(&mut self, l1: L1Heads, ctx: &mut Context<Self>) {
         let Some(work) = &self.work else { return };
-        let (ports, account, watched) = (self.ports.clone(), self.settings.keys.account(), work.batcher.watched());
+        let (ports, keys, watched) = (self.ports.clone(), self.settings.keys.clone(), work.batcher.watched());
         ctx.waiting_on(
             "consensus",
             format!("what L1 block {} says of {} transactions", l1.latest.number, watched.len()),
         );
-        let looked = async move { look(&ports, account, watched, l1).await };
+        let looked = async move { look(&ports, &keys, watched, l1).await };
         ctx.pipe(looked, move |me, looked, ctx| match looked {
             Ok(Look { observation, derived }) => {
                 if let Some(work) = &mut me.work {
@@ -257,6 +266,18 @@ impl BatcherActor {
     }
 }
 
+/// Why nothing is posted, if the rollup's batcher is another one by now: derivation would pass over all of it, though it is paid for.
+fn stranger(settings: &Settings, heads: &ChainHeads) -> Option<String> {
+    // A block that does not say it is no business of the batcher.
+    let (expected, found) = (batcher_of(&settings.rollup, &heads.latest).ok()?, settings.keys.batcher());
+    (expected != found).then(|| {
+        format!(
+            "the system configuration's batcher is {expected}, but the key of keys.batcher is that of {found}: nothing is posted \
+             until one of them is changed"
+        )
+    })
+}
+
 const fn reason(refusal: &SubmitRefusal) -> Refusal {
     match refusal {
         SubmitRefusal::Mempool(MempoolError::Underpriced { price, .. } | MempoolError::Full { price }) => {
@@ -281,5 +302,40 @@ impl Actor for BatcherActor {
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
         metrics::describe();
         self.plan(ctx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{
+        tests::{keys, rollup, settings},
+        workers,
+    };
+    use alloy_consensus::{Header, Sealable};
+    use alloy_eips::BlockNumHash;
+    use alloy_primitives::Address;
+    use duskevm_evm::Block;
+
+    #[test]
+    fn nothing_is_posted_with_a_key_that_derivation_does_not_know() {
+        let latest = Arc::new(Block { header: Header::default().seal_slow(), transactions: Vec::new() });
+        let zero = BlockNumHash::default();
+        let heads = ChainHeads { latest: latest.clone(), safe: zero, finalized: zero, durable: 0, replaced: None };
+        for (batcher, posts) in [(keys().batcher(), true), (Address::repeat_byte(7), false)] {
+            let mut rollup = (*rollup()).clone();
+            rollup.genesis.l2.hash = latest.hash();
+            rollup.genesis.system_config.batcher_address = batcher;
+            let settings = Settings {
+                rollup: Arc::new(rollup),
+                rules: settings(),
+                keys: Arc::new(keys()),
+                journal: "".into(),
+                workers: workers(),
+            };
+            let why = stranger(&settings, &heads);
+            assert_eq!(why.is_none(), posts);
+            assert!(why.is_none_or(|why| why.contains(&batcher.to_string()) && why.contains("keys.batcher")));
+        }
     }
 }

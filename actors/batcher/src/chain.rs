@@ -7,6 +7,7 @@ use duskevm_evm::Block;
 use duskevm_rollup::{
     RollupConfig,
     batch::{BlockBatchError, batch_of_block},
+    origin_time_of,
 };
 use duskevm_store::l2::L2Reader;
 use std::sync::Arc;
@@ -33,8 +34,10 @@ impl L2Chain for Chain {
         };
         let block = Block::from_stored(header, hash, body.into_iter().map(|stored| (stored.raw, stored.sender)))
             .map_err(|error| BatcherError::Damaged { number, why: error.to_string() })?;
+        let origin_time =
+            origin_time_of(&self.rollup, &block).map_err(|source| BatcherError::Foreign { number, source })?;
         match batch_of_block(&self.rollup, &block) {
-            Ok((batch, sequence_number)) => Ok(Some(L2Block { hash, batch, sequence_number })),
+            Ok((batch, sequence_number)) => Ok(Some(L2Block { hash, batch, sequence_number, origin_time })),
             // Nobody asks for it: the chain is read from the block after the safe head.
             Err(BlockBatchError::Genesis) => Ok(None),
             Err(BlockBatchError::Block(source)) => Err(BatcherError::Foreign { number, source }),

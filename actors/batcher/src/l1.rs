@@ -1,14 +1,14 @@
 //! L1 as the batcher sees it: its account, its transactions, and how far derivation has read.
 
-use crate::state::Ports;
+use crate::{sign::Keys, state::Ports};
 use alloy_eips::BlockNumHash;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use duskevm_batcher_core::{Account, Derived, Observation, Outcome, TxStatus};
-use duskevm_dusk_l1::keys::AccountId;
 use duskevm_messages::{
-    consensus::{DuskTransactionStatus, GetDuskAccount, GetDuskTransaction},
+    consensus::{DuskTransactionStatus, GetDuskSnapshot, ReadDuskContract},
     l1::{L1Heads, ViewBlockByNumber, ViewTransaction},
 };
+use duskevm_settlement::{NEXT_NONCE, next_nonce_answer, next_nonce_args};
 use duskevm_store::l2::L2Error;
 use duskevm_supervision::AskError;
 use std::{collections::HashMap, time::Duration};
@@ -25,6 +25,8 @@ pub(crate) enum LookError {
     Store(#[from] L2Error),
     #[error("L1 moved on while it was looked at")]
     Moved,
+    #[error("the batch inbox does not say the next nonce of {0}: use a program of the network's version")]
+    Nonce(Address),
 }
 
 /// What was seen.
@@ -37,24 +39,35 @@ pub(crate) struct Look {
 /// Looks at L1. `watched` are Dusk ids with the hash of the envelope that goes with each.
 pub(crate) async fn look(
     ports: &Ports,
-    account: AccountId,
+    keys: &Keys,
     watched: Vec<(B256, B256)>,
     heads: L1Heads,
 ) -> Result<Look, LookError> {
     let latest = heads.latest;
-    // The account first: whatever is included meanwhile is seen by the questions after it.
-    let found = ports.account.ask_within(GetDuskAccount { account }, PATIENCE).await?;
+    // All of one moment: what is included between two questions would look as if it had come out of order.
+    let asked = GetDuskSnapshot {
+        account: keys.account(),
+        transactions: watched.iter().map(|(id, _)| *id).collect(),
+        question: ReadDuskContract {
+            contract: keys.inbox,
+            method: NEXT_NONCE.into(),
+            args: next_nonce_args(&keys.batcher()).into(),
+        },
+    };
+    let found = ports.snapshot.ask_within(asked, PATIENCE).await?;
+    let next_envelope = found.answer.ok().and_then(|answer| next_nonce_answer(&answer));
+    let next_envelope = next_envelope.ok_or_else(|| LookError::Nonce(keys.batcher()))?;
     let mut transactions = HashMap::with_capacity(watched.len());
-    for (id, envelope) in watched {
-        let status = ports.transaction.ask_within(GetDuskTransaction { id }, PATIENCE).await?;
+    for ((id, envelope), status) in watched.into_iter().zip(found.transactions) {
         transactions.insert(id, status_of(ports, status, envelope, latest.number).await?);
     }
     let derived = derived(ports).await?;
     if ports.l1_heads.borrow().is_none_or(|now| now.latest.hash != latest.hash) {
         return Err(LookError::Moved);
     }
-    let account = Account { nonce: found.nonce, balance: found.balance };
-    Ok(Look { observation: Observation { l1_block: latest.number, account, transactions }, derived })
+    let account = Account { nonce: found.account.nonce, balance: found.account.balance };
+    let (l1_block, tip) = (latest.number, found.height.max(latest.number));
+    Ok(Look { observation: Observation { l1_block, tip, account, next_envelope, transactions }, derived })
 }
 
 async fn status_of(
@@ -70,7 +83,8 @@ async fn status_of(
     };
     let outcome = match error {
         None => Outcome::Done,
-        // Whether somebody else has brought the envelope is known as soon as the view has the block.
+        // Whether somebody else has brought the envelope is known as soon as the view has the block. Until then its nonce says that
+        // it is in one.
         Some(_) if height > view => return Ok(TxStatus::Waiting),
         Some(why) => {
             let found = ports.view_transaction.ask_within(ViewTransaction { id: envelope }, PATIENCE).await?;

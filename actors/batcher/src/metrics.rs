@@ -52,7 +52,9 @@ pub(crate) fn notice(notice: &Notice) {
         Notice::Abandoned { id, why } => {
             counter!(CHANNELS, "what" => "abandoned").increment(1);
             match why {
-                Why::Reorg | Why::Overtaken => tracing::info!(channel = %id, %why, "channel given up"),
+                Why::Reorg | Why::Overtaken | Why::Expired | Why::Nonce | Why::Gap => {
+                    tracing::info!(channel = %id, %why, "channel given up");
+                }
                 Why::Failed(_) | Why::Order | Why::TimedOut | Why::NotDerived | Why::Different => {
                     tracing::warn!(channel = %id, %why, "channel given up: its blocks are posted in another one");
                 }

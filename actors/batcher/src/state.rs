@@ -3,7 +3,7 @@
 use crate::sign::Keys;
 use duskevm_batcher_core::Settings as Rules;
 use duskevm_messages::{
-    consensus::{GetDuskAccount, GetDuskTransaction, SubmitDuskTransaction},
+    consensus::{GetDuskSnapshot, SubmitDuskTransaction},
     executor::HeadsFeed,
     l1::{L1HeadsFeed, ViewBlockByNumber, ViewTransaction},
 };
@@ -39,8 +39,7 @@ pub fn workers() -> Arc<Semaphore> {
 #[expect(missing_docs, reason = "each is named like its message")]
 pub struct Ports {
     pub submit: Port<SubmitDuskTransaction>,
-    pub transaction: Port<GetDuskTransaction>,
-    pub account: Port<GetDuskAccount>,
+    pub snapshot: Port<GetDuskSnapshot>,
     pub view_transaction: Port<ViewTransaction>,
     pub l1_by_number: Port<ViewBlockByNumber>,
     /// Heads of the L2 chain.

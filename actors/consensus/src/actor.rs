@@ -12,7 +12,7 @@ use duskevm_dusk_l1::sa::rules::StepKind;
 use duskevm_dusk_l1::sa::timeouts::Timeouts;
 use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item};
 use duskevm_messages::consensus::{
-    ConsensusState, ConsensusStep, DuskAccount, DuskBlockByHeight, DuskTip, GetConsensusState, GetDuskAccount,
+    ConsensusState, ConsensusStep, DuskBlockByHeight, DuskTip, GetConsensusState, GetDuskAccount, GetDuskSnapshot,
     GetDuskTip, GetDuskTransaction, GetProvisioners, ReadDuskContract, SubmitDuskTransaction, SubmitRefusal,
 };
 use duskevm_messages::da_store::{DropBlobs, FindBlobBlock, KeepBlobs};
@@ -410,15 +410,7 @@ impl Handle<GetDuskTip> for Consensus {
 
 impl Handle<GetDuskAccount> for Consensus {
     fn handle(&mut self, msg: GetDuskAccount, _: &mut Context<Self>) -> Result<Reply<GetDuskAccount>, ConsensusError> {
-        let account = self.chain.account(&msg.account)?;
-        let stake = self.chain.stake(&msg.account)?;
-        Ok(Reply::Now(DuskAccount {
-            nonce: account.nonce,
-            balance: account.balance,
-            next_nonce: self.chain.mempool().next_nonce(&msg.account, account),
-            stake: stake.value.saturating_add(stake.locked),
-            reward: stake.reward,
-        }))
+        Ok(Reply::Now(self.chain.account_for_others(&msg.account)?))
     }
 }
 
@@ -429,6 +421,16 @@ impl Handle<GetDuskTransaction> for Consensus {
         _: &mut Context<Self>,
     ) -> Result<Reply<GetDuskTransaction>, ConsensusError> {
         Ok(Reply::Now(self.chain.transaction(&msg.id.0)?))
+    }
+}
+
+impl Handle<GetDuskSnapshot> for Consensus {
+    fn handle(
+        &mut self,
+        msg: GetDuskSnapshot,
+        _: &mut Context<Self>,
+    ) -> Result<Reply<GetDuskSnapshot>, ConsensusError> {
+        Ok(Reply::Now(self.chain.snapshot(&msg)?))
     }
 }
 

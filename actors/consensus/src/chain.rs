@@ -21,7 +21,9 @@ use duskevm_dusk_l1::sa::rules::Rules;
 use duskevm_dusk_l1::state::{Account, MemoryState, Stake, account, stake, stake_changes};
 use duskevm_dusk_l1::tx::{Tx, TxId, VerifiedTx};
 use duskevm_dusk_l1::{Fault, Header};
-use duskevm_messages::consensus::{DuskProvisioner, DuskTip, DuskTransactionStatus};
+use duskevm_messages::consensus::{
+    DuskAccount, DuskProvisioner, DuskSnapshot, DuskTip, DuskTransactionStatus, GetDuskSnapshot, ReadDuskContract,
+};
 use duskevm_p2p::PeerStatus;
 use duskevm_store::db::CommitId;
 use duskevm_store::l1::{BlockCommit, L1Store};
@@ -299,6 +301,33 @@ impl Chain {
     /// If its record does not decode.
     pub fn account(&self, id: &AccountId) -> Result<Account, ConsensusError> {
         Ok(account(&*self.state, id)?)
+    }
+
+    /// The same, for others.
+    pub(crate) fn account_for_others(&self, id: &AccountId) -> Result<DuskAccount, ConsensusError> {
+        let (account, stake) = (self.account(id)?, self.stake(id)?);
+        Ok(DuskAccount {
+            nonce: account.nonce,
+            balance: account.balance,
+            next_nonce: self.mempool.next_nonce(id, account),
+            stake: stake.value.saturating_add(stake.locked),
+            reward: stake.reward,
+        })
+    }
+
+    /// Several answers as of the same moment.
+    ///
+    /// # Errors
+    /// If the state or the database fails.
+    pub fn snapshot(&self, asked: &GetDuskSnapshot) -> Result<DuskSnapshot, ConsensusError> {
+        let ReadDuskContract { contract, method, args } = &asked.question;
+        let transactions = asked.transactions.iter().map(|id| self.transaction(&id.0));
+        Ok(DuskSnapshot {
+            height: self.tip().height,
+            account: self.account_for_others(&asked.account)?,
+            transactions: transactions.collect::<Result<_, _>>()?,
+            answer: self.read_contract(&contract.0, method, args)?.map(Into::into),
+        })
     }
 
     /// A stake at the tip.

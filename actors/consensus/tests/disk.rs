@@ -5,8 +5,9 @@ mod common;
 
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use common::*;
-use duskevm_messages::consensus::GetDuskTip;
+use duskevm_messages::consensus::{DuskSnapshot, DuskTransactionStatus, GetDuskSnapshot, GetDuskTip, ReadDuskContract};
 use fail::FailScenario;
 use tempfile::TempDir;
 
@@ -66,6 +67,41 @@ async fn on_a_full_disk_the_node_waits_for_room_and_says_so() {
     assert!(!state().contains("full"), "{}", state());
     assert_eq!(bed.supervisor.actors()[0].restarts, 0, "it goes on");
     bed.check_announced();
+    bed.supervisor.shutdown(PATIENCE).await;
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_of_one_moment_though_the_disk_is_behind() {
+    let scenario = FailScenario::setup();
+    let dir = TempDir::new().unwrap();
+    let genesis = genesis(1, Duration::ZERO);
+    let bed = Bed::start(settings(&genesis, Shift::default().clock()), open_store(&dir, &genesis));
+    bed.height(1).await;
+    let snapshot = async |id: B256| -> DuskSnapshot {
+        let question = ReadDuskContract { contract: B256::ZERO, method: "owner".into(), args: Default::default() };
+        let asked = GetDuskSnapshot { account: signer("alice").id(), transactions: vec![B256::ZERO, id], question };
+        bed.actor.ask_retry(asked, PATIENCE).await.unwrap()
+    };
+    fail::cfg("store-db-flush", "pause").unwrap();
+    let id = bed.submit(transfer("alice", 1, 5)).await.unwrap();
+    let executed = async {
+        loop {
+            let found = snapshot(id).await;
+            if found.account.nonce == 1 {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, executed).await.expect("the transaction is in no block");
+    // The nonce is used and the transaction is not told of: only together do they say that it is in a block.
+    assert_eq!(found.transactions, [DuskTransactionStatus::Unknown, DuskTransactionStatus::Waiting]);
+    assert!(found.height > bed.actor.ask_retry(GetDuskTip, PATIENCE).await.unwrap().height);
+    assert!(found.answer.is_err(), "there is no such contract");
+    fail::remove("store-db-flush");
+    let (height, _) = bed.included(id).await;
+    assert!(height <= found.height);
     bed.supervisor.shutdown(PATIENCE).await;
     scenario.teardown();
 }

@@ -146,6 +146,40 @@ impl Message for GetDuskTransaction {
     const IDEMPOTENT: bool = true;
 }
 
+/// An account, transactions and what a contract answers, all as of one moment; asked by the batcher, which draws conclusions from
+/// what one of them says of the others.
+///
+/// That moment is the newest executed block, which may not be on disk yet. A transaction in a block that is not on disk still counts as
+/// [`DuskTransactionStatus::Waiting`], though the account's nonce has passed it. May be delivered twice.
+#[derive(Debug, Clone)]
+pub struct GetDuskSnapshot {
+    /// The account.
+    pub account: AccountId,
+    /// Dusk ids of the transactions.
+    pub transactions: Vec<B256>,
+    /// The question.
+    pub question: ReadDuskContract,
+}
+
+/// The reply to [`GetDuskSnapshot`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DuskSnapshot {
+    /// Height of the newest executed block: what is sent now can be in the next one at the earliest.
+    pub height: u64,
+    /// The account after it.
+    pub account: DuskAccount,
+    /// What became of the transactions, in their order.
+    pub transactions: Vec<DuskTransactionStatus>,
+    /// What the contract answers after it.
+    pub answer: Result<Bytes, CallFailure>,
+}
+
+impl Message for GetDuskSnapshot {
+    type Reply = DuskSnapshot;
+    const NAME: &'static str = "get-dusk-snapshot";
+    const IDEMPOTENT: bool = true;
+}
+
 /// A question to a native contract, answered from the state after the newest block; asked by the command line.
 ///
 /// What arguments and answer mean is the contract's affair. May be delivered twice.

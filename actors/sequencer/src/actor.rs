@@ -59,6 +59,8 @@ pub struct Sequencer {
     origin: Option<Arc<OriginBlock>>,
     /// Whether this instance has found that it knows what L1 has of the chain.
     caught_up: bool,
+    /// Whether users' transactions were kept out of the last block because its time to be on L1 is short.
+    holds_back: bool,
 }
 
 /// Why the next block cannot be made at the moment. All of these are waited out.
@@ -123,6 +125,7 @@ struct Attempt {
     built: Built,
     origin: Arc<OriginBlock>,
     took: Duration,
+    holds_back: bool,
 }
 
 impl Sequencer {
@@ -142,6 +145,7 @@ impl Sequencer {
             build_cost: Duration::ZERO,
             origin: None,
             caught_up: false,
+            holds_back: false,
         })
     }
 
@@ -329,6 +333,7 @@ impl Sequencer {
         // A build that was slow once must not pull every later block forward for long.
         self.build_cost = (self.build_cost + attempt.took + journal) / 2;
         self.origin = Some(attempt.origin);
+        self.holds_back = attempt.holds_back;
         if !attempt.built.invalid.is_empty() {
             // Losing it costs another try in the next block.
             let _ = self.ports.invalid.tell(Invalid { txs: attempt.built.invalid });
@@ -351,7 +356,12 @@ impl Sequencer {
 
     fn advance(&mut self, what: String, ctx: &mut Context<Self>) -> Result<(), SequencerError> {
         self.pause.reset();
-        ctx.healthy();
+        if self.holds_back {
+            metrics::obstacle("window");
+            ctx.degraded("the sequencing window of new blocks is nearly over, so they are without users' transactions");
+        } else {
+            ctx.healthy();
+        }
         ctx.progress(what);
         self.plan(ctx)
     }
@@ -427,7 +437,11 @@ async fn attempt(
         }
     }
 
-    let pool = if choice.no_user_transactions {
+    // Blocks that the batcher may not get to L1 in time are replaced by blocks with deposits only: these are the same at once, and no
+    // user sees a transaction that is taken back. The view may lag behind L1.
+    let newest = ports.l1_tip.borrow().map_or(l1_tip, |tip| tip.height.max(l1_tip));
+    let holds_back = !rollup.leaves_time(choice.origin.number, newest);
+    let pool = if choice.no_user_transactions || holds_back {
         Arc::from([])
     } else {
         let base_fee = duskevm_evm::header::next_base_fee(&settings.spec, &parent.header, timestamp)?;
@@ -446,7 +460,7 @@ async fn attempt(
     let da = settings.throttle.limits(*ports.throttle.borrow());
     let build = Build { parent: parent.hash(), attributes, pool, until, da };
     let built = ports.build.ask_within(build, PATIENCE + settings.time_budget).await??;
-    Ok(Attempt { built, origin, took: started.elapsed() })
+    Ok(Attempt { built, origin, took: started.elapsed(), holds_back })
 }
 
 fn origin_block(rollup: &RollupConfig, block: &ViewBlock) -> OriginBlock {

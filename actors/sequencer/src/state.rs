@@ -3,6 +3,7 @@
 use crate::throttle::DaThrottle;
 use duskevm_evm::ChainSpec;
 use duskevm_messages::{
+    consensus::DuskTipFeed,
     executor::{Build, HeadsFeed, Import, Insert, Rewind},
     l1::{L1BlockRef, L1HeadsFeed, ViewBlockByHash, ViewBlockByNumber},
     txpool::{Best, Invalid},
@@ -82,6 +83,8 @@ pub struct Ports {
     pub heads: HeadsFeed,
     /// Heads of L1.
     pub l1_heads: L1HeadsFeed,
+    /// L1's newest block, which the view may show later.
+    pub l1_tip: DuskTipFeed,
     /// The L1 block that derivation reads; `None` where nothing is derived.
     pub derived: Option<watch::Receiver<Option<L1BlockRef>>>,
     /// By how many thousandths the batcher asks for less data; 0 where none runs here.

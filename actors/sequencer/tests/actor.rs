@@ -8,6 +8,7 @@ use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes
 use duskevm_fence::Fence;
 use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{
+    consensus::DuskTip,
     executor::{Build, Built, ChainHeads, DaLimits, Import, Insert, Rewind},
     l1::{L1BlockRef, L1Heads},
     sequencer::ResetTo,
@@ -72,9 +73,12 @@ struct Bed {
     l1: [Arc<ViewBlock>; 2],
     heads: watch::Sender<Option<Arc<ChainHeads>>>,
     l1_heads: watch::Sender<Option<L1Heads>>,
+    l1_tip: watch::Sender<Option<DuskTip>>,
     derived: Option<watch::Sender<Option<L1BlockRef>>>,
     throttle: watch::Sender<u16>,
     clock: Arc<AtomicU64>,
+    /// How often the pool was asked.
+    pool_asked: Arc<AtomicU64>,
     tell: mpsc::UnboundedSender<Asked>,
     asked: mpsc::UnboundedReceiver<Asked>,
     tell_built: mpsc::UnboundedSender<(BlockAttributes, DaLimits)>,
@@ -99,9 +103,11 @@ impl Bed {
             genesis,
             l1: [zero, one],
             l1_heads: watch::Sender::new(None),
+            l1_tip: watch::Sender::new(None),
             derived: None,
             throttle: watch::Sender::new(0),
             clock: Arc::new(AtomicU64::new(START + 1_000)),
+            pool_asked: Arc::default(),
             tell,
             asked,
             tell_built,
@@ -160,6 +166,7 @@ impl Bed {
         let (rewound, genesis) = (self.heads.clone(), self.genesis.clone());
         let by_hash = self.l1.clone();
         let by_number = self.l1.clone();
+        let on_best = self.pool_asked.clone();
         Ports {
             build: Port::from_fn(move |build: Build| {
                 let _ = built.send((build.attributes.clone(), build.da));
@@ -185,7 +192,10 @@ impl Bed {
                 }
                 async move { Ok(()) }
             }),
-            best: Port::from_fn(|_| async { Arc::from([]) }),
+            best: Port::from_fn(move |_| {
+                on_best.fetch_add(1, Ordering::SeqCst);
+                async { Arc::from([]) }
+            }),
             invalid: Port::from_fn(|_| async {}),
             l1_by_hash: Port::from_fn(move |ask: duskevm_messages::l1::ViewBlockByHash| {
                 let found = by_hash.iter().find(|block| block.hash() == ask.hash).cloned();
@@ -197,6 +207,7 @@ impl Bed {
             }),
             heads: self.heads.subscribe(),
             l1_heads: self.l1_heads.subscribe(),
+            l1_tip: self.l1_tip.subscribe(),
             derived: self.derived.as_ref().map(watch::Sender::subscribe),
             throttle: self.throttle.subscribe(),
         }
@@ -241,6 +252,19 @@ async fn a_clock_that_is_set_forward_is_noticed_at_once() {
     bed.clock.store(START + 2, Ordering::SeqCst);
     assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
     supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_transactions_stay_out_of_blocks_that_may_not_reach_l1_in_time() {
+    // The origin is block 0, the window 3600 blocks, of which 20 are left to the batcher. The view is far behind.
+    for (height, asked) in [(3579, 1), (3580, 0)] {
+        let mut bed = Bed::new(vec![]);
+        bed.l1_tip.send_replace(Some(DuskTip { height, hash: B256::ZERO, timestamp: START, final_height: 0 }));
+        let (_, supervisor) = bed.start();
+        assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+        assert_eq!(bed.pool_asked.load(Ordering::SeqCst), asked, "at L1 block {height}");
+        supervisor.shutdown(PATIENCE).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,8 @@ pub struct L2Block {
     pub batch: SingularBatch,
     /// Its place in its epoch.
     pub sequence_number: u64,
+    /// Timestamp of its L1 origin in seconds.
+    pub origin_time: u64,
 }
 
 /// The L2 chain of this node.
@@ -81,7 +83,8 @@ pub enum Outcome {
 pub enum TxStatus {
     /// L1 does not know it.
     Unknown,
-    /// It waits.
+    /// It waits; or it is in a block of which not all is known yet, because it is not on disk or not in the L1 view. In this case the
+    /// account's nonce has passed it.
     Waiting,
     /// It is in a block.
     Included {
@@ -94,13 +97,17 @@ pub enum TxStatus {
     },
 }
 
-/// L1 after one of its blocks. The account must have been asked before the transactions, or at the same time.
+/// L1 after one of its blocks. The account must have been asked before the transactions, or (better) at the same moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// Number of the newest L1 block.
+    /// Number of the newest block in the L1 view, which may show only what is final.
     pub l1_block: u64,
-    /// The batcher's account.
+    /// Number of L1's newest block, at least `l1_block`: what is sent now is in the next one at the earliest.
+    pub tip: u64,
+    /// The batcher's account after the block `tip`.
     pub account: Account,
+    /// Ethereum nonce that the batch inbox takes next from the batcher, after the block `tip`.
+    pub next_envelope: u64,
     /// The transactions of [`Batcher::watched`](crate::Batcher::watched) by Dusk id.
     pub transactions: HashMap<B256, TxStatus>,
 }
@@ -220,7 +227,7 @@ pub enum Wait {
         /// Lux there.
         have: u64,
     },
-    /// Calls failed: it is tried again from this L1 block on.
+    /// What was paid for came to nothing: it is tried again from this L1 block on.
     Pause {
         /// Its number.
         until: u64,
@@ -230,10 +237,10 @@ pub enum Wait {
         /// Its number.
         number: u64,
     },
-    /// The blocks of a channel ran out of time: derivation replaces them.
+    /// Blocks ran out of time: derivation replaces them.
     Window {
-        /// The channel.
-        channel: ChannelId,
+        /// Number of the first one that will be another.
+        number: u64,
     },
 }
 
@@ -253,10 +260,10 @@ impl fmt::Display for Wait {
             Self::Funds { need, have } => {
                 write!(f, "the batcher's L1 account has {have} lux and needs {need}: send it some")
             }
-            Self::Pause { until } => write!(f, "L1 block {until}, to try again after failed calls"),
+            Self::Pause { until } => write!(f, "L1 block {until}, to try again after channels that came to nothing"),
             Self::Unpostable { number } => write!(f, "L2 block {number} to be replaced: no channel can carry it"),
-            Self::Window { channel } => {
-                write!(f, "the blocks of channel {channel} to be replaced: their sequencing window has passed")
+            Self::Window { number } => {
+                write!(f, "L2 block {number} and those after it to be replaced: their sequencing window has passed")
             }
         }
     }
@@ -273,12 +280,28 @@ pub enum Why {
     Failed(String),
     /// Frames came to L1 in another order.
     Order,
+    /// Its blocks cannot be on L1 in time any more.
+    Expired,
+    /// Another envelope of the batcher used the nonce of one of its envelopes.
+    Nonce,
+    /// L1 took back envelopes that came before its own, and they do not come again.
+    Gap,
     /// Its frames did not all come in time.
     TimedOut,
     /// It is on L1, and derivation did not take it.
     NotDerived,
     /// The frames cannot be made again as they were.
     Different,
+}
+
+impl Why {
+    /// Was something on L1 that came to nothing, so that the next channel might, too?
+    pub(crate) const fn is_paid_for(&self) -> bool {
+        match self {
+            Self::Failed(_) | Self::Order | Self::TimedOut | Self::NotDerived | Self::Different => true,
+            Self::Reorg | Self::Overtaken | Self::Expired | Self::Nonce | Self::Gap => false,
+        }
+    }
 }
 
 impl fmt::Display for Why {
@@ -288,6 +311,9 @@ impl fmt::Display for Why {
             Self::Overtaken => f.write_str("its blocks became safe without it"),
             Self::Failed(why) => write!(f, "a call of the batch inbox failed: {why}"),
             Self::Order => f.write_str("its frames came to L1 out of order"),
+            Self::Expired => f.write_str("the sequencing window of its first block has passed"),
+            Self::Nonce => f.write_str("another envelope of the batcher has used one of its nonces"),
+            Self::Gap => f.write_str("L1 took back envelopes before its own"),
             Self::TimedOut => f.write_str("its frames did not come to L1 within the channel's time"),
             Self::NotDerived => f.write_str("it is on L1, and derivation made nothing of it"),
             Self::Different => f.write_str("its frames cannot be made again (another compression library?)"),

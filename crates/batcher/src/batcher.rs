@@ -2,7 +2,7 @@
 
 use crate::{
     action::{Action, Heads, L2Chain, Notice, Observation, Refusal, Signed, Wait, Why},
-    channel::{Channel, MAX_ATTEMPTS, Open, SlotState, Submission},
+    channel::{Channel, MAX_ATTEMPTS, Open, Slot, SlotState, Submission},
     record::{Attempt, Record},
     settings::Settings,
 };
@@ -16,18 +16,22 @@ pub(crate) const MAX_REMEMBERED: usize = 256;
 /// Notices that are kept until somebody takes them.
 const MAX_NOTICES: usize = 256;
 
-/// Log₂ of the longest pause after failed calls, in L1 blocks.
+/// Log₂ of the longest pause after what came to nothing, in L1 blocks.
 const MAX_PAUSE: u32 = 6;
 
 /// What was last seen of L1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
+    /// Newest block of the view.
     pub(crate) block: u64,
+    /// Newest block of L1, after which the rest is as it is.
+    pub(crate) tip: u64,
     pub(crate) nonce: u64,
     pub(crate) balance: u64,
+    pub(crate) next_envelope: u64,
 }
 
-/// A pause after failed calls.
+/// A pause after channels that were paid for and came to nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Failures {
     pub(crate) count: u32,
@@ -46,12 +50,13 @@ pub struct Batcher {
     /// What the last channel taught about compression.
     pub(crate) spare: Option<ChannelOut>,
     pub(crate) next_submission: u64,
-    pub(crate) next_envelope: u64,
     pub(crate) heads: Option<Heads>,
     pub(crate) l1: Option<Seen>,
     /// Without a journal, derivation must have read L1 up to here before anything is posted.
     pub(crate) derive_first: DeriveFirst,
     pub(crate) failures: Failures,
+    /// L1 block of the view since which nonces below those of what is under way are free, because L1 took blocks back.
+    pub(crate) gap_since: Option<u64>,
     /// Bytes per block of the last channel.
     pub(crate) block_bytes: u64,
     pub(crate) records: Vec<Record>,
@@ -81,11 +86,11 @@ impl Batcher {
             settled: None,
             spare: None,
             next_submission: 0,
-            next_envelope: 0,
             heads: None,
             l1: None,
             derive_first: DeriveFirst::Unknown,
             failures: Failures::default(),
+            gap_since: None,
             block_bytes: 0,
             records: Vec::new(),
             notices: VecDeque::new(),
@@ -106,7 +111,8 @@ impl Batcher {
             let Some(envelope) = submission.envelope_hash else { continue };
             for slot in &submission.slots {
                 if !matches!(slot.state, SlotState::Included { is_final: true, .. }) {
-                    ids.extend(slot.attempts.iter().map(|attempt| (attempt.id, envelope)));
+                    let former = slot.former.iter().map(|(_, attempt)| attempt);
+                    ids.extend(former.chain(&slot.attempts).map(|attempt| (attempt.id, envelope)));
                 }
             }
         }
@@ -115,39 +121,91 @@ impl Batcher {
 
     /// L1 stands here now.
     pub fn observe(&mut self, observation: &Observation) {
-        let Observation { l1_block, account, transactions } = observation;
-        self.l1 = Some(Seen { block: *l1_block, nonce: account.nonce, balance: account.balance });
+        let Observation { l1_block, tip, account, next_envelope, transactions } = observation;
+        self.l1 = Some(Seen {
+            block: *l1_block,
+            tip: *tip,
+            nonce: account.nonce,
+            balance: account.balance,
+            next_envelope: *next_envelope,
+        });
         if self.derive_first == DeriveFirst::Unknown {
-            self.derive_first = DeriveFirst::UpTo(*l1_block);
+            self.derive_first = DeriveFirst::UpTo(*tip);
         }
-        let mut failed = None;
-        // Every nonce below was used, every one from here on is free.
-        let mut free = account.nonce.saturating_add(1);
+        let mut lost = None;
+        // Nonces up to this one are used.
+        let mut used = account.nonce;
         for (index, channel) in self.channels.iter_mut().enumerate() {
             for slot in channel.submissions.iter_mut().flat_map(|submission| &mut submission.slots) {
                 if let Some(why) = slot.observe(*l1_block, transactions) {
-                    failed = failed.or(Some((index, why)));
+                    lost = lost.or(Some((index, Why::Failed(why))));
                 }
                 if slot.is_included() {
-                    free = free.max(slot.nonce.saturating_add(1));
-                    continue;
+                    used = used.max(slot.nonce);
                 }
-                // Something else used its nonce, or what came before it left L1 for good.
-                if failed.is_none() && slot.nonce != free {
-                    slot.move_to(free, self.settings.gas_price);
-                }
-                free = free.saturating_add(1);
             }
         }
-        if let Some((index, why)) = failed {
-            self.failures.count = self.failures.count.saturating_add(1);
-            self.failures.until = l1_block.saturating_add(1 << self.failures.count.min(MAX_PAUSE));
-            self.abandon(index, Why::Failed(why));
+        let lost = match self.put_in_order(used, *next_envelope, *l1_block) {
+            Some((index, why)) if lost.as_ref().is_none_or(|(other, _)| index < *other) => Some((index, why)),
+            _ => lost,
+        };
+        if let Some((index, why)) = lost {
+            self.abandon(index, why);
         }
-        if let Some((index, why)) = self.lost(*l1_block) {
+        if let Some((index, why)) = self.lost(*tip) {
             self.abandon(index, why);
         }
         self.hurry(*l1_block);
+    }
+
+    /// Gives what is not on L1 the nonces that L1 will take; says which channel cannot go on, if one cannot.
+    fn put_in_order(&mut self, used: u64, next_envelope: u64, l1_block: u64) -> Option<(usize, Why)> {
+        // What L1 took back usually waits again. Only what does not come again for long has its nonces given to others: otherwise both
+        // would be included in the end.
+        let waited = self.gap_since.is_some_and(|since| l1_block >= since.saturating_add(self.settings.bump_after));
+        let (mut free, mut envelope) = (used.saturating_add(1), next_envelope);
+        let (mut gap, mut lost) = (false, None);
+        for (index, channel) in self.channels.iter_mut().enumerate() {
+            for submission in &mut channel.submissions {
+                let mut moved = false;
+                for slot in &mut submission.slots {
+                    if slot.is_included() {
+                        free = free.max(slot.nonce.saturating_add(1));
+                        continue;
+                    }
+                    if let SlotState::Sent { since } = slot.state
+                        && slot.nonce <= used
+                    {
+                        slot.state = SlotState::Executed { since };
+                        continue;
+                    }
+                    gap |= slot.nonce > free;
+                    // Something else used its nonce, or what came before it left L1 for good.
+                    if slot.nonce < free || (slot.nonce > free && (waited || slot.attempts.is_empty())) {
+                        moved |= slot.nonce < free;
+                        slot.move_to(free, self.settings.gas_price);
+                    }
+                    free = slot.nonce.saturating_add(1);
+                }
+                let is_known = |slot: &Slot| slot.is_included() || slot.is_executed();
+                if submission.is_unsigned() {
+                    submission.envelope_nonce = envelope;
+                } else if !submission.slots.last().is_some_and(is_known) {
+                    // An envelope is never signed again with another nonce, because both could be included one day. If its nonce is
+                    // used, then maybe by itself: as long as its call is under way, that will tell.
+                    gap |= submission.envelope_nonce > envelope;
+                    let why = match submission.envelope_nonce {
+                        nonce if nonce < next_envelope && moved => Some(Why::Nonce),
+                        nonce if nonce > envelope && waited => Some(Why::Gap),
+                        _ => None,
+                    };
+                    lost = lost.or(why.map(|why| (index, why)));
+                }
+                envelope = envelope.max(submission.envelope_nonce.saturating_add(1));
+            }
+        }
+        self.gap_since = gap.then(|| self.gap_since.unwrap_or(l1_block)).filter(|_| !waited);
+        lost
     }
 
     /// An order of [`Action::Sign`] (or [`Action::Submit`]) was signed.
@@ -159,9 +217,6 @@ impl Batcher {
             let (Some(slot), Some(tx_id)) = (slot, tx.id) else { continue };
             slot.wanted = None;
             slot.state = SlotState::Unsent;
-            if slot.attempts.len() >= MAX_ATTEMPTS {
-                slot.attempts.remove(0);
-            }
             slot.attempts.push(Attempt { gas_price: tx.gas_price, id: tx_id });
         }
         let record = submission.record(id).map(Record::Submitted);
@@ -175,7 +230,10 @@ impl Batcher {
             self.channels.iter_mut().flat_map(|channel| &mut channel.submissions).flat_map(|one| &mut one.slots);
         for slot in slots.filter(|slot| slot.attempts.last().is_some_and(|attempt| attempt.id == id)) {
             slot.state = SlotState::Refused;
-            if let Refusal::Underpriced(price) = refusal {
+            // All that was signed stays known: another node may have it. Beyond the bound it is tried again as it is.
+            if let Refusal::Underpriced(price) = refusal
+                && slot.attempts.len() < MAX_ATTEMPTS
+            {
                 let better = settings.bumped(price.max(slot.price()));
                 slot.wanted = (better > price).then_some(better);
             }
@@ -229,7 +287,7 @@ impl Batcher {
     fn under_way(&self) -> Option<Wait> {
         self.channels.iter().find_map(|channel| {
             channel.submissions.iter().flat_map(|submission| &submission.slots).find_map(|slot| {
-                let SlotState::Sent { since } = slot.state else { return None };
+                let (SlotState::Sent { since } | SlotState::Executed { since }) = slot.state else { return None };
                 let id = slot.attempts.last()?.id;
                 Some(Wait::Transaction { channel: channel.id(), id, since })
             })
@@ -247,6 +305,11 @@ impl Batcher {
     pub(crate) fn abandon(&mut self, index: usize, why: Why) {
         let Some(channel) = self.channels.get(index) else { return };
         let id = channel.id();
+        if why.is_paid_for() {
+            self.failures.count = self.failures.count.saturating_add(1);
+            let now = self.l1.map_or(0, |l1| l1.block);
+            self.failures.until = now.saturating_add(1 << self.failures.count.min(MAX_PAUSE));
+        }
         self.channels.truncate(index);
         self.spare = self.open.take().map(|open| open.out).or(self.spare.take());
         self.unpostable = None;

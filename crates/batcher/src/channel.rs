@@ -21,6 +21,8 @@ pub(crate) struct Open {
     pub(crate) id: ChannelId,
     /// The block before its first one.
     pub(crate) parent: BlockId,
+    /// Number of the block at which the channels before it end. What lies between that and `parent` is left to derivation.
+    pub(crate) after: u64,
     /// L1 block at which it was begun.
     pub(crate) opened_at: u64,
     /// L1 origin of its first block.
@@ -112,6 +114,11 @@ impl Submission {
         })
     }
 
+    /// Was nothing signed for it yet?
+    pub(crate) const fn is_unsigned(&self) -> bool {
+        self.envelope_hash.is_none()
+    }
+
     pub(crate) fn is_final(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot.state, SlotState::Included { is_final: true, .. }))
     }
@@ -156,6 +163,9 @@ pub(crate) struct Slot {
     pub(crate) gas_limit: u64,
     /// Oldest first. One of them at most can be included.
     pub(crate) attempts: Vec<Attempt>,
+    /// What was signed for other nonces that this slot had before, oldest first: an L1 reorganization, or another node's mempool, may
+    /// bring it to L1 all the same. Not in the journal.
+    pub(crate) former: Vec<(u64, Attempt)>,
     /// A further one is to be signed at this price.
     pub(crate) wanted: Option<u64>,
     pub(crate) state: SlotState,
@@ -170,6 +180,8 @@ pub(crate) enum SlotState {
     Unsent,
     /// L1 was given it at this block.
     Sent { since: u64 },
+    /// Its nonce is used, and by itself; the block is not on disk or not in the view yet, so what came of it is not known.
+    Executed { since: u64 },
     /// L1 did not take it.
     Refused,
     /// It is in this L1 block.
@@ -181,13 +193,14 @@ impl From<SignedSlot> for Slot {
         let SignedSlot { role, nonce, gas_limit, attempts } = record;
         // A nonce without a signature is never written; if it were, it would be signed now.
         let wanted = attempts.is_empty().then_some(1);
-        Self { role, nonce, gas_limit, attempts, wanted, state: SlotState::Unchecked }
+        Self { role, nonce, gas_limit, attempts, former: Vec::new(), wanted, state: SlotState::Unchecked }
     }
 }
 
 impl Slot {
     pub(crate) const fn new(role: Role, nonce: u64, gas_limit: u64, gas_price: u64) -> Self {
-        Self { role, nonce, gas_limit, attempts: Vec::new(), wanted: Some(gas_price), state: SlotState::Unsent }
+        let wanted = Some(gas_price);
+        Self { role, nonce, gas_limit, attempts: Vec::new(), former: Vec::new(), wanted, state: SlotState::Unsent }
     }
 
     pub(crate) const fn is_included(&self) -> bool {
@@ -198,13 +211,36 @@ impl Slot {
         self.attempts.last().map_or(0, |attempt| attempt.gas_price)
     }
 
-    /// Gives it another nonce. What was signed before cannot be included any more, or is replaced.
+    pub(crate) const fn is_executed(&self) -> bool {
+        matches!(self.state, SlotState::Executed { .. })
+    }
+
+    /// Gives it another nonce. What was signed before is replaced, or cannot be included unless L1 takes blocks back.
     pub(crate) fn move_to(&mut self, nonce: u64, gas_price: u64) {
-        *self = Self::new(self.role, nonce, self.gas_limit, gas_price);
+        let before = std::mem::replace(self, Self::new(self.role, nonce, self.gas_limit, gas_price));
+        self.former = before.former;
+        self.former.extend(before.attempts.into_iter().map(|attempt| (before.nonce, attempt)));
+        let most = self.former.len().saturating_sub(MAX_ATTEMPTS);
+        self.former.drain(..most);
+    }
+
+    /// Gives it a nonce that it had before, with what was signed for that.
+    fn return_to(&mut self, nonce: u64) {
+        let (same, mut others): (Vec<_>, Vec<_>) = self.former.drain(..).partition(|(of, _)| *of == nonce);
+        let now = std::mem::replace(&mut self.attempts, same.into_iter().map(|(_, attempt)| attempt).collect());
+        others.extend(now.into_iter().map(|attempt| (self.nonce, attempt)));
+        (self.former, self.nonce) = (others, nonce);
     }
 
     /// Notes what L1 knows of it; says why, if its call failed.
     pub(crate) fn observe(&mut self, l1_block: u64, found: &HashMap<B256, TxStatus>) -> Option<String> {
+        let landed = |attempt: &Attempt| match found.get(&attempt.id) {
+            Some(TxStatus::Included { outcome, .. }) => !matches!(outcome, Outcome::Failed(_)),
+            _ => false,
+        };
+        if let Some((nonce, _)) = self.former.iter().find(|(_, attempt)| landed(attempt)) {
+            self.return_to(*nonce);
+        }
         let mut asked = false;
         let mut waits = false;
         for attempt in &self.attempts {
@@ -225,9 +261,11 @@ impl Slot {
             }
         }
         if waits {
-            if !matches!(self.state, SlotState::Sent { .. }) {
-                self.state = SlotState::Sent { since: l1_block };
-            }
+            let since = match self.state {
+                SlotState::Sent { since } | SlotState::Executed { since } => since,
+                _ => l1_block,
+            };
+            self.state = SlotState::Sent { since };
         } else if asked {
             self.state = SlotState::Unsent;
         }

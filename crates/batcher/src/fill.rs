@@ -22,6 +22,10 @@ const MOST_PLAIN: usize = 8_000_000;
 /// Plain bytes from which on a channel is compressed with less effort. Brotli 10 takes about a second for each million.
 const MUCH_PLAIN: usize = 3_000_000;
 
+/// Most blocks that are left to derivation. Where there are more, derivation has not read L1 yet, or they are only so many because it
+/// has just prescribed them all.
+const MAX_LEFT_OUT: usize = 1024;
+
 /// What came of offering a block.
 enum Pushed {
     Taken,
@@ -49,12 +53,23 @@ impl Batcher {
             if heads.latest <= end.number {
                 return Ok(Err(self.idle(end.number.saturating_add(1))));
             }
-            self.begin(end, l1, ids);
+            let parent = match self.start(chain, end, l1)? {
+                Ok(parent) => parent,
+                Err(wait) => return Ok(Err(wait)),
+            };
+            self.begin(parent, end.number, l1, ids);
             return Ok(Ok(()));
         };
         let mut blocked = None;
         let mut taken = 0;
         while !open.full && taken < TURN {
+            // All of it must be on L1 before the first epoch's window is over. A quarter is left, because sizes are estimates.
+            let left = open.first_epoch.map(|epoch| self.rollup.window_end(epoch).saturating_sub(l1.tip));
+            let room = left.map(|blocks| blocks.saturating_mul(self.settings.bytes_per_l1_block()) / 4 * 3);
+            if room.is_some_and(|room| open.out.estimated_bytes() >= room) {
+                open.full = true;
+                break;
+            }
             let number = open.last().number.saturating_add(1);
             if number > heads.latest {
                 break;
@@ -69,11 +84,14 @@ impl Batcher {
                 }
             }
         }
-        if taken == TURN && !open.full {
+        let (full, epoch) = (open.full, open.first_epoch);
+        let is_urgent = epoch.is_some_and(|epoch| !self.rollup.can_reach_l1(epoch, l1.tip.saturating_add(1)));
+        if taken == TURN && !full && !is_urgent {
             return Ok(Ok(()));
         }
+        let Some(open) = &self.open else { return Ok(Ok(())) };
         let (id, next) = (open.id, open.last().number.saturating_add(1));
-        let is_due = open.full || blocked.is_some() || self.is_due(l1);
+        let is_due = full || is_urgent || blocked.is_some() || self.is_due(l1);
         let holds_blocks = self.open.as_ref().is_some_and(|open| !open.hashes.is_empty());
         if is_due && holds_blocks {
             // One closed channel at a time waits for its turn: what is closed later is filled better.
@@ -103,11 +121,37 @@ impl Batcher {
         }
     }
 
-    fn begin(&mut self, parent: BlockId, l1: &Seen, ids: &mut impl FnMut() -> ChannelId) {
+    /// The block after which a channel can begin that is on L1 in time: `end`, or the last one of those behind it whose time is over and
+    /// which derivation makes by itself as they are. Says what is to be waited for, if there is none.
+    fn start<C: L2Chain>(&self, chain: &C, end: BlockId, l1: &Seen) -> Result<Result<BlockId, Wait>, C::Error> {
+        let mut parent = end;
+        let mut left_out: Option<L2Block> = None;
+        for _ in 0..MAX_LEFT_OUT {
+            let number = parent.number.saturating_add(1);
+            let next = chain.block(number)?.filter(|next| next.batch.parent_hash == parent.hash);
+            let Some(next) = next else { return Ok(Err(Wait::L2Block { number, channel: None })) };
+            // Derivation goes on to the next epoch as soon as L2 time has reached it. An epoch has one block at least.
+            let is_late = |before: L2Block| before.sequence_number > 0 && before.batch.timestamp >= next.origin_time;
+            if next.sequence_number == 0 && left_out.is_some_and(is_late) {
+                return Ok(Err(Wait::Window { number: parent.number }));
+            }
+            if self.rollup.can_reach_l1(next.batch.epoch.number, l1.tip) {
+                return Ok(Ok(parent));
+            }
+            if !next.batch.transactions.is_empty() {
+                return Ok(Err(Wait::Window { number }));
+            }
+            parent = BlockId { hash: next.hash, number };
+            left_out = Some(next);
+        }
+        Ok(Err(Wait::Window { number: end.number.saturating_add(1) }))
+    }
+
+    fn begin(&mut self, parent: BlockId, after: u64, l1: &Seen, ids: &mut impl FnMut() -> ChannelId) {
         let id = ids();
         self.records.push(Record::Opened { id, parent, l1_block: l1.block });
         let open = self.new_open(id, parent, l1.block);
-        self.open = Some(open);
+        self.open = Some(Open { after, ..open });
     }
 
     pub(crate) fn new_open(&mut self, id: ChannelId, parent: BlockId, opened_at: u64) -> Open {
@@ -118,7 +162,7 @@ impl Batcher {
             }
             None => ChannelOut::new(&self.rollup, self.settings.channel(self.max_rlp_bytes()), id),
         };
-        Open { id, parent, opened_at, first_epoch: None, hashes: Vec::new(), full: false, out }
+        Open { id, parent, after: parent.number, opened_at, first_epoch: None, hashes: Vec::new(), full: false, out }
     }
 
     /// Is the open channel old, or does its first block run out of time?
@@ -127,9 +171,7 @@ impl Batcher {
         let old = l1.block >= open.opened_at.saturating_add(self.settings.max_channel_duration);
         // In a small window every channel would be late from its first block on.
         let margin = self.settings.window_margin.min(self.rollup.seq_window_size / 4);
-        let late = open
-            .first_epoch
-            .is_some_and(|epoch| epoch.saturating_add(self.rollup.seq_window_size) <= l1.block.saturating_add(margin));
+        let late = open.first_epoch.is_some_and(|epoch| self.rollup.window_end(epoch) <= l1.tip.saturating_add(margin));
         old || late
     }
 
@@ -191,7 +233,7 @@ impl Batcher {
 }
 
 fn push<C: L2Chain>(open: &mut Open, chain: &C, number: u64) -> Result<Pushed, C::Error> {
-    let Some(L2Block { hash, batch, sequence_number }) = chain.block(number)? else { return Ok(Pushed::Missing) };
+    let Some(L2Block { hash, batch, sequence_number, .. }) = chain.block(number)? else { return Ok(Pushed::Missing) };
     if batch.parent_hash != open.last().hash {
         return Ok(Pushed::Missing);
     }

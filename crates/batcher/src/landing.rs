@@ -3,7 +3,7 @@
 use crate::{
     action::{Heads, L2Chain, Notice, Why},
     batcher::{Batcher, DeriveFirst, Failures},
-    channel::{MAX_ATTEMPTS, SlotState},
+    channel::{MAX_ATTEMPTS, Slot, SlotState},
     record::Record,
 };
 use duskevm_rollup::channel::channel_timeout;
@@ -15,15 +15,21 @@ impl Batcher {
         channel_timeout(&self.rollup, self.rollup.genesis.l2_time)
     }
 
-    /// The first channel that L1 makes useless. The next L1 block is `l1_block + 1`.
-    pub(crate) fn lost(&self, l1_block: u64) -> Option<(usize, Why)> {
+    /// The first channel that L1 makes useless. The next L1 block is `tip + 1`.
+    pub(crate) fn lost(&self, tip: u64) -> Option<(usize, Why)> {
         let timeout = self.timeout();
         let mut highest = 0;
         let mut missing = None;
         for (index, channel) in self.channels.iter().enumerate() {
+            let mut is_open = false;
             for submission in &channel.submissions {
+                if submission.slots.last().is_some_and(Slot::is_executed) {
+                    // Where it is will be known soon.
+                    is_open = true;
+                    continue;
+                }
                 match (submission.landed(), missing) {
-                    // Nonces keep the order, but anybody can bring an envelope.
+                    // The nonces of accounts and of envelopes keep the order. It is looked at all the same: what is out of order is lost.
                     (Some(_), Some(before)) => return Some((before, Why::Order)),
                     (Some(height), None) if height < highest => return Some((index, Why::Order)),
                     (Some(height), None) => highest = height,
@@ -31,7 +37,7 @@ impl Batcher {
                 }
             }
             if let Some((first, last)) = channel.span() {
-                let end = if channel.is_landed() { last } else { last.max(l1_block.saturating_add(1)) };
+                let end = if is_open || channel.is_landed() { last } else { last.max(tip.saturating_add(1)) };
                 if end > first.saturating_add(timeout) {
                     return Some((index, Why::TimedOut));
                 }
@@ -115,8 +121,12 @@ impl Batcher {
     fn drop_useless(&mut self, heads: &Heads) {
         let useless = self.channels.iter().enumerate().find_map(|(index, channel)| {
             let last = channel.closed.last.number;
+            if !channel.is_sent() {
+                // It cannot come from this channel, so its blocks are no longer wanted: derivation has gone on without them.
+                return (heads.safe.number > channel.closed.parent.number).then_some((index, Why::Overtaken));
+            }
             if heads.safe.number >= last {
-                return (!channel.is_sent()).then_some((index, Why::Overtaken));
+                return None;
             }
             let (_, landed) = channel.span().filter(|_| channel.is_landed())?;
             let read = heads.derived.is_some_and(|derived| derived.l1_block > landed && derived.safe < last);
@@ -131,12 +141,21 @@ impl Batcher {
     fn check_open<C: L2Chain>(&mut self, heads: &Heads, chain: &C) -> Result<(), C::Error> {
         let end = self.end(heads);
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.parent != end {
+        // The safe head may be among the blocks that are left to derivation, if these still are what this chain has.
+        let continues = if end.number == open.parent.number {
+            end.hash == open.parent.hash
+        } else {
+            (open.after..open.parent.number).contains(&end.number)
+                && chain.hash(open.parent.number)?.is_none_or(|hash| hash == open.parent.hash)
+        };
+        let tip = self.l1.map_or(0, |l1| l1.tip);
+        let in_time = open.first_epoch.is_none_or(|epoch| self.rollup.can_reach_l1(epoch, tip));
+        if !continues || !in_time {
             let (id, open) = (open.id, self.open.take());
             self.spare = open.map(|open| open.out);
             self.unpostable = None;
             self.records.push(Record::Abandoned { id });
-            self.notice(Notice::Abandoned { id, why: Why::Overtaken });
+            self.notice(Notice::Abandoned { id, why: if continues { Why::Expired } else { Why::Overtaken } });
             return Ok(());
         }
         let last = open.last();

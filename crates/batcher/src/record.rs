@@ -11,7 +11,7 @@ use duskevm_rollup::{
 };
 
 /// Version of the records.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Longest record that is read.
 const LIMIT: usize = 1 << 20;
@@ -109,8 +109,6 @@ pub enum Record {
     Counted {
         /// Number of the next submission.
         next_submission: u64,
-        /// Ethereum nonce of the next envelope.
-        next_envelope: u64,
         /// Last block of the channels that are settled.
         #[serde(with = "maybe_block")]
         settled: Option<BlockId>,
@@ -235,7 +233,7 @@ mod tests {
         let attempts = (0..attempts as u64).map(|price| Attempt { gas_price: price, id: B256::repeat_byte(3) });
         let slot = SignedSlot { role: Role::Call, nonce: number, gas_limit: 9, attempts: attempts.collect() };
         vec![
-            Record::Counted { next_submission: number, next_envelope: 7, settled: calldata.then(|| block(4)) },
+            Record::Counted { next_submission: number, settled: calldata.then(|| block(4)) },
             Record::Opened { id, parent: block(number), l1_block: 5 },
             Record::Closed(Closed {
                 id,
@@ -288,7 +286,7 @@ mod tests {
     #[test]
     fn records_of_other_versions_are_refused_by_name() {
         let mut bytes = Record::Settled { id: ChannelId::ZERO }.encode();
-        bytes[0] = 2;
-        assert_eq!(Record::decode(&bytes), Err(RecordError::Version(2)));
+        bytes[0] = 1;
+        assert_eq!(Record::decode(&bytes), Err(RecordError::Version(1)));
     }
 }

@@ -26,9 +26,8 @@ impl Batcher {
         // What was posted is known, so nothing is posted twice however far derivation is.
         self.derive_first = DeriveFirst::Done;
         match record {
-            Record::Counted { next_submission, next_envelope, settled } => {
+            Record::Counted { next_submission, settled } => {
                 self.next_submission = self.next_submission.max(next_submission);
-                self.next_envelope = self.next_envelope.max(next_envelope);
                 self.settled = settled.or(self.settled);
             }
             Record::Opened { id, parent, l1_block } => {
@@ -44,7 +43,6 @@ impl Batcher {
             Record::Submitted(submitted) => {
                 let id = submitted.channel;
                 self.next_submission = self.next_submission.max(submitted.number.saturating_add(1));
-                self.next_envelope = self.next_envelope.max(submitted.envelope_nonce.saturating_add(1));
                 let channel = self.channels.iter_mut().find(|channel| channel.id() == id);
                 let all = &mut channel.ok_or(ReplayError::UnknownChannel(id))?.submissions;
                 let new = Submission::from(submitted);
@@ -73,8 +71,7 @@ impl Batcher {
     /// The records that make the same batcher as all that were written: the journal can be rewritten with them. Only right after
     /// [`advance`](Self::advance) has handed out all records.
     pub fn snapshot(&self) -> Vec<Record> {
-        let (next_submission, next_envelope) = (self.next_submission, self.next_envelope);
-        let mut records = vec![Record::Counted { next_submission, next_envelope, settled: self.settled }];
+        let mut records = vec![Record::Counted { next_submission: self.next_submission, settled: self.settled }];
         for channel in &self.channels {
             let (id, parent) = (channel.id(), channel.closed.parent);
             records.push(Record::Opened { id, parent, l1_block: 0 });

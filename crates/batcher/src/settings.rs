@@ -185,6 +185,19 @@ impl Settings {
         }
     }
 
+    /// Bytes of a channel that go to L1 in one of its blocks: what is submitted before anything is included, as far as blobs of one
+    /// submission fill an L1 block.
+    pub(crate) const fn bytes_per_l1_block(&self) -> u64 {
+        let (count, carrier) = match self.carrier {
+            CarrierChoice::Always(Carrier::Calldata) => (self.max_in_flight, Carrier::Calldata),
+            // Call data is cheaper only for channels of few frames.
+            CarrierChoice::Always(Carrier::Blobs) | CarrierChoice::Cheaper => {
+                (self.blobs_per_submission, Carrier::Blobs)
+            }
+        };
+        (count as u64).saturating_mul(self.max_frame_data(carrier) as u64)
+    }
+
     /// What an open channel is filled to.
     pub const fn channel(&self, max_rlp_bytes: u64) -> ChannelSettings {
         ChannelSettings {

@@ -86,11 +86,13 @@ impl Batcher {
     fn plan(&mut self, l1: &Seen) -> Result<(), Option<Wait>> {
         let Some(index) = self.channels.iter().position(|channel| !channel.is_sent()) else { return Err(None) };
         let Some(channel) = self.channels.get(index) else { return Err(None) };
+        if !self.rollup.can_reach_l1(channel.closed.first_epoch, l1.tip) {
+            // Its first blocks will be others, or derivation makes them by itself; either way another channel begins elsewhere.
+            self.abandon(index, Why::Expired);
+            return Err(None);
+        }
         if self.failures.until > l1.block {
             return Err(Some(Wait::Pause { until: self.failures.until }));
-        }
-        if channel.closed.first_epoch.saturating_add(self.rollup.seq_window_size) <= l1.block {
-            return Err(Some(Wait::Window { channel: channel.id() }));
         }
         let waiting = self.submissions().filter(|submission| submission.landed().is_none()).count();
         if waiting >= self.settings.max_in_flight || self.submissions().count() >= MAX_REMEMBERED {
@@ -110,6 +112,8 @@ impl Batcher {
         };
         let taken = self.submissions().flat_map(|submission| &submission.slots).map(|slot| slot.nonce).max();
         let nonce = taken.unwrap_or(0).max(l1.nonce).saturating_add(1);
+        let envelopes = self.submissions().map(|submission| submission.envelope_nonce.saturating_add(1)).max();
+        let envelope_nonce = envelopes.unwrap_or(0).max(l1.next_envelope);
         let slot = |role, nonce, gas_limit| Slot::new(role, nonce, gas_limit, settings.gas_price);
         let call_limit = settings.gas.call_limit(call_bytes);
         let slots = match carrier {
@@ -129,12 +133,11 @@ impl Batcher {
             number: self.next_submission,
             first_frame,
             frame_count,
-            envelope_nonce: self.next_envelope,
+            envelope_nonce,
             envelope_hash: None,
             slots,
         };
         self.next_submission = self.next_submission.saturating_add(1);
-        self.next_envelope = self.next_envelope.saturating_add(1);
         if let Some(channel) = self.channels.get_mut(index) {
             channel.submissions.push(submission);
         }

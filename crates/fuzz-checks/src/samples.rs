@@ -639,7 +639,7 @@ pub(crate) fn batcher_records() -> Vec<Vec<u8>> {
         })
     };
     let records = [
-        Record::Counted { next_submission: 3, next_envelope: 3, settled: Some(block(4)) },
+        Record::Counted { next_submission: 3, settled: Some(block(4)) },
         Record::Opened { id: id(1), parent: block(4), l1_block: 5 },
         closed(1, 4, 9),
         submitted(3, 1, 1),

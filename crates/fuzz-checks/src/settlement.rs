@@ -246,7 +246,14 @@ pub fn envelope(data: &[u8]) {
     let bring = |ledger: &mut Ledger| {
         settlement.call(ledger, Contract::BatchInbox, SubmitEnvelope::FUNCTION, &args).map(|()| ledger.events.len())
     };
-    if bring(&mut ledger).is_err() {
+    let mut brought = bring(&mut ledger);
+    if let Err(Error::Refused(Refusal::EnvelopeNonce { signer, got, next: 0 })) = brought {
+        // Out of turn: what comes of it when it is its turn?
+        let key = [b"nonce/".as_slice(), signer.as_slice()].concat();
+        ledger.set(&contracts().batch_inbox, &key, Some(got.to_be_bytes().to_vec()));
+        brought = bring(&mut ledger);
+    }
+    if brought.is_err() {
         return;
     }
     assert!(data.len() <= MAX_ENVELOPE_BYTES);
@@ -254,5 +261,5 @@ pub fn envelope(data: &[u8]) {
     let [shown] = &view.transactions[..] else { panic!("an envelope that was taken is in the view") };
     assert_eq!(shown.envelope.encoded_2718(), data, "an envelope has one form");
     let again = bring(&mut ledger);
-    assert!(matches!(again, Err(Error::Refused(Refusal::EnvelopeSeen(_)))), "an envelope gets in once");
+    assert!(matches!(again, Err(Error::Refused(Refusal::EnvelopeNonce { .. }))), "an envelope gets in once");
 }

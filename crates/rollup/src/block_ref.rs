@@ -5,7 +5,7 @@ use crate::{
     l1_info::{L1Info, L1InfoError},
     origin::{L2BlockRef, LinkError},
 };
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use duskevm_evm::{Block, ChainSpec, header::params_of_extra_data};
 
 /// A block that is no L2 block of this rollup.
@@ -67,6 +67,30 @@ fn check_genesis(config: &RollupConfig, block: &Block) -> Result<(), BlockRefErr
 /// See [`BlockRefError`].
 pub fn l1_origin_of(block: &Block) -> Result<BlockId, BlockRefError> {
     l1_info(block).map(|info| BlockId { hash: info.hash, number: info.number })
+}
+
+/// Who signs the batches that count, as of the block's L1 origin.
+///
+/// # Errors
+/// See [`BlockRefError`].
+pub fn batcher_of(config: &RollupConfig, block: &Block) -> Result<Address, BlockRefError> {
+    if block.number() == config.genesis.l2.number {
+        check_genesis(config, block)?;
+        return Ok(config.genesis.system_config.batcher_address);
+    }
+    Ok(l1_info(block)?.batcher)
+}
+
+/// Timestamp of the block's L1 origin in seconds. The genesis block, which does not say it, is as old as its own.
+///
+/// # Errors
+/// See [`BlockRefError`].
+pub fn origin_time_of(config: &RollupConfig, block: &Block) -> Result<u64, BlockRefError> {
+    if block.number() == config.genesis.l2.number {
+        check_genesis(config, block)?;
+        return Ok(config.genesis.l2_time);
+    }
+    Ok(l1_info(block)?.time)
 }
 
 /// The block with its L1 origin, read from its L1-attributes deposit.

@@ -29,9 +29,12 @@ mod source_hash;
 mod sync_start;
 #[cfg(test)]
 mod testing;
+mod window;
 
 pub use attributes::{AttributesError, OriginBlock, epoch_attributes};
-pub use block_ref::{BlockRefError, ChildError, check_child, l1_origin_of, l2_block_ref, system_config_of};
+pub use block_ref::{
+    BlockRefError, ChildError, batcher_of, check_child, l1_origin_of, l2_block_ref, origin_time_of, system_config_of,
+};
 pub use config::{
     BlockId, FJORD_MAX_SEQUENCER_DRIFT, RollupConfig, RollupConfigError, RollupGenesis, Schedule, SystemConfig,
 };

@@ -1,12 +1,13 @@
 //! The batch inbox: takes signed Ethereum transactions and shows them in the L1 view.
 //!
 //! Only what an Ethereum chain with the view's chain id could have included gets in, so that whoever sends anything else pays for a
-//! failed call and no reader of the view ever sees it. An envelope gets in once, and after its blobs. Everybody can bring an envelope:
-//! who signed it decides what it is worth.
+//! failed call and no reader of the view ever sees it. An envelope gets in after its blobs. Everybody can bring an envelope: who signed
+//! it decides what it is worth.
 //!
-//! Nonces are not checked, because nothing here depends on them: derivation ignores them, and the Moonlight nonces of whoever brings
-//! envelopes put these in order. A server of the view that answers `eth_getTransactionCount` takes the highest nonce of the signer's
-//! envelopes, plus one; a signer that counts its envelopes from zero gets what it would on Ethereum.
+//! The envelopes of a signer get in in the order of their nonces, from 0 on and without a gap, as on Ethereum (Yellow Paper, section 6.2;
+//! EIP-2681): the inbox keeps the next one of each signer. So an envelope gets in once, and nobody who copies envelopes from a mempool can
+//! bring them in another order than their signer meant, which would spoil a batcher's channels. The next nonce is what a server of the
+//! view answers `eth_getTransactionCount` with.
 
 use alloc::vec::Vec;
 
@@ -51,12 +52,13 @@ pub(crate) fn submit_envelope<H: Host>(
     }
     host.charge(SIGNATURE_GAS)?;
     let envelope = decode_envelope(settlement.l1_chain_id(), &bytes).map_err(Refusal::from)?;
-    check(&envelope, contract_address(inbox))?;
+    let signer = check(&envelope, contract_address(inbox))?;
 
-    let hash = *envelope.tx_hash();
-    if seen(host, inbox, &hash)? {
-        return Err(Refusal::EnvelopeSeen(hash).into());
-    }
+    let (got, next) = (envelope.nonce(), next_nonce(host, inbox, &signer)?);
+    // There is nothing after the highest number, so it is nobody's nonce (EIP-2681).
+    let Some(after) = next.checked_add(1).filter(|_| got == next) else {
+        return Err(Refusal::EnvelopeNonce { signer, got, next }.into());
+    };
     for blob in envelope.blob_versioned_hashes().unwrap_or_default() {
         host.charge(BLOB_GAS)?;
         if !host.has_blob(blob)? {
@@ -64,22 +66,34 @@ pub(crate) fn submit_envelope<H: Host>(
         }
     }
     host.charge(RECORD_GAS)?;
-    host.set(inbox, &key(&hash), Some([1].into()));
+    host.set(inbox, &key(&signer), Some(after.to_be_bytes().into()));
     host.emit(inbox, ENVELOPE_TOPIC, bytes.into());
     Ok(())
 }
 
-/// Whether this envelope is in the view.
-pub(crate) fn seen<S: Storage>(storage: &S, inbox: &B256, hash: &B256) -> Result<bool, Error<S::Fault>> {
-    Ok(storage.get(inbox, &key(hash))?.is_some())
+/// The nonce that the next envelope of this signer must have: as many of them are in the view.
+pub(crate) fn next_nonce<S: Storage>(storage: &S, inbox: &B256, signer: &Address) -> Result<u64, Error<S::Fault>> {
+    let Some(bytes) = storage.get(inbox, &key(signer))? else { return Ok(0) };
+    let bytes = bytes.try_into().map_err(|_| Refusal::Damaged("the nonce of an envelope's signer"))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
-fn key(hash: &B256) -> Vec<u8> {
-    [b"envelope/".as_slice(), hash.as_slice()].concat()
+/// The arguments of the question [`NEXT_NONCE`](crate::NEXT_NONCE).
+pub fn next_nonce_args(signer: &Address) -> Vec<u8> {
+    alloy_rlp::encode(alloc::vec![*signer])
 }
 
-/// What the view itself does not ask of an envelope.
-fn check(envelope: &ViewTxEnvelope, inbox: Address) -> Result<(), Refusal> {
+/// The answer to it; `None` if the bytes are none.
+pub fn next_nonce_answer(answer: &[u8]) -> Option<u64> {
+    alloy_rlp::decode_exact(answer).ok()
+}
+
+fn key(signer: &Address) -> Vec<u8> {
+    [b"nonce/".as_slice(), signer.as_slice()].concat()
+}
+
+/// What the view itself does not ask of an envelope; returns who signed it.
+fn check(envelope: &ViewTxEnvelope, inbox: Address) -> Result<Address, Refusal> {
     if envelope.to() != Some(inbox) {
         return Err(Refusal::EnvelopeTarget { got: envelope.to(), inbox });
     }
@@ -96,7 +110,7 @@ fn check(envelope: &ViewTxEnvelope, inbox: Address) -> Result<(), Refusal> {
         }
     }
     // Refuses the high form of a signature, too (EIP-2): it would be the same transaction under another hash.
-    envelope.recover_signer().map(drop).map_err(|_| Refusal::EnvelopeSignature)
+    envelope.recover_signer().map_err(|_| Refusal::EnvelopeSignature)
 }
 
 #[cfg(test)]

@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(scalar.unwrap(), json!(1368));
         let owner = value(Contract::SystemConfig, "owner", &alloy_rlp::encode(BOB.parse::<Address>().unwrap()));
         assert_eq!(owner.unwrap(), json!(BOB));
-        let seen = value(Contract::BatchInbox, "isSubmitted", &alloy_rlp::encode(true));
-        assert_eq!(seen.unwrap(), json!(true));
+        let next = value(Contract::BatchInbox, "nextNonce", &alloy_rlp::encode(7u64));
+        assert_eq!(next.unwrap(), json!("7"));
         // Too wide, cut, and nothing to answer.
         for (name, bytes) in
             [("basefeeScalar", alloy_rlp::encode(1u64 << 32)), ("gasLimit", vec![]), ("setGasLimit", vec![1])]

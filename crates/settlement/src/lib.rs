@@ -34,11 +34,11 @@ pub use estimate::{GasError, enough_gas, gas_limit};
 pub use genesis::{Genesis, Record};
 pub use host::{Caller, Host, Storage};
 pub use identity::{apply_alias, undo_alias, wallet_address};
-pub use inbox::MAX_ENVELOPE_BYTES;
+pub use inbox::{MAX_ENVELOPE_BYTES, next_nonce_answer, next_nonce_args};
 #[cfg(feature = "json")]
 pub use json::{JsonError, decode_value, encode_args};
 pub use messenger::{L2_CROSS_DOMAIN_MESSENGER, base_gas};
-pub use methods::{Kind, Method, Type};
+pub use methods::{Kind, Method, NEXT_NONCE, Type};
 pub use portal::{MAX_BLOCK_DEPOSIT_GAS, MAX_DEPOSIT_DATA, SYSTEM_TX_GAS, WEI_PER_LUX, lux_to_wei, minimum_gas_limit};
 pub use refusal::{Error, Refusal};
 pub use settlement::{Contract, Contracts, Settlement};

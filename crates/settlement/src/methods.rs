@@ -62,11 +62,14 @@ const fn read(contract: Contract, name: &'static str, inputs: &'static [(&'stati
     Method { contract, name, inputs, kind: Kind::Read(answer) }
 }
 
+/// The question to the batch inbox for the nonce of a signer's next envelope: what Ethereum calls the transaction count of an address.
+pub const NEXT_NONCE: &str = "nextNonce";
+
 const CONFIG: Contract = Contract::SystemConfig;
 
 const METHODS: &[Method] = &[
     write(BatchInbox, "submitEnvelope", &[("envelope", Bytes)]),
-    read(BatchInbox, "isSubmitted", &[("envelope_hash", Hash)], Bool),
+    read(BatchInbox, NEXT_NONCE, &[("signer", Address)], Uint(64)),
     write(
         Portal,
         "depositTransaction",

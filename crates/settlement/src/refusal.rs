@@ -117,9 +117,16 @@ pub enum Refusal {
     /// Nobody's signature.
     #[error("the envelope's signature belongs to no key, or is not in its low form")]
     EnvelopeSignature,
-    /// An envelope that is in the view already.
-    #[error("the envelope {0} is in the L1 view already")]
-    EnvelopeSeen(B256),
+    /// An envelope out of turn, or one that is in the view already.
+    #[error("the envelope has nonce {got}, but the next one of {signer} is {next}: sign it with that nonce")]
+    EnvelopeNonce {
+        /// Who signed it.
+        signer: Address,
+        /// As signed.
+        got: u64,
+        /// The only one that is taken now.
+        next: u64,
+    },
     /// An envelope before its blobs.
     #[error("blob {0} is not on L1: send the blob transaction first, and the envelope when it is included")]
     BlobMissing(B256),

@@ -2,12 +2,13 @@
 
 use alloc::vec::Vec;
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable};
 
 use crate::args::Arguments;
 use crate::genesis::Genesis;
 use crate::host::{Host, Storage};
+use crate::methods::NEXT_NONCE;
 use crate::refusal::{Error, Refusal};
 use crate::{bridge, inbox, messenger, portal, system_config};
 
@@ -109,8 +110,8 @@ pub struct Settlement {
 struct NoArgs {}
 
 #[derive(RlpDecodable)]
-struct OneHash {
-    hash: B256,
+struct OneAddress {
+    address: Address,
 }
 
 #[derive(RlpDecodable)]
@@ -197,9 +198,9 @@ impl Settlement {
         args: &[u8],
     ) -> Result<Vec<u8>, Error<S::Fault>> {
         match (contract, method) {
-            (Contract::BatchInbox, "isSubmitted") => {
-                let OneHash { hash } = question("isSubmitted", args)?;
-                Ok(rlp(&inbox::seen(storage, &self.contracts.batch_inbox, &hash)?))
+            (Contract::BatchInbox, NEXT_NONCE) => {
+                let OneAddress { address } = question(NEXT_NONCE, args)?;
+                Ok(rlp(&inbox::next_nonce(storage, &self.contracts.batch_inbox, &address)?))
             }
             (Contract::Portal, "minimumGasLimit") => {
                 let OneNumber { number } = question("minimumGasLimit", args)?;

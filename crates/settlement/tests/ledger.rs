@@ -261,7 +261,7 @@ fn an_envelope_after_its_blobs_is_shown_in_the_same_block() {
     let errors: Vec<Option<&str>> = executed.outcomes.iter().map(|outcome| outcome.error.as_deref()).collect();
     assert!(errors[0].unwrap().contains("is not on L1: send the blob transaction first"), "{errors:?}");
     assert_eq!(errors[1..3], [None, None]);
-    assert!(errors[3].unwrap().contains("is in the L1 view already"), "{errors:?}");
+    assert!(errors[3].unwrap().contains("is 1: sign it with that nonce"), "{errors:?}");
 
     let block = view(&executed);
     let [shown] = block.transactions.as_slice() else { panic!("{:?}", block.transactions) };

@@ -109,7 +109,7 @@ fn beside(keys: &Path) -> PathBuf {
 pub(super) struct Stack {
     pub(super) consensus: Ref<Consensus>,
     pub(super) da_store: Option<Ref<DaStore>>,
-    tip: DuskTipFeed,
+    pub(super) tip: DuskTipFeed,
     pub(super) peers: PeerFeed,
     host: Option<Host>,
     consensus_spec: Option<ChildSpec<Consensus>>,

@@ -109,6 +109,7 @@ impl Rollup {
                 l1_by_number: l1.port.port(),
                 heads: heads_feed.clone(),
                 l1_heads: l1.heads.clone(),
+                l1_tip: l1.own.tip.clone(),
                 derived: on.derivation.then(|| current_l1.clone()),
                 throttle,
             };
@@ -199,8 +200,7 @@ fn batcher(
     });
     let ports = duskevm_batcher::Ports {
         submit: l1.own.consensus.port(),
-        transaction: l1.own.consensus.port(),
-        account: l1.own.consensus.port(),
+        snapshot: l1.own.consensus.port(),
         view_transaction: l1.port.port(),
         l1_by_number: l1.port.port(),
         heads: heads.clone(),

@@ -9,7 +9,7 @@ use std::{cell::RefCell, convert::Infallible};
 /// Seconds between L2 blocks.
 pub(crate) const BLOCK_TIME: u64 = 2;
 /// L2 blocks that share an L1 origin.
-const EPOCH: u64 = 6;
+pub(crate) const EPOCH: u64 = 6;
 
 pub(crate) fn config(seq_window_size: u64) -> RollupConfig {
     RollupConfig {
@@ -46,7 +46,8 @@ pub(crate) fn block(number: u64, parent_hash: B256, transactions: Vec<Bytes>) ->
     }
     let epoch = BlockId { number: epoch, hash: keccak256(epoch.to_be_bytes()) };
     let batch = SingularBatch { parent_hash, epoch, timestamp: number * BLOCK_TIME, transactions };
-    L2Block { hash: keccak256(content), batch, sequence_number: number % EPOCH }
+    let origin_time = number / EPOCH * EPOCH * BLOCK_TIME;
+    L2Block { hash: keccak256(content), batch, sequence_number: number % EPOCH, origin_time }
 }
 
 /// A transaction with so many bytes that do not compress.

@@ -4,7 +4,9 @@
 
 mod l1;
 mod l2;
+mod nonces;
 mod rules;
+mod window;
 
 use alloy_primitives::{B256, keccak256};
 use duskevm_batcher_core::{
@@ -91,6 +93,18 @@ impl Node {
         self.batcher.observe(&observation);
     }
 
+    /// Looks while L1 makes a block with so many transactions: what was asked first knows nothing of it.
+    fn torn_look(&mut self, before: usize, most: usize) {
+        let watched = self.batcher.watched();
+        let (early, late) = watched.split_at(before.min(watched.len()));
+        let mut observation = self.l1.observe(early);
+        self.l1.make_block(most);
+        observation.transactions.extend(self.l1.observe(late).transactions);
+        let heads = self.l1.heads(&mut self.chain, self.lag);
+        self.batcher.heads(heads);
+        self.batcher.observe(&observation);
+    }
+
     fn sign(&mut self, order: &Order) {
         let (envelope_hash, txs) = sign(order);
         let transactions = txs.iter().map(|tx| tx.order).collect();
@@ -165,6 +179,16 @@ impl Node {
         all
     }
 
+    /// The sequencer makes all blocks that the view allows, with transactions of so many bytes where there is time for them.
+    fn sequence(&mut self, bytes: usize) {
+        let _ = self.l1.heads(&mut self.chain, self.lag);
+        let (tip, end) = (self.l1.height(), (self.l1.view() + 1) * l2::EPOCH);
+        while self.chain.latest() + 1 < end {
+            let epoch = (self.chain.latest() + 1) / l2::EPOCH;
+            self.chain.extend(if self.rollup.leaves_time(epoch, tip) { bytes } else { 0 });
+        }
+    }
+
     /// What must hold whatever happened.
     fn check_l1(&self) {
         let frames = self.l1.frames();
@@ -199,6 +223,14 @@ enum Event {
     Floor(u8),
     Lag(u8),
     Intruder,
+    /// The view shows only what is so many blocks below the tip.
+    View(u8),
+    /// So many of the newest blocks are not on disk.
+    Executed(u8),
+    /// L1 makes a block while it is asked: so many statuses are from before it.
+    TornLook(u8, u8),
+    /// Somebody brings an envelope that was seen on its way.
+    Stranger(u8),
 }
 
 /// Faults after which a channel is still finished: nothing has to be posted again.
@@ -215,6 +247,10 @@ fn harmless() -> impl Strategy<Value = Event> {
         1 => (1..8u8, any::<bool>()).prop_map(|(depth, lose)| Event::L1Reorg(depth, lose)),
         1 => (1..4u8).prop_map(Event::Floor),
         1 => (0..4u8).prop_map(Event::Lag),
+        2 => (0..4u8).prop_map(Event::View),
+        2 => (0..4u8).prop_map(Event::Executed),
+        2 => (0..6u8, 0..5u8).prop_map(|(before, most)| Event::TornLook(before, most)),
+        2 => any::<u8>().prop_map(Event::Stranger),
     ]
 }
 
@@ -258,12 +294,18 @@ impl Node {
             Event::Floor(price) => self.l1.floor = (*price).into(),
             Event::Lag(lag) => self.lag = (*lag).into(),
             Event::Intruder => self.l1.intrude(),
+            Event::View(lag) => self.l1.view_lag = (*lag).into(),
+            Event::Executed(blocks) => self.l1.executed = (*blocks).into(),
+            Event::TornLook(before, most) => self.torn_look((*before).into(), (*most).into()),
+            Event::Stranger(which) => self.l1.copy((*which).into()),
         }
     }
 
     fn calm_down(&mut self) {
         self.l1.floor = 1;
         self.lag = 0;
+        self.l1.view_lag = 0;
+        self.l1.executed = 0;
         self.look();
         self.settle();
         self.rounds(100);

@@ -7,30 +7,30 @@ use duskevm_batcher_core::{
 };
 use duskevm_rollup::{channel_out::Compression, frame::ChannelId};
 
-fn node(carrier: Carrier) -> Node {
+pub(crate) fn node(carrier: Carrier) -> Node {
     Node::new(settings(carrier), 100_000)
 }
 
 impl Node {
-    fn blocks(&mut self, count: usize, bytes: usize) {
+    pub(crate) fn blocks(&mut self, count: usize, bytes: usize) {
         (0..count).for_each(|_| self.chain.extend(bytes));
     }
 
-    fn closed(&self) -> Vec<&Closed> {
+    pub(crate) fn closed(&self) -> Vec<&Closed> {
         self.journal
             .iter()
             .filter_map(|record| if let Record::Closed(closed) = record { Some(closed) } else { None })
             .collect()
     }
 
-    fn submitted(&self) -> Vec<&Submitted> {
+    pub(crate) fn submitted(&self) -> Vec<&Submitted> {
         self.journal
             .iter()
             .filter_map(|record| if let Record::Submitted(one) = record { Some(one) } else { None })
             .collect()
     }
 
-    fn next(&mut self) -> Action {
+    pub(crate) fn next(&mut self) -> Action {
         let drawn = &mut self.drawn;
         let mut ids = || {
             *drawn += 1;
@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// What it waits for after everything else is done.
-    fn waits(&mut self) -> Wait {
+    pub(crate) fn waits(&mut self) -> Wait {
         self.settle();
         match self.next() {
             Action::Wait(wait) => wait,
@@ -49,7 +49,7 @@ impl Node {
     }
 
     /// Takes L1 to another block in which nothing is included.
-    fn empty_rounds(&mut self, rounds: usize) {
+    pub(crate) fn empty_rounds(&mut self, rounds: usize) {
         for _ in 0..rounds {
             self.l1.make_block(0);
             self.look();
@@ -101,31 +101,6 @@ fn who_is_far_behind_compresses_quickly() {
     assert_eq!(node.safe(), node.chain.latest());
     assert_eq!(node.abandoned(), Vec::<&Why>::new());
     node.check_l1();
-}
-
-#[test]
-fn a_channel_is_closed_before_its_first_block_runs_out_of_time() {
-    let settings = Settings { max_channel_duration: 1000, ..settings(Carrier::Blobs) };
-    let mut node = Node::new(settings, 20);
-    node.blocks(3, 100);
-    node.look();
-    node.settle();
-    // Origin 0, 20 blocks of window, 5 of margin.
-    node.empty_rounds(14);
-    assert!(node.closed().is_empty());
-    node.empty_rounds(1);
-    assert_eq!(node.closed().len(), 1);
-}
-
-#[test]
-fn frames_whose_window_has_passed_are_not_posted() {
-    let mut node = Node::new(settings(Carrier::Calldata), 20);
-    node.look();
-    node.empty_rounds(25);
-    node.blocks(3, 500);
-    node.empty_rounds(5);
-    assert!(matches!(node.waits(), Wait::Window { .. }));
-    assert!(node.submitted().is_empty());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::settlement::Contract::BatchInbox;
-use crate::testing::{ALICE, CHAIN_ID, Ledger, NONE, OWNER, contracts};
+use crate::testing::{ALICE, CHAIN_ID, Ledger, NONE, OWNER, contracts, genesis};
 
 fn signer() -> PrivateKeySigner {
     PrivateKeySigner::from_bytes(&b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")).unwrap()
@@ -21,7 +21,7 @@ fn inbox() -> Address {
 fn calldata() -> TxEip1559 {
     TxEip1559 {
         chain_id: CHAIN_ID,
-        nonce: 3,
+        nonce: 0,
         gas_limit: 100_000,
         max_fee_per_gas: u128::from(BASE_FEE),
         max_priority_fee_per_gas: 0,
@@ -41,7 +41,7 @@ fn blob(seed: u8) -> B256 {
 fn blobs(hashes: Vec<B256>) -> TxEip4844 {
     TxEip4844 {
         chain_id: CHAIN_ID,
-        nonce: 4,
+        nonce: 0,
         gas_limit: 21_000,
         max_fee_per_gas: u128::from(BASE_FEE),
         max_priority_fee_per_gas: 1,
@@ -82,15 +82,52 @@ fn calldata_envelopes_are_published_unchanged_whoever_brings_them() {
 fn an_envelope_lands_once() {
     let mut ledger = Ledger::new();
     let args = signed(calldata());
-    let hash = alloy_primitives::keccak256(&args.envelope);
-    assert!(!ledger.read::<bool>(BatchInbox, "isSubmitted", &vec![hash]));
     ledger.send(ALICE, 0, BatchInbox, &args).unwrap();
-    assert!(ledger.read::<bool>(BatchInbox, "isSubmitted", &vec![hash]));
     ledger.height += 1;
-    assert_eq!(ledger.refusal(OWNER, 0, BatchInbox, &args), Refusal::EnvelopeSeen(hash));
-    // Another one with the same nonce, or with none between, is as good.
-    ledger.send(ALICE, 0, BatchInbox, &signed(TxEip1559 { gas_limit: 100_001, ..calldata() })).unwrap();
-    ledger.send(ALICE, 0, BatchInbox, &signed(TxEip1559 { nonce: 1_000, ..calldata() })).unwrap();
+    let wrong = |got, next| Refusal::EnvelopeNonce { signer: signer().address(), got, next };
+    assert_eq!(ledger.refusal(OWNER, 0, BatchInbox, &args), wrong(0, 1));
+    // Nor does another one in its place.
+    let other = signed(TxEip1559 { gas_limit: 100_001, ..calldata() });
+    assert_eq!(ledger.refusal(ALICE, 0, BatchInbox, &other), wrong(0, 1));
+}
+
+#[test]
+fn envelopes_of_a_signer_land_in_the_order_of_their_nonces_whoever_brings_them() {
+    let mut ledger = Ledger::new();
+    let me = signer().address();
+    let next = |ledger: &Ledger, of: Address| ledger.read::<u64>(BatchInbox, "nextNonce", &vec![of]);
+    let with_nonce = |nonce| signed(TxEip1559 { nonce, ..calldata() });
+    for nonce in 0..3 {
+        assert_eq!(next(&ledger, me), nonce);
+        for early in [nonce + 1, nonce + 2, u64::MAX] {
+            let refused = ledger.refusal(OWNER, 0, BatchInbox, &with_nonce(early));
+            assert_eq!(refused, Refusal::EnvelopeNonce { signer: me, got: early, next: nonce });
+            assert!(refused.to_string().contains(&format!("is {nonce}: sign it with that nonce")), "{refused}");
+        }
+        ledger.send(ALICE, 0, BatchInbox, &with_nonce(nonce)).unwrap();
+    }
+    assert_eq!((next(&ledger, me), next(&ledger, Address::repeat_byte(1))), (3, 0));
+    let settlement = Settlement::new(&genesis());
+    let answer = settlement.read(&ledger, BatchInbox, crate::NEXT_NONCE, &next_nonce_args(&me)).unwrap();
+    assert_eq!((next_nonce_answer(&answer), next_nonce_answer(&[])), (Some(3), None));
+}
+
+#[test]
+fn all_that_is_kept_of_a_signer_is_one_number() {
+    let mut ledger = Ledger::new();
+    let before = ledger.storage.len();
+    for nonce in 0..5 {
+        ledger.send(ALICE, 0, BatchInbox, &signed(TxEip1559 { nonce, ..calldata() })).unwrap();
+    }
+    assert_eq!(ledger.storage.len(), before + 1);
+}
+
+#[test]
+fn a_refused_envelope_uses_no_nonce() {
+    let mut ledger = Ledger::new();
+    let args = signed(blobs(vec![blob(1)]));
+    assert_eq!(ledger.refusal(ALICE, 0, BatchInbox, &args), Refusal::BlobMissing(blob(1)));
+    ledger.send(ALICE, 0, BatchInbox, &signed(calldata())).unwrap();
 }
 
 #[test]
