@@ -123,7 +123,10 @@ fn describe() {
     describe_histogram!("duskevm_block_seconds", Unit::Seconds, "Time a phase of making or importing a block took");
     describe_counter!("duskevm_gas_total", Unit::Count, "Gas used by L2 blocks that became the head");
     describe_gauge!("duskevm_txpool_transactions", "Transactions in the pool by state (pending, queued)");
-    describe_counter!("duskevm_rpc_requests_total", "JSON-RPC requests by method and result code (0 is success)");
+    describe_counter!(
+        "duskevm_rpc_requests_total",
+        "JSON-RPC requests by server, method and result code (0 is success)"
+    );
     describe_histogram!("duskevm_rpc_request_seconds", Unit::Seconds, "Time a JSON-RPC request took");
     describe_counter!("duskevm_http_requests_total", "HTTP requests for metrics and health by path and status");
     describe_gauge!("duskevm_http_connections", "Open HTTP connections for metrics and health");

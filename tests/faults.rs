@@ -20,8 +20,19 @@ use std::{
 use support::{Load, Node, Ports, accounts, call, check_included, grow, quantity, restarted, restarts, up, verify};
 
 /// Every actor that carries the chain or faces clients.
-const ACTORS: [&str; 10] =
-    ["consensus", "da-store", "l1", "executor", "txpool", "sequencer", "derivation", "batcher", "rpc", "http"];
+const ACTORS: [&str; 11] = [
+    "consensus",
+    "da-store",
+    "l1",
+    "executor",
+    "txpool",
+    "sequencer",
+    "derivation",
+    "batcher",
+    "rpc",
+    "l1-rpc",
+    "http",
+];
 
 /// Waits until a block is safe.
 async fn safe(node: &Node, goal: u64) {

@@ -34,7 +34,7 @@ use std::{
     path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use support::{Load, Node, Ports, accounts, call, head, restarts, verify};
+use support::{Load, Node, Ports, accounts, call, client, head, restarts, verify};
 
 /// The longest that a step may take.
 const LONG: Duration = Duration::from_secs(90);
@@ -323,6 +323,11 @@ impl Circle {
         let before = self.sequencer.heads().await;
         assert_eq!(self.sequencer.balance(to, "latest").await, lux(DEPOSIT), "depth {depth}: the deposit is on L2");
         let old = self.sequencer.hashes(before.latest.number).await;
+        let l1 = client(self.sequencer.node.ports.l1);
+        let shown = call(&l1, "eth_getTransactionReceipt", vec![json!(B256::from(id))]).await.unwrap();
+        assert_eq!(shown["status"], "0x1", "depth {depth}: the L1 endpoint has the deposit by its Dusk hash");
+        let replaced = shown["blockHash"].clone();
+        assert!(!call(&l1, "eth_getBlockByHash", vec![replaced.clone(), json!(true)]).await.unwrap().is_null());
         // Blocks whose origins are below the fork stay.
         let mut kept = before.latest;
         while kept.origin.number > fork.height() {
@@ -343,6 +348,15 @@ impl Circle {
         }
         let begin = Instant::now();
         self.win().await;
+        for (method, params) in [
+            ("eth_getBlockByHash", vec![replaced.clone(), json!(true)]),
+            ("eth_getBlockReceipts", vec![replaced]),
+            ("eth_getTransactionReceipt", vec![json!(B256::from(id))]),
+            ("eth_getTransactionReceipt", vec![shown["transactionHash"].clone()]),
+        ] {
+            let gone = call(&l1, method, params).await.unwrap();
+            assert_eq!(gone, Value::Null, "depth {depth}: {method} of a replaced L1 block");
+        }
         let followed = begin.elapsed();
         let begin = Instant::now();
         let after = self

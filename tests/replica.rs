@@ -70,9 +70,9 @@ impl Pair {
             folder,
         };
         let common = |node: &Node, l1: u16, l2: u16| {
-            let Ports { rpc, admin, http, blobs } = node.ports;
+            let Ports { rpc, admin, http, blobs, l1: l1_rpc } = node.ports;
             format!(
-                "[network]\nname = \"local\"\ngenesis = \".\"\n[data]\ndir = \"{}\"\n[rpc]\nport = {rpc}\n\
+                "[network]\nname = \"local\"\ngenesis = \".\"\n[data]\ndir = \"{}\"\n[rpc]\nport = {rpc}\n[l1_rpc]\nport = {l1_rpc}\n\
                  [admin]\nport = {admin}\n[http]\nport = {http}\n[blobs]\nport = {blobs}\n[faults]\nallow = true\n\
                  [gossip]\nallow_private = true\nlisten = [\"127.0.0.1:{l1}\"]\nl2_listen = [\"127.0.0.1:{l2}\"]\n",
                 node.name

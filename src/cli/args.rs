@@ -78,6 +78,9 @@ pub struct DevArgs {
     /// Port of the L2 JSON-RPC (HTTP and WebSocket); 0 takes a free one [default: 9545].
     #[arg(long, short = 'p', value_name = "PORT")]
     pub port: Option<u16>,
+    /// Port of the L1 JSON-RPC (HTTP and WebSocket); 0 takes a free one [default: 8545].
+    #[arg(long, value_name = "PORT")]
+    pub l1_rpc_port: Option<u16>,
     /// Address that the L2 JSON-RPC and the HTTP server listen on [default: 127.0.0.1].
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<IpAddr>,
@@ -345,7 +348,7 @@ mod tests {
         for line in [
             "duskevm dev",
             "duskevm dev --block-time 1 --l1-block-time 3 --accounts 100 --balance 5 --port 0 --host 0.0.0.0 \
-             --admin-port 0 --metrics-port 0 --blob-port 0 --provisioners 4 --data-dir d --archive --jovian --log debug --json-logs --no-banner \
+             --admin-port 0 --metrics-port 0 --blob-port 0 --l1-rpc-port 0 --provisioners 4 --data-dir d --archive --jovian --log debug --json-logs --no-banner \
              --chain-id 99 --config f --gas-limit 30000000",
             "duskevm dev --silent",
             "duskevm node --config f",

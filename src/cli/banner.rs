@@ -52,6 +52,9 @@ pub(crate) fn text(
     if let Some(rpc) = endpoints.rpc {
         let _ = writeln!(text, "  L2 JSON-RPC   http://{rpc}  ws://{rpc}");
     }
+    if let Some(rpc) = endpoints.l1_rpc {
+        let _ = writeln!(text, "  L1 JSON-RPC   http://{rpc}  ws://{rpc}");
+    }
     let _ = writeln!(text, "  admin         http://{}", endpoints.admin);
     if let Some(http) = endpoints.http {
         let _ = writeln!(text, "  metrics       http://{http}/metrics");
@@ -103,6 +106,7 @@ mod tests {
         let accounts = dev_accounts(&effective.config.keys.mnemonic, 12).unwrap();
         let endpoints = Endpoints {
             rpc: Some(([127, 0, 0, 1], 4001).into()),
+            l1_rpc: Some(([127, 0, 0, 1], 4005).into()),
             admin: ([127, 0, 0, 1], 4002).into(),
             http: Some(([127, 0, 0, 1], 4003).into()),
             blobs: Some(([127, 0, 0, 1], 4004).into()),
@@ -119,6 +123,7 @@ mod tests {
             "http://127.0.0.1:4002",
             "http://127.0.0.1:4003/metrics",
             "http://127.0.0.1:4004",
+            "http://127.0.0.1:4005  ws://127.0.0.1:4005",
             "/tmp/d (removed at exit)",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");

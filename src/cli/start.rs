@@ -34,6 +34,8 @@ impl std::fmt::Debug for RunOptions {
 pub struct Endpoints {
     /// L2 JSON-RPC over HTTP and WebSocket.
     pub rpc: Option<SocketAddr>,
+    /// JSON-RPC of L1 over HTTP and WebSocket.
+    pub l1_rpc: Option<SocketAddr>,
     /// Admin JSON-RPC.
     pub admin: SocketAddr,
     /// Metrics and health.
@@ -57,7 +59,7 @@ pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
     let config = loader.load()?.config;
     logging::init(&config.log).map_err(Failure)?;
     run(config, Leftover::default(), |endpoints, _| {
-        tracing::info!(rpc = ?endpoints.rpc, admin = %endpoints.admin, http = ?endpoints.http, "the node is up");
+        tracing::info!(rpc = ?endpoints.rpc, l1_rpc = ?endpoints.l1_rpc, admin = %endpoints.admin, http = ?endpoints.http, "the node is up");
     })
 }
 

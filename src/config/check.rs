@@ -219,6 +219,7 @@ impl Checker<'_> {
             ("txpool", actors.txpool, "executor", actors.executor),
             ("rpc", actors.rpc, "executor", actors.executor),
             ("rpc", actors.rpc, "txpool", actors.txpool),
+            ("l1_rpc", actors.l1_rpc, "l1", actors.l1),
             ("executor", actors.executor, "l1", actors.l1),
             ("l1", actors.l1, "consensus", actors.consensus),
             ("da_store", actors.da_store, "consensus", actors.consensus),
@@ -337,6 +338,7 @@ impl Checker<'_> {
         let mut ports: Vec<(&str, SocketAddr)> = Vec::new();
         for (key, used, host, port) in [
             ("rpc.port", on.rpc, config.rpc.host, config.rpc.port),
+            ("l1_rpc.port", on.l1_rpc, config.l1_rpc.host, config.l1_rpc.port),
             ("admin.port", true, config.admin.host, config.admin.port),
             ("http.port", on.http, config.http.host, config.http.port),
             ("blobs.port", on.blob_api, config.blobs.host, config.blobs.port),
@@ -386,7 +388,7 @@ impl Checker<'_> {
         {
             self.refuse("batcher", error.to_string());
         }
-        let at_least_one: [(&str, u64); 28] = [
+        let at_least_one: [(&str, u64); 38] = [
             ("sequencer.max_transactions", config.sequencer.max_transactions),
             ("txpool.max_slots", config.txpool.max_slots),
             ("txpool.max_bytes", config.txpool.max_bytes),
@@ -406,6 +408,16 @@ impl Checker<'_> {
             ("rpc.call_timeout_ms", config.rpc.call_timeout_ms),
             ("rpc.trace_timeout_ms", config.rpc.trace_timeout_ms),
             ("rpc.cache_bytes", config.rpc.cache_bytes),
+            ("l1_rpc.max_connections", config.l1_rpc.max_connections.into()),
+            ("l1_rpc.max_request_bytes", config.l1_rpc.max_request_bytes.into()),
+            ("l1_rpc.max_response_bytes", config.l1_rpc.max_response_bytes.into()),
+            ("l1_rpc.max_batch", config.l1_rpc.max_batch.into()),
+            ("l1_rpc.max_depth", config.l1_rpc.max_depth.into()),
+            ("l1_rpc.max_subscriptions", config.l1_rpc.max_subscriptions.into()),
+            ("l1_rpc.max_log_blocks", config.l1_rpc.max_log_blocks),
+            ("l1_rpc.max_log_results", config.l1_rpc.max_log_results.into()),
+            ("l1_rpc.call_timeout_ms", config.l1_rpc.call_timeout_ms),
+            ("l1_rpc.cache_bytes", config.l1_rpc.cache_bytes),
             ("http.max_connections", config.http.max_connections.into()),
             ("http.header_timeout_ms", config.http.header_timeout_ms),
             ("http.connection_timeout_ms", config.http.connection_timeout_ms),
@@ -429,12 +441,17 @@ impl Checker<'_> {
             "supervision.backoff_max_ms",
             "is less than `supervision.backoff_min_ms`: raise it",
         );
-        self.require(
-            // A quarter is kept for short answers.
-            config.rpc.max_unsent_bytes / 4 * 3 >= config.rpc.max_response_bytes.into(),
-            "rpc.max_unsent_bytes",
-            "is less than 4/3 of `rpc.max_response_bytes`: raise it",
-        );
+        for (section, unsent, response) in [
+            ("rpc", config.rpc.max_unsent_bytes, config.rpc.max_response_bytes),
+            ("l1_rpc", config.l1_rpc.max_unsent_bytes, config.l1_rpc.max_response_bytes),
+        ] {
+            self.require(
+                // A quarter is kept for short answers.
+                unsent / 4 * 3 >= response.into(),
+                &format!("{section}.max_unsent_bytes"),
+                format!("is less than 4/3 of `{section}.max_response_bytes`: raise it"),
+            );
+        }
         for name in &config.rpc.namespaces {
             self.require(
                 duskevm_rpc::NAMESPACES.contains(&name.as_str()),

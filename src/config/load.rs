@@ -159,11 +159,12 @@ pub(crate) const DEV_L2_BLOCK_TIME: u64 = 1;
 
 /// What `duskevm dev` changes of the defaults.
 fn dev_settings() -> Vec<Setting> {
-    let settings: [(&str, toml::Value); 5] = [
+    let settings: [(&str, toml::Value); 6] = [
         ("faults.allow", true.into()),
         ("l1.block_time", i64::try_from(DEV_L1_BLOCK_TIME).unwrap_or(i64::MAX).into()),
         ("l2.block_time", i64::try_from(DEV_L2_BLOCK_TIME).unwrap_or(i64::MAX).into()),
         ("rpc.cors", vec!["*"].into()),
+        ("l1_rpc.cors", vec!["*"].into()),
         ("rpc.namespaces", duskevm_rpc::NAMESPACES.to_vec().into()),
     ];
     settings

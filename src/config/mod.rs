@@ -32,7 +32,7 @@ pub use load::{Effective, Loader};
 pub use origin::Origin;
 pub use schema::{Key, SectionSpec};
 pub use sections::{
-    Actors, Admin, Batcher, Blobs, Data, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L2, Log, Network, Rpc,
+    Actors, Admin, Batcher, Blobs, Data, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L1Rpc, L2, Log, Network, Rpc,
     Sequencer, Supervision, TEST_MNEMONIC, Txpool,
 };
 pub use show::Show;
@@ -95,6 +95,8 @@ config! {
     txpool: Txpool,
     /// The L2 JSON-RPC.
     rpc: Rpc,
+    /// The JSON-RPC of L1.
+    l1_rpc: L1Rpc,
     /// The admin JSON-RPC.
     admin: Admin,
     /// Metrics and health.

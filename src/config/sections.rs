@@ -64,6 +64,8 @@ section! {
         batcher: bool = true,
         /// The L2 JSON-RPC.
         rpc: bool = true,
+        /// The JSON-RPC of L1 as an Ethereum chain.
+        l1_rpc: bool = true,
         /// Metrics and health over HTTP.
         http: bool = true,
     }
@@ -334,6 +336,42 @@ section! {
         trace_timeout_ms: u64 = 10_000,
         /// Bytes of recently read blocks and receipts to keep in memory.
         cache_bytes: u64 = 128 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// Dusk L1 as an Ethereum chain, for programs of the OP Stack and wallets: JSON-RPC over HTTP and WebSocket on one port.
+    L1Rpc = "l1_rpc" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one.
+        port: u16 = 8545,
+        /// Origins that browsers may call from, over HTTP and WebSocket; `["*"]` is every origin.
+        cors: Vec<String> = Vec::new(),
+        /// Names under which it may be called besides addresses and `localhost`, as for `rpc.hosts`.
+        hosts: Vec<String> = Vec::new(),
+        /// Connections at one time.
+        max_connections: u32 = 1_024,
+        /// Bytes of one HTTP body or WebSocket message.
+        max_request_bytes: u32 = 5 * 1024 * 1024,
+        /// Bytes of one answer, and of all answers of a batch together.
+        max_response_bytes: u32 = 64 * 1024 * 1024,
+        /// Bytes of all answers that clients have not taken yet; beyond it calls are refused as if the server were busy.
+        max_unsent_bytes: u64 = 256 * 1024 * 1024,
+        /// Calls in one batch.
+        max_batch: u32 = 1_000,
+        /// Nesting of arrays and objects in the parameters of a call.
+        max_depth: u32 = 64,
+        /// Subscriptions of one WebSocket connection.
+        max_subscriptions: u32 = 128,
+        /// Blocks that one log query may span.
+        max_log_blocks: u64 = 10_000,
+        /// Logs that one query may return.
+        max_log_results: u32 = 10_000,
+        /// Milliseconds that one search may run.
+        call_timeout_ms: u64 = 5_000,
+        /// Bytes of recently read blocks to keep in memory.
+        cache_bytes: u64 = 32 * 1024 * 1024,
     }
 }
 

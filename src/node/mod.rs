@@ -142,7 +142,7 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
                 let endpoints = running.endpoints();
                 let _ = status.endpoints.set(serde_json::json!({
                     "rpc": endpoints.rpc, "admin": endpoints.admin, "http": endpoints.http,
-                    "blobs": endpoints.blobs,
+                    "blobs": endpoints.blobs, "l1_rpc": endpoints.l1_rpc,
                 }));
                 (options.started)(&endpoints, &config);
                 tokio::select! {
@@ -190,6 +190,7 @@ async fn within(bound: Duration, work: impl FnOnce() + Send + 'static) -> bool {
 fn check_ports(config: &Config) -> Result<(), NodeError> {
     let ports = [
         (config.actors.rpc, config.rpc.host, config.rpc.port, "rpc.port"),
+        (config.actors.l1_rpc, config.l1_rpc.host, config.l1_rpc.port, "l1_rpc.port"),
         (true, config.admin.host, config.admin.port, "admin.port"),
         (config.actors.http, config.http.host, config.http.port, "http.port"),
         (config.actors.blob_api, config.blobs.host, config.blobs.port, "blobs.port"),
@@ -231,6 +232,9 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
     }
     if on.rpc && !on.executor {
         return Err(NodeError::Roles("actors.rpc needs actors.executor: switch it on, or the RPC off"));
+    }
+    if on.l1_rpc && !on.l1 {
+        return Err(NodeError::Roles("actors.l1_rpc needs actors.l1: switch it on, or the RPC of L1 off"));
     }
     if on.l1 && !on.consensus {
         return Err(NodeError::Roles(
@@ -312,10 +316,15 @@ mod tests {
         };
         check_roles(&Config::default()).unwrap();
         let without_consensus = |c: &mut Config| {
-            (c.actors.consensus, c.actors.l1) = (false, false);
+            (c.actors.consensus, c.actors.l1, c.actors.l1_rpc) = (false, false, false);
             (c.actors.sequencer, c.actors.batcher, c.actors.derivation) = (false, false, false);
         };
         assert!(refused(without_consensus).contains("actors.da_store keeps the blobs"));
+        let without_l1 = |c: &mut Config| {
+            c.actors.l1 = false;
+            (c.actors.sequencer, c.actors.batcher, c.actors.derivation) = (false, false, false);
+        };
+        assert!(refused(without_l1).contains("actors.l1_rpc needs actors.l1"));
         assert!(refused(|c| c.actors.da_store = false).contains("actors.blob_api needs actors.da_store"));
         let listening_without_blobs = |c: &mut Config| {
             c.gossip.listen = vec![([127, 0, 0, 1], 0).into()];
@@ -331,7 +340,14 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let mut config = Config::default();
-        for port in [&mut config.rpc.port, &mut config.admin.port, &mut config.http.port, &mut config.blobs.port] {
+        let ports = [
+            &mut config.rpc.port,
+            &mut config.l1_rpc.port,
+            &mut config.admin.port,
+            &mut config.http.port,
+            &mut config.blobs.port,
+        ];
+        for port in ports {
             *port = 0;
         }
         check_ports(&config).unwrap();

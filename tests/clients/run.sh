@@ -4,7 +4,7 @@
 #   tests/clients/run.sh [BINARY]        start `BINARY dev` (default: $DUSKEVM_BIN, else a debug build) and run every suite
 #   tests/clients/run.sh --url URL       use a node that runs already; --plain if it is no DuskEVM node
 #   --only NAME[,NAME...]                some suites: viem-token viem-calls viem-transactions viem-streams viem-trace viem-op
-#                                        proof ethers web3py foundry bad-input
+#                                        l1 proof ethers web3py foundry bad-input
 #
 # Packages go to ${XDG_CACHE_HOME:-$HOME/.cache}/duskevm-clients, installed once per lock file. The last line is
 # `N passed, N failed`; the exit code is 1 if anything failed.
@@ -13,7 +13,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/duskevm-clients
-ALL="viem-token viem-calls viem-transactions viem-streams viem-trace viem-op proof ethers web3py foundry bad-input"
+ALL="viem-token viem-calls viem-transactions viem-streams viem-trace viem-op l1 proof ethers web3py foundry bad-input"
 BINARY=${DUSKEVM_BIN:-}
 # The node would take it for a setting that it does not know.
 unset DUSKEVM_BIN
@@ -116,11 +116,11 @@ if [ -z "$URL" ]; then
     BINARY=${CARGO_TARGET_DIR:-$ROOT/target}/debug/duskevm
   fi
   [ -x "$BINARY" ] || { echo "$BINARY is not a program; build it with: cargo build --workspace --bin duskevm" >&2; exit 2; }
-  read -r PORT ADMIN METRICS <<<"$(free_ports 3)"
+  read -r PORT ADMIN METRICS L1 <<<"$(free_ports 4)"
   URL=http://127.0.0.1:$PORT
   # Its own temporary folder, so that nothing of it stays behind even if it has to be killed.
   mkdir "$WORK/tmp"
-  TMPDIR=$WORK/tmp "$BINARY" dev --port "$PORT" --admin-port "$ADMIN" --metrics-port "$METRICS" --blob-port 0 >"$NODE_LOG" 2>&1 &
+  TMPDIR=$WORK/tmp "$BINARY" dev --port "$PORT" --admin-port "$ADMIN" --metrics-port "$METRICS" --blob-port 0 --l1-rpc-port "$L1" >"$NODE_LOG" 2>&1 &
   PID=$!
   for _ in $(seq 300); do
     kill -0 "$PID" 2>/dev/null || break
@@ -140,6 +140,9 @@ fi
 # --- the suites ---------------------------------------------------------------------------------------------------------
 
 export CLIENTS_URL=$URL CLIENTS_PLAIN=$PLAIN CLIENTS_PID=$PID
+if [ -n "$PID" ]; then
+  export CLIENTS_L1_URL=http://127.0.0.1:$L1 CLIENTS_ADMIN=http://127.0.0.1:$ADMIN CLIENTS_BINARY=$BINARY
+fi
 CAST=$(tool cast CAST)
 FORGE=$(tool forge FORGE)
 export CAST FORGE SOLC="$WORK/lib/solc.mjs"

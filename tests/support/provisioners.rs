@@ -89,6 +89,7 @@ impl Network {
             .env("DUSKEVM_ADMIN__PORT", port(1))
             .env("DUSKEVM_HTTP__PORT", port(2))
             .env("DUSKEVM_BLOBS__PORT", port(3))
+            .env("DUSKEVM_L1_RPC__PORT", port(6))
             .env("DUSKEVM_GOSSIP__LISTEN", format!("127.0.0.1:{}", port(4)))
             .current_dir(folder.path())
             .output()

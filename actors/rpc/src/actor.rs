@@ -1,4 +1,4 @@
-//! The two actors. Each instance has its own runtime for sockets, so that neither a busy mailbox nor a hang of the actor's own thread
+//! The actors. Each instance has its own runtime for sockets, so that neither a busy mailbox nor a hang of the actor's own thread
 //! keeps clients waiting; the actor starts it, watches it, and stops it.
 
 use crate::{
@@ -13,6 +13,11 @@ use crate::{
     fees::FeeOracle,
     filters::Filters,
     forward::Forwarder,
+    l1::{
+        L1Wiring,
+        api::{L1Api, NAMESPACES as L1_NAMESPACES, methods as l1_methods},
+        view::View,
+    },
     listener::Listening,
     metrics,
     node::{NodeView, Rollup},
@@ -110,6 +115,12 @@ pub struct RpcServer {
     server: Server,
 }
 
+/// The server of the L1 view.
+#[derive(Debug)]
+pub struct L1RpcServer {
+    server: Server,
+}
+
 /// The admin server.
 #[derive(Debug)]
 pub struct AdminServer {
@@ -120,6 +131,13 @@ pub struct AdminServer {
 pub fn rpc_spec(actor: &Ref<RpcServer>, wiring: Wiring) -> ChildSpec<RpcServer> {
     metrics::describe();
     ChildSpec::new(actor, move |start: StartContext| Ok(RpcServer::start(&wiring, start.fence)?))
+        .drain(Duration::from_secs(3))
+}
+
+/// How the server of the L1 view is supervised: as [`rpc_spec`].
+pub fn l1_rpc_spec(actor: &Ref<L1RpcServer>, wiring: L1Wiring) -> ChildSpec<L1RpcServer> {
+    metrics::describe();
+    ChildSpec::new(actor, move |start: StartContext| Ok(L1RpcServer::start(&wiring, start.fence)?))
         .drain(Duration::from_secs(3))
 }
 
@@ -185,11 +203,50 @@ impl RpcServer {
         check_namespaces(&config.namespaces)?;
         let surface = methods(api)?;
         drop(_entered);
-        // Whoever listens beyond this machine may have any name, unless the names are set.
-        let hosts = (config.listen.ip().is_loopback() || !config.hosts.is_empty()).then(|| config.hosts.clone());
-        let exposure = Exposure { cors: config.cors.clone(), websocket: true, hosts };
+        let exposure = public(config.listen, &config.cors, &config.hosts);
         Ok(Self { server: Server::start(runtime, &wiring.socket, surface, unsent, limits, exposure, fence)? })
     }
+}
+
+impl L1RpcServer {
+    fn start(wiring: &L1Wiring, fence: Fence) -> Result<Self, RpcServerError> {
+        let config = &wiring.config;
+        let limits = &config.limits;
+        let runtime = runtime("l1-rpc-io", limits.io_threads)?;
+        let entered = runtime.enter();
+        let view = View::new(wiring.store.clone(), wiring.heads.clone(), limits.cache_bytes);
+        let reads =
+            Workers::start("l1-read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
+        let heavy =
+            Workers::start("l1-heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
+        let unsent = Unsent::new(limits.max_unsent_bytes);
+        let feed = Feed::new();
+        let news = Workers::start("l1-feed", 1, 1).map_err(RpcServerError::Threads)?;
+        tokio::spawn(feed.clone().follow(view.clone(), news, view.signal()));
+        let api = L1Api {
+            view,
+            chain_id: wiring.chain_id,
+            settlement: wiring.settlement.clone(),
+            feed,
+            nonces: Default::default(),
+            limits: limits.clone(),
+            namespaces: L1_NAMESPACES.map(str::to_owned).to_vec(),
+            reads,
+            heavy,
+            unsent: unsent.clone(),
+        };
+        let surface = l1_methods(Arc::new(api))?;
+        drop(entered);
+        let exposure = public(config.listen, &config.cors, &config.hosts);
+        Ok(Self { server: Server::start(runtime, &wiring.socket, surface, unsent, limits, exposure, fence)? })
+    }
+}
+
+/// Who may call a public server.
+fn public(listen: SocketAddr, cors: &[String], hosts: &[String]) -> Exposure {
+    // Whoever listens beyond this machine may have any name, unless the names are set.
+    let hosts = (listen.ip().is_loopback() || !hosts.is_empty()).then(|| hosts.to_vec());
+    Exposure { cors: cors.to_vec(), websocket: true, hosts }
 }
 
 impl AdminServer {
@@ -205,7 +262,7 @@ impl AdminServer {
         let limits = Limits { max_connections: 64, max_batch: 32, ..Limits::default() };
         let hosts = config.listen.ip().is_loopback().then(Vec::new);
         let exposure = Exposure { cors: Vec::new(), websocket: false, hosts };
-        let surface = Surface { methods: admin_methods(backend)?.into(), ..Surface::default() };
+        let surface = Surface { name: "admin", methods: admin_methods(backend)?.into(), ..Surface::default() };
         let runtime = runtime("rpc-admin", 1)?;
         let unsent = Unsent::new(limits.max_unsent_bytes);
         Ok(Self { server: Server::start(runtime, socket, surface, unsent, &limits, exposure, fence)? })
@@ -294,7 +351,7 @@ impl Server {
     }
 }
 
-/// Both actors do the same.
+/// All of them do the same.
 macro_rules! serve {
     ($actor:ty) => {
         impl Actor for $actor {
@@ -322,4 +379,5 @@ macro_rules! serve {
 }
 
 serve!(RpcServer);
+serve!(L1RpcServer);
 serve!(AdminServer);

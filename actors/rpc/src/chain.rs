@@ -16,6 +16,11 @@ pub enum ReadError {
     /// It was there once and was pruned.
     #[error("{0} is not available: it was pruned (set `archive = true` to keep it)")]
     Pruned(String),
+    /// Nobody keeps it.
+    #[error(
+        "{0} is not kept: only that of the newest final L1 block and of those above it can be read (the L1 view may be behind them for a moment)"
+    )]
+    NotKept(String),
     /// The block was taken out of the chain while its state was being read.
     #[error("{0} is no longer part of the chain: ask again for the new head")]
     Reorged(String),
@@ -242,21 +247,6 @@ impl Chain {
     /// If it cannot be read.
     pub fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, ReadError> {
         self.inner.reader.safe_head_at(l1_number)
-    }
-
-    /// Number that a tag stands for now. `pending` is the newest block: this node builds no block ahead of its time.
-    ///
-    /// # Errors
-    /// As [`Self::heads`].
-    pub fn number_of(&self, tag: BlockNumberOrTag) -> Result<u64, ReadError> {
-        let heads = self.heads()?;
-        Ok(match tag {
-            BlockNumberOrTag::Latest | BlockNumberOrTag::Pending => heads.latest.number,
-            BlockNumberOrTag::Safe => heads.safe.number,
-            BlockNumberOrTag::Finalized => heads.finalized.number,
-            BlockNumberOrTag::Earliest => 0,
-            BlockNumberOrTag::Number(number) => number,
-        })
     }
 
     /// Hash of the block that an id names; `None` if there is no such block.

@@ -133,7 +133,9 @@ impl From<RpcError> for ErrorObjectOwned {
 impl From<ReadError> for RpcError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Pruned(_) | ReadError::Reorged(_) | ReadError::NotReady => Self::Server(error.to_string()),
+            ReadError::Pruned(_) | ReadError::NotKept(_) | ReadError::Reorged(_) | ReadError::NotReady => {
+                Self::Server(error.to_string())
+            }
             ReadError::Backend(_) => Self::Internal(error.to_string()),
         }
     }

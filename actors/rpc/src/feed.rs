@@ -4,8 +4,9 @@
 //! missed message loses nothing.
 
 use crate::{
-    chain::{BlockAndReceipts, BlockRef, Chain, ReadError},
+    chain::{BlockAndReceipts, BlockRef, ReadError},
     known::Known,
+    source::{Announced, Source},
     workers::Workers,
 };
 use alloy_primitives::{
@@ -33,48 +34,51 @@ const RETRY: Duration = Duration::from_secs(1);
 const MAX_GAP: usize = 512;
 
 /// How the canonical chain changed.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ChainUpdate {
+#[derive(Debug, Clone)]
+pub(crate) struct ChainUpdate<B = BlockAndReceipts> {
     /// Blocks that are no longer canonical, newest first.
-    pub(crate) reverted: Vec<BlockAndReceipts>,
+    pub(crate) reverted: Vec<B>,
     /// Blocks that are canonical now, oldest first.
-    pub(crate) applied: Vec<BlockAndReceipts>,
+    pub(crate) applied: Vec<B>,
 }
 
 /// A mined transaction: its block and its position there.
-pub(crate) type Mined = (BlockAndReceipts, usize);
+pub(crate) type Mined<B = BlockAndReceipts> = (B, usize);
 
 /// Where news is handed out.
 #[derive(Debug)]
-pub(crate) struct Feed {
-    updates: broadcast::Sender<Arc<ChainUpdate>>,
-    waiting: Mutex<Waiting>,
+pub(crate) struct Feed<B = BlockAndReceipts> {
+    updates: broadcast::Sender<Arc<ChainUpdate<B>>>,
+    waiting: Mutex<Waiting<B>>,
 }
 
+/// The number of one who waits, and the way to them.
+type Waits<B> = (u64, oneshot::Sender<Mined<B>>);
+
 /// Those who wait for a transaction, each under a number of its own.
-#[derive(Debug, Default)]
-struct Waiting {
+#[derive(Debug)]
+struct Waiting<B> {
     next: u64,
-    by_hash: HashMap<B256, Vec<(u64, oneshot::Sender<Mined>)>>,
+    by_hash: HashMap<B256, Vec<Waits<B>>>,
 }
 
 /// One who waits for a transaction, and is forgotten when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Waiter {
-    feed: Arc<Feed>,
+pub(crate) struct Waiter<B = BlockAndReceipts> {
+    feed: Arc<Feed<B>>,
     hash: B256,
     number: u64,
-    mined: oneshot::Receiver<Mined>,
+    mined: oneshot::Receiver<Mined<B>>,
 }
 
-impl Waiter {
+impl<B> Waiter<B> {
     /// The transaction's place, once it is in a block; `None` if nobody follows the chain any more.
-    pub(crate) async fn mined(mut self) -> Option<Mined> {
+    pub(crate) async fn mined(mut self) -> Option<Mined<B>> {
         (&mut self.mined).await.ok()
     }
 }
 
-impl Drop for Waiter {
+impl<B> Drop for Waiter<B> {
     fn drop(&mut self) {
         let mut waiting = self.feed.waiting.lock();
         if let Entry::Occupied(mut senders) = waiting.by_hash.entry(self.hash) {
@@ -86,19 +90,20 @@ impl Drop for Waiter {
     }
 }
 
-impl Feed {
+impl<B: Announced> Feed<B> {
     pub(crate) fn new() -> Arc<Self> {
         let (updates, _) = broadcast::channel(BACKLOG);
-        Arc::new(Self { updates, waiting: Mutex::default() })
+        let waiting = Waiting { next: 0, by_hash: HashMap::default() };
+        Arc::new(Self { updates, waiting: Mutex::new(waiting) })
     }
 
     /// Updates from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<ChainUpdate>> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<ChainUpdate<B>>> {
         self.updates.subscribe()
     }
 
     /// Waits for a transaction to be in a block that is announced from now on.
-    pub(crate) fn wait_for(self: &Arc<Self>, hash: B256) -> Waiter {
+    pub(crate) fn wait_for(self: &Arc<Self>, hash: B256) -> Waiter<B> {
         let (sender, mined) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         let number = waiting.next;
@@ -108,12 +113,12 @@ impl Feed {
         Waiter { feed: self.clone(), hash, number, mined }
     }
 
-    fn publish(&self, update: ChainUpdate) {
+    fn publish(&self, update: ChainUpdate<B>) {
         let mut waiting = self.waiting.lock();
         if !waiting.by_hash.is_empty() {
             for mined in &update.applied {
-                for (index, tx) in mined.block.transactions.iter().enumerate() {
-                    for (_, sender) in waiting.by_hash.remove(&tx.hash()).into_iter().flatten() {
+                for (index, (hash, _)) in mined.transactions().enumerate() {
+                    for (_, sender) in waiting.by_hash.remove(&hash).into_iter().flatten() {
                         // The one who waited may be giving up right now.
                         let _ = sender.send((mined.clone(), index));
                     }
@@ -126,7 +131,7 @@ impl Feed {
     }
 
     /// Follows the chain until the signal ends.
-    pub(crate) async fn follow(self: Arc<Self>, chain: Chain, workers: Workers, signal: HeadSignal) {
+    pub(crate) async fn follow<S: Source<Block = B>>(self: Arc<Self>, chain: S, workers: Workers, signal: HeadSignal) {
         let mut known: Option<Known> = None;
         let mut signal = signal();
         let mut again = tokio::time::interval(RETRY);
@@ -158,22 +163,22 @@ impl Feed {
 }
 
 /// Where following begins. The head is read, so that it is at hand if it is reverted.
-fn begin(chain: &Chain) -> Result<Known, ReadError> {
+fn begin(chain: &impl Source) -> Result<Known, ReadError> {
     let known = Known::at_head(chain, REMEMBERED)?;
-    chain.block_and_receipts(known.head().hash)?;
+    chain.whole(known.head().hash)?;
     Ok(known)
 }
 
 /// What changed up to a new head, with all that subscribers want to know.
-fn update(chain: &Chain, mut known: Known, to: BlockRef) -> Result<(Known, ChainUpdate), ReadError> {
+fn update<S: Source>(chain: &S, mut known: Known, to: BlockRef) -> Result<(Known, ChainUpdate<S::Block>), ReadError> {
     let path = known.advance(chain, to, MAX_GAP)?;
-    let mut update = ChainUpdate::default();
+    let mut update = ChainUpdate { reverted: Vec::new(), applied: Vec::new() };
     for hash in path.reverted {
         // The old side of a reorganization is in the cache, or gone. That costs its `removed` logs, never the new blocks.
-        update.reverted.extend(chain.block_and_receipts(hash).ok().flatten());
+        update.reverted.extend(chain.whole(hash).ok().flatten());
     }
     for hash in path.applied {
-        let block = chain.block_and_receipts(hash)?;
+        let block = chain.whole(hash)?;
         update.applied.push(block.ok_or_else(|| ReadError::Reorged(format!("block {hash}")))?);
     }
     Ok((known, update))
@@ -185,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_remembered_who_does_not_wait() {
-        let feed = Feed::new();
+        let feed: Arc<Feed> = Feed::new();
         let (first, second) = (feed.wait_for(B256::ZERO), feed.wait_for(B256::ZERO));
         drop(first);
         assert_eq!(feed.waiting.lock().by_hash[&B256::ZERO].len(), 1);

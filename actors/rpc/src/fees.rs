@@ -4,6 +4,7 @@ use crate::{
     chain::{BlockAndReceipts, Chain},
     config::Limits,
     error::RpcError,
+    source::Source,
     workers::Cancel,
 };
 use alloy_eips::{BlockId, BlockNumberOrTag};
@@ -95,16 +96,7 @@ pub(crate) fn fee_history(
     cancel: &Cancel,
 ) -> Result<FeeHistory, RpcError> {
     check_percentiles(percentiles)?;
-    let head = chain.heads()?.latest.number;
-    let newest = chain.number_of(newest)?;
-    if newest > head {
-        return Err(RpcError::Server(format!("request beyond head block: requested {newest}, head {head}")));
-    }
-    let count = count.min(MAX_HISTORY).min(newest + 1);
-    if count == 0 {
-        return Ok(FeeHistory::default());
-    }
-    let oldest = newest + 1 - count;
+    let Some((oldest, newest)) = span(chain, count, newest)? else { return Ok(FeeHistory::default()) };
     let mut history = FeeHistory { oldest_block: oldest, ..FeeHistory::default() };
     let mut rewards = Vec::new();
     let mut last = None;
@@ -132,11 +124,27 @@ pub(crate) fn fee_history(
     Ok(history)
 }
 
-fn ratio(part: u64, whole: u64) -> f64 {
+/// The oldest and the newest block of a fee history; `None` if it is to be of no blocks.
+///
+/// # Errors
+/// If the newest block is above the head.
+pub(crate) fn span(chain: &impl Source, count: u64, newest: BlockNumberOrTag) -> Result<Option<(u64, u64)>, RpcError> {
+    let head = chain.heads()?.latest.number;
+    let newest = chain.number_of(newest)?;
+    if newest > head {
+        return Err(RpcError::Server(format!("request beyond head block: requested {newest}, head {head}")));
+    }
+    let count = count.min(MAX_HISTORY).min(newest + 1);
+    Ok((count > 0).then(|| (newest + 1 - count, newest)))
+}
+
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn check_percentiles(percentiles: &[f64]) -> Result<(), RpcError> {
+/// # Errors
+/// If they are not ascending between 0 and 100.
+pub(crate) fn check_percentiles(percentiles: &[f64]) -> Result<(), RpcError> {
     if percentiles.len() > MAX_PERCENTILES {
         return Err(RpcError::Server(format!("over the query limit {MAX_PERCENTILES}")));
     }
@@ -160,17 +168,16 @@ fn check_percentiles(percentiles: &[f64]) -> Result<(), RpcError> {
 fn tips_at(block: &BlockAndReceipts, percentiles: &[f64]) -> Vec<u128> {
     let header = &block.block.header;
     let base_fee = header.base_fee_per_gas.unwrap_or_default();
-    let mut sorted: Vec<(u128, u64)> = block
-        .block
-        .transactions
-        .iter()
-        .zip(gas_used(&block.receipts))
-        .map(|(tx, gas)| {
-            // Deposits pay no tip.
-            let tip = if tx.is_deposit() { 0 } else { tx.effective_tip(base_fee).unwrap_or_default() };
-            (tip, gas)
-        })
-        .collect();
+    let tips = block.block.transactions.iter().zip(gas_used(&block.receipts)).map(|(tx, gas)| {
+        // Deposits pay no tip.
+        let tip = if tx.is_deposit() { 0 } else { tx.effective_tip(base_fee).unwrap_or_default() };
+        (tip, gas)
+    });
+    percentile_tips(tips.collect(), header.gas_used, percentiles)
+}
+
+/// The tips at these percentiles of a block's gas, from tip and gas of each of its transactions.
+pub(crate) fn percentile_tips(mut sorted: Vec<(u128, u64)>, gas_used: u64, percentiles: &[f64]) -> Vec<u128> {
     if sorted.is_empty() {
         return vec![0; percentiles.len()];
     }
@@ -180,7 +187,7 @@ fn tips_at(block: &BlockAndReceipts, percentiles: &[f64]) -> Vec<u128> {
     percentiles
         .iter()
         .map(|percentile| {
-            let threshold = (header.gas_used as f64 * percentile / 100.0) as u64;
+            let threshold = (gas_used as f64 * percentile / 100.0) as u64;
             while gas < threshold
                 && let Some((next, used)) = transactions.next()
             {

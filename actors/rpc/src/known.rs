@@ -3,7 +3,10 @@
 //! A reorganization removes the old blocks from the database, so the one who looks remembers the newest hashes it has seen: the new
 //! chain is walked down until it meets one of them.
 
-use crate::chain::{BlockRef, Chain, ReadError};
+use crate::{
+    chain::{BlockRef, ReadError},
+    source::Source,
+};
 use alloy_primitives::B256;
 use std::collections::VecDeque;
 
@@ -28,7 +31,7 @@ impl Known {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub(crate) fn at_head(chain: &Chain, keep: usize) -> Result<Self, ReadError> {
+    pub(crate) fn at_head(chain: &impl Source, keep: usize) -> Result<Self, ReadError> {
         let head = chain.heads()?.latest;
         let mut blocks = VecDeque::from([head]);
         while blocks.len() < keep
@@ -49,7 +52,7 @@ impl Known {
     ///
     /// # Errors
     /// If a block of the new chain cannot be read; then nothing has moved.
-    pub(crate) fn advance(&mut self, chain: &Chain, to: BlockRef, most: usize) -> Result<Path, ReadError> {
+    pub(crate) fn advance(&mut self, chain: &impl Source, to: BlockRef, most: usize) -> Result<Path, ReadError> {
         let mut applied = Vec::new();
         let mut at = Some(to);
         let mut common = None;
@@ -88,7 +91,7 @@ impl Known {
     }
 
     /// How many of the known blocks, from the oldest on, are canonical.
-    fn still_canonical(&self, chain: &Chain) -> Result<usize, ReadError> {
+    fn still_canonical(&self, chain: &impl Source) -> Result<usize, ReadError> {
         for (position, block) in self.blocks.iter().enumerate().rev() {
             if chain.canonical_hash(block.number)? == Some(block.hash) {
                 return Ok(position + 1);
@@ -99,7 +102,7 @@ impl Known {
 }
 
 /// The parent of a block; `None` above genesis.
-fn parent_of(chain: &Chain, block: BlockRef) -> Result<Option<BlockRef>, ReadError> {
+fn parent_of(chain: &impl Source, block: BlockRef) -> Result<Option<BlockRef>, ReadError> {
     let header = chain
         .header(block.hash)?
         .ok_or_else(|| ReadError::Reorged(format!("block {} ({})", block.number, block.hash)))?;

@@ -1,7 +1,8 @@
-//! The JSON-RPC servers: the L2 surface for clients, the admin surface for operators.
+//! The JSON-RPC servers: the L2 surface for clients, Dusk L1 as an Ethereum chain for programs of the OP Stack, the admin surface for
+//! operators.
 //!
-//! [`RpcServer`] serves HTTP and WebSocket on one port, [`AdminServer`] HTTP on another, on loopback. Both are actors that keep
-//! nothing: a new instance accepts from the same [`Socket`], and each instance has its own runtime for sockets, so that a hang of
+//! [`RpcServer`] and [`L1RpcServer`] each serve HTTP and WebSocket on one port, [`AdminServer`] HTTP on another, on loopback. They are
+//! actors that keep nothing: a new instance accepts from the same [`Socket`], and each instance has its own runtime for sockets, so that a hang of
 //! the actor's thread does not keep clients waiting.
 //!
 //! The way of a call: accepted and bounded (`listener`, `throttle`, `connection`), admitted and read (`request`), measured and
@@ -9,7 +10,7 @@
 //! and, apart from them, for calls and searches, and for traces; `submit` recovers the senders of raw transactions, which `forward` brings to a sequencer that is elsewhere. The answer is
 //! written to JSON there (`json`) and counted (`unsent`) until the client has taken it. What is read comes through [`chain::Chain`] from immutable data and
 //! snapshots, never through an actor's mailbox. `simulate` runs transactions that are not part of the chain. `feed` works out what
-//! changed when the heads move.
+//! changed when the heads move. All of this is the same for L1, whose methods and reads are in `l1`.
 //!
 //! Behaviour, codes and messages are those of geth and op-geth. What differs on purpose: `pending` is the newest block, the number
 //! of logs and the span of log queries are bounded, and there are no keys on the node.
@@ -28,6 +29,7 @@ mod filters;
 mod forward;
 mod json;
 mod known;
+mod l1;
 mod listener;
 pub mod metrics;
 mod middleware;
@@ -38,20 +40,23 @@ mod queue;
 mod request;
 mod simulate;
 mod socket;
+mod source;
 mod store;
 mod submit;
+mod subscription;
 mod throttle;
 mod types;
 mod unsent;
 mod workers;
 
-pub use actor::{AdminServer, RpcServer, RpcServerError, Wiring, admin_spec, rpc_spec};
+pub use actor::{AdminServer, L1RpcServer, RpcServer, RpcServerError, Wiring, admin_spec, l1_rpc_spec, rpc_spec};
 pub use api::admin::AdminBackend;
 pub use config::{AdminConfig, BlockMaker, Limits, NAMESPACES, RpcConfig};
 pub use dusk::DuskPorts;
 pub use error::{RpcError, revert_message};
 pub use feed::HeadSignal;
 pub use forward::{SequencerUrlError, check_sequencer_url, is_own_url};
+pub use l1::{L1RpcConfig, L1Wiring};
 pub use pool::PoolPorts;
 pub use socket::Socket;
 pub use store::StoreReader;

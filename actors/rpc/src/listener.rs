@@ -67,11 +67,11 @@ impl Listening {
     ) -> Self {
         let (stop, handle) = stop_channel();
         let beats = Arc::new(AtomicU64::new(0));
-        let Surface { methods, heavy } = surface;
+        let Surface { name, methods, heavy } = surface;
         let acceptor = Acceptor {
             slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
             builder: builder(limits, &exposure),
-            observer: Observer::new(methods.method_names(), heavy, limits),
+            observer: Observer::new(name, methods.method_names(), heavy, limits),
             door: Arc::new(Door { exposure, bodies: Bodies::new(limits) }),
             unsent,
             max_inflight: limits.max_inflight,

@@ -17,9 +17,9 @@ const SLOW: &str = "duskevm_rpc_slow_subscribers_total";
 pub fn describe() {
     describe_counter!(
         REQUESTS,
-        "JSON-RPC calls by method and result code (0 is success); unknown methods share one name"
+        "JSON-RPC calls by server, method and result code (0 is success); unknown methods share one name"
     );
-    describe_histogram!(SECONDS, Unit::Seconds, "Time from a parsed JSON-RPC call to its answer, by method");
+    describe_histogram!(SECONDS, Unit::Seconds, "Time from a parsed JSON-RPC call to its answer, by server and method");
     describe_gauge!(CONNECTIONS, "Open connections of the JSON-RPC server");
     describe_counter!(REFUSED, "Connections closed at once because too many were open");
     describe_gauge!(QUEUE, "Jobs that wait for a thread of the JSON-RPC server, by kind of work");
@@ -33,12 +33,12 @@ pub fn describe() {
     slow_subscribers().absolute(0);
 }
 
-pub(crate) fn requests(method: &'static str, code: i32) -> Counter {
-    counter!(REQUESTS, "method" => method, "code" => code.to_string())
+pub(crate) fn requests(server: &'static str, method: &'static str, code: i32) -> Counter {
+    counter!(REQUESTS, "server" => server, "method" => method, "code" => code.to_string())
 }
 
-pub(crate) fn request_seconds(method: &'static str) -> Histogram {
-    histogram!(SECONDS, "method" => method)
+pub(crate) fn request_seconds(server: &'static str, method: &'static str) -> Histogram {
+    histogram!(SECONDS, "server" => server, "method" => method)
 }
 
 pub(crate) fn connections() -> Gauge {

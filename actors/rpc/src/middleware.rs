@@ -37,6 +37,7 @@ const UNKNOWN: &str = "unknown";
 
 /// Handles of one method's metrics, looked up once.
 struct Meters {
+    server: &'static str,
     name: &'static str,
     ok: Counter,
     seconds: Histogram,
@@ -44,8 +45,9 @@ struct Meters {
 }
 
 impl Meters {
-    fn new(name: &'static str) -> Self {
-        Self { name, ok: metrics::requests(name, 0), seconds: metrics::request_seconds(name), errors: Mutex::default() }
+    fn new(server: &'static str, name: &'static str) -> Self {
+        let (ok, seconds) = (metrics::requests(server, name, 0), metrics::request_seconds(server, name));
+        Self { server, name, ok, seconds, errors: Mutex::default() }
     }
 
     fn record(&self, started: Instant, code: Option<i32>) {
@@ -53,7 +55,8 @@ impl Meters {
         match code {
             None => self.ok.increment(1),
             Some(code) => {
-                self.errors.lock().entry(code).or_insert_with(|| metrics::requests(self.name, code)).increment(1);
+                let counter = || metrics::requests(self.server, self.name, code);
+                self.errors.lock().entry(code).or_insert_with(counter).increment(1);
             }
         }
     }
@@ -76,15 +79,16 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    /// `heavy` are the methods of which a batch runs only a few at the same time.
+    /// `server` is counted under this name; `heavy` are the methods of which a batch runs only a few at the same time.
     pub(crate) fn new(
+        server: &'static str,
         methods: impl Iterator<Item = &'static str>,
         heavy: HashSet<&'static str>,
         limits: &crate::Limits,
     ) -> Self {
         let shared = Shared {
-            meters: methods.map(|name| (name, Meters::new(name))).collect(),
-            unknown: Meters::new(UNKNOWN),
+            meters: methods.map(|name| (name, Meters::new(server, name))).collect(),
+            unknown: Meters::new(server, UNKNOWN),
             heavy,
             max_depth: limits.max_depth,
             batch_concurrency: limits.batch_concurrency.max(1),

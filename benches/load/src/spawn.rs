@@ -142,7 +142,7 @@ pub(crate) fn duskevm(
         binary: binary.to_owned(),
         args,
         env,
-        ports: vec!["--port", "--admin-port", "--metrics-port", "--blob-port"],
+        ports: vec!["--port", "--admin-port", "--metrics-port", "--blob-port", "--l1-rpc-port"],
         folder: Some("--data-dir"),
         ready_at: 1,
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy_consensus::{Header, ReceiptEnvelope};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
-use alloy_primitives::{B256, Bytes, Sealable};
+use alloy_primitives::{B256, Bytes, Sealable, Sealed};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 
 use crate::VERSION;
@@ -48,6 +48,22 @@ impl ViewBlock {
         let mut out = Vec::with_capacity(stored.length());
         Encodable::encode(&stored, &mut out);
         out
+    }
+
+    /// Reads only the header of the storage form, without a look at the lists behind it.
+    ///
+    /// # Errors
+    /// As [`Self::decode`], as far as the header is concerned.
+    pub fn decode_header(bytes: &[u8]) -> Result<Sealed<Header>, DecodeError> {
+        let mut rest = bytes;
+        let mut payload =
+            alloy_rlp::Header::decode_bytes(&mut rest, true).map_err(|_| DecodeError::Malformed("list"))?;
+        let version = u32::decode(&mut payload).map_err(|_| DecodeError::Malformed("version"))?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let header = <Header as Decodable>::decode(&mut payload).map_err(|_| DecodeError::Malformed("header"))?;
+        Ok(header.seal_slow())
     }
 
     /// Reads the storage form and checks it as a whole: the roots in the header are recomputed from the lists.

@@ -246,6 +246,8 @@ fn stored_form_round_trips_and_is_checked() {
     let block = view(&child(1, vec![deposit(0, 2), publish(envelope())]), Some(&zero.header));
     let bytes = block.encode();
     assert_eq!(ViewBlock::decode(&bytes).unwrap(), block);
+    assert_eq!(ViewBlock::decode_header(&bytes).unwrap(), block.header);
+    assert!(ViewBlock::decode_header(&bytes[..bytes.len() / 2]).is_err());
     assert!(ViewBlock::decode(&[]).is_err());
     assert!(ViewBlock::decode(&bytes[..bytes.len() - 1]).is_err());
     assert!(ViewBlock::decode(&[&bytes[..], &[0]].concat()).is_err());
@@ -349,5 +351,6 @@ proptest! {
     #[test]
     fn stored_garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = ViewBlock::decode(&bytes);
+        let _ = ViewBlock::decode_header(&bytes);
     }
 }

@@ -27,6 +27,7 @@ mod methods;
 mod portal;
 mod refusal;
 mod settlement;
+mod solidity;
 mod system_config;
 
 pub use bridge::{L2_STANDARD_BRIDGE, NO_TOKENS};
@@ -42,6 +43,7 @@ pub use methods::{Kind, Method, NEXT_NONCE, Type};
 pub use portal::{MAX_BLOCK_DEPOSIT_GAS, MAX_DEPOSIT_DATA, SYSTEM_TX_GAS, WEI_PER_LUX, lux_to_wei, minimum_gas_limit};
 pub use refusal::{Error, Refusal};
 pub use settlement::{Contract, Contracts, Settlement};
+pub use solidity::{UNSAFE_BLOCK_SIGNER_SLOT, ViewCallError};
 pub use system_config::{MAX_ELASTICITY, MAX_GAS_LIMIT, MAX_MIN_BASE_FEE, MIN_GAS_LIMIT, SystemConfig};
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::settlement::{LOG_BYTE_GAS, RECORD_GAS, Settlement};
 pub const L2_CROSS_DOMAIN_MESSENGER: Address = address!("4200000000000000000000000000000000000007");
 
 /// Version of the message encoding, in the two highest bytes of a nonce.
-const MESSAGE_VERSION: u16 = 1;
+pub(crate) const MESSAGE_VERSION: u16 = 1;
 
 const NONCE_KEY: &[u8] = b"nonce";
 

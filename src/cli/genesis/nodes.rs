@@ -214,6 +214,7 @@ fn member_settings(
     }
     for (key, port) in [
         ("rpc.port", config.rpc.port),
+        ("l1_rpc.port", config.l1_rpc.port),
         ("admin.port", config.admin.port),
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
@@ -238,6 +239,7 @@ fn no_port_twice(node: &Effective, member: &Member, taken: &mut BTreeMap<u16, St
     let config = &node.config;
     let ports = [
         ("rpc.port", config.rpc.port),
+        ("l1_rpc.port", config.l1_rpc.port),
         ("admin.port", config.admin.port),
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
@@ -283,7 +285,7 @@ mod tests {
     use crate::config::{Config, Loader};
     use crate::network::{Network, NetworkFiles, read_key_file};
 
-    /// Four nodes whose first ports are 4000 to 4004.
+    /// Four nodes whose first ports are 4000 to 4006.
     fn settings() -> Effective {
         Loader::new()
             .flag("--l1-block-time", "l1.block_time", 2)
@@ -297,6 +299,7 @@ mod tests {
             .flag("--admin-port", "admin.port", 4001)
             .flag("--metrics-port", "http.port", 4002)
             .flag("--blob-port", "blobs.port", 4003)
+            .flag("--l1-rpc-port", "l1_rpc.port", 4006)
             .flag("--listen", "gossip.listen", vec!["127.0.0.1:4004"])
             .load()
             .unwrap()
@@ -347,6 +350,7 @@ mod tests {
                 (config.rpc.port, config.admin.port, config.http.port, config.blobs.port),
                 (4000 + step, 4001 + step, 4002 + step, 4003 + step)
             );
+            assert_eq!(config.l1_rpc.port, 4006 + step);
             assert_eq!(config.gossip.listen, [SocketAddr::from(([127, 0, 0, 1], 4004 + step))]);
             assert!(config.has_peers() && config.gossip.allow_private);
             let others: Vec<String> = (1..=4u16)

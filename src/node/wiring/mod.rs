@@ -29,10 +29,12 @@ pub(super) struct Running {
     hosts: Vec<Host>,
     block_host: Option<BlockHost>,
     rpc: RpcSocket,
+    l1_rpc: RpcSocket,
     admin: RpcSocket,
     http: HttpSocket,
     blobs: BlobSocket,
     has_rpc: bool,
+    has_l1_rpc: bool,
     has_http: bool,
     has_blobs: bool,
 }
@@ -43,6 +45,7 @@ impl Running {
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
         Endpoints {
             rpc: self.has_rpc.then(|| self.rpc.local_addr().unwrap_or(unbound)),
+            l1_rpc: self.has_l1_rpc.then(|| self.l1_rpc.local_addr().unwrap_or(unbound)),
             admin: self.admin.local_addr().unwrap_or(unbound),
             http: self.has_http.then(|| self.http.address()),
             blobs: self.has_blobs.then(|| self.blobs.address()),
@@ -92,8 +95,9 @@ pub(super) fn start(
     let l2 = Rollup::new(base, &l1)?;
     let block_host = l2.block_host();
     let services = Services::new(base, &l1, &l2, metrics);
-    let Services { status, rpc, admin, http, blobs, .. } = &services;
-    let (status, rpc, admin, http, blobs) = (status.clone(), rpc.clone(), admin.clone(), http.clone(), blobs.clone());
+    let Services { status, rpc, l1_rpc, admin, http, blobs, .. } = &services;
+    let (status, rpc, l1_rpc) = (status.clone(), rpc.clone(), l1_rpc.clone());
+    let (admin, http, blobs) = (admin.clone(), http.clone(), blobs.clone());
 
     let supervision = &config.supervision;
     let tree = Tree::new("root", Strategy::OneForOne)
@@ -115,10 +119,12 @@ pub(super) fn start(
         hosts,
         block_host,
         rpc,
+        l1_rpc,
         admin,
         http,
         blobs,
         has_rpc: config.actors.rpc,
+        has_l1_rpc: config.actors.l1_rpc,
         has_http: config.actors.http,
         has_blobs: config.actors.blob_api,
     };

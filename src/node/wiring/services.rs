@@ -10,8 +10,8 @@ use duskevm_blobs::api::beacon;
 use duskevm_da_store::{ApiLimits, ApiWiring, BlobApi, Socket as BlobSocket};
 use duskevm_http::{Http, Limits as HttpLimits, Site, Socket as HttpSocket};
 use duskevm_rpc::{
-    AdminConfig, AdminServer, BlockMaker, DuskPorts, PoolPorts, RpcConfig, RpcServer, Socket as RpcSocket, StoreReader,
-    Wiring as RpcWiring,
+    AdminConfig, AdminServer, BlockMaker, DuskPorts, L1RpcConfig, L1RpcServer, L1Wiring, PoolPorts, RpcConfig,
+    RpcServer, Socket as RpcSocket, StoreReader, Wiring as RpcWiring,
 };
 use duskevm_supervision::{ChildSpec, Ref, Tree};
 use std::{
@@ -24,10 +24,12 @@ use std::{
 pub(super) struct Services {
     pub(super) status: SharedStatus,
     pub(super) rpc: RpcSocket,
+    pub(super) l1_rpc: RpcSocket,
     pub(super) admin: RpcSocket,
     pub(super) http: HttpSocket,
     pub(super) blobs: BlobSocket,
     rpc_server: Option<ChildSpec<RpcServer>>,
+    l1_rpc_server: Option<ChildSpec<L1RpcServer>>,
     admin_server: ChildSpec<AdminServer>,
     http_server: Option<ChildSpec<Http>>,
     blob_server: Option<ChildSpec<BlobApi>>,
@@ -37,6 +39,7 @@ impl Services {
     pub(super) fn new(base: Base<'_>, l1: &DuskL1, l2: &Rollup, metrics: &Metrics) -> Self {
         let Base { config, network, stores, .. } = base;
         let rpc: Ref<RpcServer> = Ref::declare("rpc");
+        let l1_rpc: Ref<L1RpcServer> = Ref::declare("l1-rpc");
         let admin: Ref<AdminServer> = Ref::declare("admin");
         let http: Ref<Http> = Ref::declare("http");
 
@@ -70,6 +73,18 @@ impl Services {
                 },
             };
             duskevm_rpc::rpc_spec(&rpc, wiring).deadline(base.deadline(LEAST_DEADLINE))
+        };
+        let l1_rpc_socket = RpcSocket::new(SocketAddr::new(config.l1_rpc.host, config.l1_rpc.port));
+        let l1_rpc_spec = {
+            let wiring = L1Wiring {
+                config: l1_rpc_config(config),
+                socket: l1_rpc_socket.clone(),
+                store: stores.l1.chain.clone(),
+                heads: l1.heads.clone(),
+                chain_id: network.view.chain_id,
+                settlement: network.settlement.clone().map(Arc::new),
+            };
+            duskevm_rpc::l1_rpc_spec(&l1_rpc, wiring).deadline(base.deadline(LEAST_DEADLINE))
         };
         let admin_address = SocketAddr::new(config.admin.host, config.admin.port);
         let admin_socket = RpcSocket::new(admin_address);
@@ -113,10 +128,12 @@ impl Services {
         Self {
             status,
             rpc: rpc_socket,
+            l1_rpc: l1_rpc_socket,
             admin: admin_socket,
             http: http_socket,
             blobs: blob_socket,
             rpc_server: config.actors.rpc.then_some(rpc_spec),
+            l1_rpc_server: config.actors.l1_rpc.then_some(l1_rpc_spec),
             admin_server: admin_spec,
             http_server: config.actors.http.then_some(http_spec),
             blob_server: blob_spec,
@@ -128,6 +145,9 @@ impl Services {
         if let Some(spec) = self.rpc_server {
             tree = tree.actor(spec);
         }
+        if let Some(spec) = self.l1_rpc_server {
+            tree = tree.actor(spec);
+        }
         if let Some(spec) = self.http_server {
             tree = tree.actor(spec);
         }
@@ -136,6 +156,29 @@ impl Services {
         }
         tree
     }
+}
+
+fn l1_rpc_config(config: &Config) -> L1RpcConfig {
+    let rpc = &config.l1_rpc;
+    let mut made = L1RpcConfig {
+        listen: SocketAddr::new(rpc.host, rpc.port),
+        cors: rpc.cors.clone(),
+        hosts: rpc.hosts.clone(),
+        ..L1RpcConfig::default()
+    };
+    let limits = &mut made.limits;
+    limits.max_connections = rpc.max_connections;
+    limits.max_request_bytes = rpc.max_request_bytes;
+    limits.max_response_bytes = rpc.max_response_bytes;
+    limits.max_unsent_bytes = usize::try_from(rpc.max_unsent_bytes).unwrap_or(usize::MAX);
+    limits.max_batch = rpc.max_batch;
+    limits.max_subscriptions = rpc.max_subscriptions;
+    limits.max_log_blocks = rpc.max_log_blocks;
+    limits.max_depth = rpc.max_depth as usize;
+    limits.max_log_results = rpc.max_log_results as usize;
+    limits.call_timeout_ms = rpc.call_timeout_ms;
+    limits.cache_bytes = usize::try_from(rpc.cache_bytes).unwrap_or(usize::MAX);
+    made
 }
 
 fn rpc_config(config: &Config) -> RpcConfig {

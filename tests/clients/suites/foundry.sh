@@ -95,6 +95,21 @@ makes_a_typed_transaction() {
   local raw; raw=$(cast mktx --private-key "$KEY" "$SINK" --value 2)
   equal "$(cast publish "$raw" | field status)" 0x1
 }
+reads_l1() {
+  local hash config logs
+  cast() { (unset ETH_RPC_URL; cd "$HERE/foundry" && "$CAST" "$@" --rpc-url "$CLIENTS_L1_URL"); }
+  [ "$(cast block-number)" -ge 0 ]
+  hash=$("$CLIENTS_BINARY" bridge deposit --dev --amount 0.5 --to "$SINK" --json --admin "$CLIENTS_ADMIN" | field id)
+  equal "$(cast receipt "$hash" --json | field status)" 0x1
+  cast block latest --full --json >/dev/null
+  equal "$(cast block earliest -f number)" 0
+  cast block finalized --json >/dev/null
+  logs=$(cast logs --from-block 0 'TransactionDeposited(address indexed,address indexed,uint256 indexed,bytes)' --json)
+  [ "$(field length <<<"$logs")" -ge 1 ]
+  config=0x$("$CAST" keccak 0x4475736b45564d206c6f63616c3a2073797374656d20636f6e66696700000000 | tail -c 41)
+  equal "$(cast call "$config" 'gasLimit()(uint64)' | cut -d' ' -f1)" 60000000
+  equal "$(cast call "$config" 'version()(string)' | tr -d '"' | cut -d. -f1)" 0
+}
 builds() { forge build --use "$SOLC"; }
 creates() {
   local out; out=$(forge create --use "$SOLC" --private-key "$KEY" --broadcast --json \
@@ -127,6 +142,8 @@ check "cast run replays a mined transaction" runs_a_mined_transaction
 check "cast proof" proves
 check "cast rpc debug_traceTransaction" traces_over_rpc
 check "cast legacy transaction, mktx and publish" makes_a_typed_transaction
+if [ -n "${CLIENTS_L1_URL:-}" ]; then check "cast reads L1" reads_l1
+else skip "cast reads L1" "it needs a node that this script started"; fi
 if [ -z "${FORGE:-}" ]; then
   skip "forge" "no forge for this machine: put one on PATH or set FORGE"
 else

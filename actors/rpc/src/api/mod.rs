@@ -8,7 +8,7 @@ mod net;
 mod optimism;
 mod registry;
 mod txpool;
-mod web3;
+pub(crate) mod web3;
 
 use crate::{
     chain::Chain,
@@ -23,10 +23,9 @@ use crate::{
     unsent::Unsent,
     workers::Workers,
 };
-pub(crate) use eth::log;
+pub(crate) use eth::{log, subscribe};
 use jsonrpsee::core::RegisterMethodError;
-use registry::Registry;
-pub(crate) use registry::Surface;
+pub(crate) use registry::{Backing, Registry, Surface};
 use std::sync::Arc;
 
 /// What the methods work with.
@@ -51,6 +50,30 @@ pub(crate) struct Api {
     /// Answers on their way to clients.
     pub(crate) unsent: Unsent,
     pub(crate) ingress: Ingress,
+}
+
+impl Backing for Api {
+    const SERVER: &'static str = "rpc";
+
+    fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
+    fn reads(&self) -> &Workers {
+        &self.reads
+    }
+
+    fn heavy(&self) -> &Workers {
+        &self.heavy
+    }
+
+    fn max_response(&self) -> usize {
+        self.limits.max_response_bytes as usize
+    }
+
+    fn unsent(&self) -> &Unsent {
+        &self.unsent
+    }
 }
 
 /// The whole public surface.

@@ -5,6 +5,7 @@ use crate::{
     error::RpcError,
     json::{Json, to_json},
     params::Args,
+    unsent::Unsent,
     workers::{Cancel, Workers},
 };
 use alloy_primitives::map::HashSet;
@@ -15,22 +16,56 @@ use std::sync::Arc;
 /// The methods of a server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Surface {
+    /// Name of the server, under which its calls are counted.
+    pub(crate) name: &'static str,
     /// All of them.
     pub(crate) methods: Methods,
     /// Those of which a batch runs only a few at the same time.
     pub(crate) heavy: HashSet<&'static str>,
 }
 
+/// What every surface gives its methods, whatever they answer from.
+pub(crate) trait Backing: Send + Sync + Sized + 'static {
+    /// Name of the server, under which its calls are counted.
+    const SERVER: &'static str;
+
+    /// Namespaces that are served.
+    fn namespaces(&self) -> &[String];
+    /// For reads of blocks and state.
+    fn reads(&self) -> &Workers;
+    /// For calls and searches.
+    fn heavy(&self) -> &Workers;
+    /// Bytes of one answer.
+    fn max_response(&self) -> usize;
+    /// Answers on their way to clients.
+    fn unsent(&self) -> &Unsent;
+
+    /// Runs a job on worker threads and writes its result to JSON there.
+    ///
+    /// # Errors
+    /// Those of the job; if the result is too large; if too many jobs wait already.
+    fn on<T, F>(self: &Arc<Self>, workers: &Workers, job: F) -> impl Future<Output = Result<Json, RpcError>> + Send
+    where
+        T: Serialize,
+        F: FnOnce(&Self, &Cancel) -> Result<T, RpcError> + Send + 'static,
+    {
+        let api = self.clone();
+        let max = self.max_response();
+        let unsent = self.unsent().of_caller();
+        workers.run(move |cancel| to_json(&job(&api, cancel)?, max, &unsent))
+    }
+}
+
 /// Collects methods. The first name that is taken twice is the error at the end.
-pub(crate) struct Registry {
-    api: Arc<Api>,
-    module: RpcModule<Api>,
+pub(crate) struct Registry<A = Api> {
+    api: Arc<A>,
+    module: RpcModule<A>,
     heavy: HashSet<&'static str>,
     error: Option<RegisterMethodError>,
 }
 
-impl Registry {
-    pub(crate) fn new(api: Arc<Api>) -> Self {
+impl<A: Backing> Registry<A> {
+    pub(crate) fn new(api: Arc<A>) -> Self {
         Self { module: RpcModule::from_arc(api.clone()), api, heavy: HashSet::default(), error: None }
     }
 
@@ -39,18 +74,18 @@ impl Registry {
     pub(crate) fn finish(self) -> Result<Surface, RegisterMethodError> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Surface { methods: self.module.into(), heavy: self.heavy }),
+            None => Ok(Surface { name: A::SERVER, methods: self.module.into(), heavy: self.heavy }),
         }
     }
 
     /// Is the namespace of this method served?
     pub(crate) fn serves(&self, name: &str) -> bool {
         let namespace = name.split_once('_').map_or(name, |(namespace, _)| namespace);
-        self.api.namespaces.iter().any(|served| served == namespace)
+        self.api.namespaces().iter().any(|served| served == namespace)
     }
 
     /// For subscriptions, which no other kind fits.
-    pub(crate) fn module(&mut self) -> &mut RpcModule<Api> {
+    pub(crate) fn module(&mut self) -> &mut RpcModule<A> {
         &mut self.module
     }
 
@@ -65,7 +100,7 @@ impl Registry {
     pub(crate) fn inline<T, F>(&mut self, name: &'static str, method: F)
     where
         T: Serialize + Clone + 'static,
-        F: Fn(&Api, Args) -> Result<T, RpcError> + Send + Sync + 'static,
+        F: Fn(&A, Args) -> Result<T, RpcError> + Send + Sync + 'static,
     {
         if !self.serves(name) {
             return;
@@ -83,7 +118,7 @@ impl Registry {
     pub(crate) fn future<T, F, Fut>(&mut self, name: &'static str, method: F)
     where
         T: Serialize + Clone + 'static,
-        F: Fn(Arc<Api>, Args) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(Arc<A>, Args) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, RpcError>> + Send + 'static,
     {
         if !self.serves(name) {
@@ -103,35 +138,25 @@ impl Registry {
     pub(crate) fn read<T, F>(&mut self, name: &'static str, method: F)
     where
         T: Serialize,
-        F: Fn(&Api, Args) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+        F: Fn(&A, Args) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
-        self.blocking(name, |api| &api.reads, move |api, args, _| method(api, args));
+        self.blocking(name, A::reads, move |api, args, _| method(api, args));
     }
 
     /// Runs the EVM or searches, on a thread for heavy work.
     pub(crate) fn heavy<T, F>(&mut self, name: &'static str, method: F)
     where
         T: Serialize,
-        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+        F: Fn(&A, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
         self.heavy.insert(name);
-        self.blocking(name, |api| &api.heavy, method);
+        self.blocking(name, A::heavy, method);
     }
 
-    /// Replays blocks under a tracer, on a thread for that.
-    pub(crate) fn trace<T, F>(&mut self, name: &'static str, method: F)
+    fn blocking<T, F>(&mut self, name: &'static str, workers: fn(&A) -> &Workers, method: F)
     where
         T: Serialize,
-        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
-    {
-        self.heavy.insert(name);
-        self.blocking(name, |api| &api.traces, method);
-    }
-
-    fn blocking<T, F>(&mut self, name: &'static str, workers: fn(&Api) -> &Workers, method: F)
-    where
-        T: Serialize,
-        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+        F: Fn(&A, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
         if !self.serves(name) {
             return;
@@ -153,19 +178,14 @@ impl Registry {
     }
 }
 
-impl Api {
-    /// Runs a job on worker threads and writes its result to JSON there.
-    ///
-    /// # Errors
-    /// Those of the job; if the result is too large; if too many jobs wait already.
-    pub(crate) async fn on<T, F>(self: &Arc<Self>, workers: &Workers, job: F) -> Result<Json, RpcError>
+impl Registry {
+    /// Replays blocks under a tracer, on a thread for that.
+    pub(crate) fn trace<T, F>(&mut self, name: &'static str, method: F)
     where
         T: Serialize,
-        F: FnOnce(&Self, &Cancel) -> Result<T, RpcError> + Send + 'static,
+        F: Fn(&Api, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
-        let api = self.clone();
-        let max = self.limits.max_response_bytes as usize;
-        let unsent = self.unsent.of_caller();
-        workers.run(move |cancel| to_json(&job(&api, cancel)?, max, &unsent)).await
+        self.heavy.insert(name);
+        self.blocking(name, |api| &api.traces, method);
     }
 }

@@ -1,6 +1,9 @@
 //! `txpool_`.
 
-use super::{Api, registry::Registry};
+use super::{
+    Api,
+    registry::{Backing as _, Registry},
+};
 use crate::{error::RpcError, json::Json, types::pending};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, U64};

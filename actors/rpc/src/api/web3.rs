@@ -1,6 +1,6 @@
 //! `web3_` and `rpc_`.
 
-use super::registry::Registry;
+use super::registry::{Backing, Registry};
 use alloy_primitives::{Bytes, keccak256};
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ pub(super) fn client_version() -> String {
     format!("duskevm/v{}/{}-{}/rust", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
 }
 
-pub(super) fn register(registry: &mut Registry) {
+/// The same on every surface.
+pub(crate) fn register<A: Backing>(registry: &mut Registry<A>) {
     registry.inline("web3_clientVersion", |_, args| {
         args.end()?;
         Ok(client_version())
@@ -21,6 +22,6 @@ pub(super) fn register(registry: &mut Registry) {
     });
     registry.inline("rpc_modules", |api, args| {
         args.end()?;
-        Ok(api.namespaces.iter().map(|name| (name.clone(), "1.0")).collect::<BTreeMap<_, _>>())
+        Ok(api.namespaces().iter().map(|name| (name.clone(), "1.0")).collect::<BTreeMap<_, _>>())
     });
 }

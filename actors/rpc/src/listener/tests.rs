@@ -54,7 +54,7 @@ async fn server(limits: Limits) -> Server {
         .register_async_method("big", |_, seen, _| async move { Ok::<Json, ErrorObjectOwned>(big(&seen).await?) })
         .unwrap();
     module.register_method("small", |_, _, _| 7).unwrap();
-    let surface = Surface { methods: module.into(), heavy: ["big"].into_iter().collect() };
+    let surface = Surface { name: "test", methods: module.into(), heavy: ["big"].into_iter().collect() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let gate = Gate::new("test");

@@ -284,7 +284,7 @@ fn place_logs(open: &mut Open, header: &Sealed<Header>) {
     let mut first_log = 0;
     for (index, ((call, tx), receipt)) in open.calls.iter_mut().zip(&open.transactions).zip(&open.receipts).enumerate()
     {
-        let position = LogPosition::of(header, tx, index, first_log);
+        let position = LogPosition::of(header, tx.hash(), index, first_log);
         call.logs = receipt.logs().iter().enumerate().map(|(index, log)| position.place(index, log.clone())).collect();
         first_log += receipt.logs().len() as u64;
     }

@@ -1,10 +1,9 @@
 //! Logs.
 
-use crate::chain::BlockAndReceipts;
+use crate::source::Announced;
 use alloy_consensus::{Header, Sealed};
 use alloy_primitives::B256;
 use alloy_rpc_types_eth::Log;
-use duskevm_evm::RecoveredTx;
 
 /// Where the logs of one transaction are.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +21,12 @@ pub(crate) struct LogPosition {
 
 impl LogPosition {
     /// The place of a transaction's logs in a canonical block.
-    pub(crate) fn of(header: &Sealed<Header>, tx: &RecoveredTx, index: usize, first_log: u64) -> Self {
+    pub(crate) fn of(header: &Sealed<Header>, tx: B256, index: usize, first_log: u64) -> Self {
         Self {
             block_hash: header.hash(),
             block_number: header.number,
             block_timestamp: header.timestamp,
-            transaction_hash: tx.hash(),
+            transaction_hash: tx,
             transaction_index: index as u64,
             first_log,
             removed: false,
@@ -51,19 +50,19 @@ impl LogPosition {
 
 /// Calls `take` with every log of a block that `wanted` lets through, in order, until `take` says stop.
 pub(crate) fn logs_of<E>(
-    block: &BlockAndReceipts,
+    block: &impl Announced,
     removed: bool,
     wanted: impl Fn(&alloy_primitives::Log) -> bool,
     mut take: impl FnMut(Log) -> Result<(), E>,
 ) -> Result<(), E> {
-    let header = &block.block.header;
+    let header = block.header();
     let mut first_log = 0;
-    for (index, (tx, receipt)) in block.block.transactions.iter().zip(block.receipts.iter()).enumerate() {
+    for (index, (tx, logs)) in block.transactions().enumerate() {
         let position = LogPosition { removed, ..LogPosition::of(header, tx, index, first_log) };
-        for (index, log) in receipt.logs().iter().enumerate().filter(|(_, log)| wanted(log)) {
+        for (index, log) in logs.iter().enumerate().filter(|(_, log)| wanted(log)) {
             take(position.place(index, log.clone()))?;
         }
-        first_log += receipt.logs().len() as u64;
+        first_log += logs.len() as u64;
     }
     Ok(())
 }

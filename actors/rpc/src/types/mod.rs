@@ -6,7 +6,7 @@ mod log;
 mod receipt;
 mod transaction;
 
-pub(crate) use block::{RpcBlock, block, header};
+pub(crate) use block::{RpcBlock, RpcHeader, block, header};
 pub(crate) use log::{LogPosition, logs_of};
 pub(crate) use receipt::{receipt, receipts};
 pub(crate) use transaction::{RpcTransaction, mined, pending};

@@ -49,7 +49,7 @@ fn convert(
         OpReceiptEnvelope::Deposit(deposit) => deposit.receipt.deposit_nonce.unwrap_or_default(),
         _ => tx.nonce(),
     };
-    let position = LogPosition::of(header, tx, index, first_log);
+    let position = LogPosition::of(header, tx.hash(), index, first_log);
     let logs = receipt.logs().iter().enumerate().map(|(index, log)| position.place(index, log.clone())).collect();
     let (to, contract_address) = match tx.envelope().kind() {
         TxKind::Call(to) => (Some(to), None),

@@ -7,6 +7,7 @@ mod chain;
 mod client;
 mod dusk;
 mod forward;
+mod l1;
 mod node;
 mod restart;
 mod robust;

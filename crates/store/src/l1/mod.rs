@@ -290,6 +290,19 @@ impl L1Store {
         }
     }
 
+    /// One state record by its name, as the newest block left it.
+    ///
+    /// # Errors
+    /// As [`tip`](Self::tip).
+    pub fn state_record(&self, name: &[u8]) -> Result<Option<Vec<u8>>, L1StoreError> {
+        let Some(record) = self.get(Column::State, name)? else { return Ok(None) };
+        let length = record.len();
+        match decode_named(record) {
+            Some((stored, value)) if stored == name => Ok(Some(value)),
+            _ => Err(self.damaged(Column::State, length)),
+        }
+    }
+
     /// Height of the newest final block; `None` before the genesis block was stored.
     ///
     /// # Errors

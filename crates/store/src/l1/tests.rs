@@ -94,6 +94,8 @@ fn stores_blocks_in_order_and_finds_them() {
         let mut state = store.state().unwrap();
         state.sort();
         assert_eq!(state, [(b"counter".to_vec(), vec![99]), (b"made 99".to_vec(), vec![1])]);
+        assert_eq!(store.state_record(b"counter").unwrap(), Some(vec![99]));
+        assert_eq!(store.state_record(b"made 98").unwrap(), None);
     };
     check(&store);
     drop(store);

@@ -2,10 +2,10 @@
 
 use crate::{
     api::{Api, registry::Registry},
-    chain::Chain,
     config::Limits,
     error::RpcError,
     json::response_too_large,
+    source::{Announced, Source, may_match},
     types::logs_of,
     workers::Cancel,
 };
@@ -67,8 +67,8 @@ pub(crate) fn search(api: &Api, filter: &Filter, cancel: &Cancel) -> Result<Vec<
 }
 
 /// First and last block number, inclusive; an empty range is `(1, 0)`.
-fn range(
-    chain: &Chain,
+pub(crate) fn range(
+    chain: &impl Source,
     from: Option<BlockNumberOrTag>,
     to: Option<BlockNumberOrTag>,
     most: u64,
@@ -119,19 +119,27 @@ impl Found {
     /// If there are too many, or the block cannot be read.
     pub(crate) fn take_block(
         &mut self,
-        chain: &Chain,
+        chain: &impl Source,
         hash: B256,
         filter: &Filter,
         removed: bool,
     ) -> Result<(), RpcError> {
         // The bloom is in the header, so most blocks need no more than that.
         let Some(header) = chain.header(hash)? else { return Ok(()) };
-        if header.logs_bloom.is_zero() || !filter.matches_bloom(header.logs_bloom) {
+        if !may_match(&header, filter) {
             return Ok(());
         }
-        let Some(block) = chain.block_and_receipts(hash)? else { return Ok(()) };
+        let Some(block) = chain.whole(hash)? else { return Ok(()) };
+        self.take(&block, filter, removed)
+    }
+
+    /// The same for a block that is at hand.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub(crate) fn take(&mut self, block: &impl Announced, filter: &Filter, removed: bool) -> Result<(), RpcError> {
         logs_of(
-            &block,
+            block,
             removed,
             |log| filter.matches(log),
             |log| {

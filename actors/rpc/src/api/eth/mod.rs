@@ -9,7 +9,7 @@ pub(crate) mod log;
 mod node;
 mod receipt;
 mod send;
-mod subscribe;
+pub(crate) mod subscribe;
 mod transaction;
 
 use super::registry::Registry;

@@ -1,6 +1,10 @@
 //! Sending transactions.
 
-use crate::{api::registry::Registry, error::RpcError, types};
+use crate::{
+    api::{Backing as _, registry::Registry},
+    error::RpcError,
+    types,
+};
 use alloy_primitives::{Bytes, U64, keccak256};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Transactions, mined and pending.
 
 use crate::{
-    api::{Api, registry::Registry},
+    api::{Api, Backing as _, registry::Registry},
     error::RpcError,
     json::to_json,
     types::{RpcTransaction, mined, pending},
