@@ -30,8 +30,10 @@ pub enum Departure {
     ChannelNotClipped,
     /// Decoding a truncated span batch panics.
     SpanDecodePanics,
-    /// A span batch with an epoch that is not known any more stops derivation.
-    SpanEpochUnknown,
+    /// A span batch that ends within its last bit list is padded.
+    ShortBitList,
+    /// The blocks of a span batch that the safe chain has already are not compared with those of the safe chain.
+    OverlapUnchecked,
     /// A number that is not in its shortest form makes a span batch invalid.
     NonMinimalVarint,
     /// A malformed log of the system config contract stops derivation.
@@ -42,7 +44,7 @@ pub enum Departure {
 
 impl Departure {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::DroppedSpanEndsL1Block,
         Self::FrameOrderAcrossTransactions,
         Self::FrameLastByte,
@@ -52,7 +54,8 @@ impl Departure {
         Self::BlobFirstByte,
         Self::ChannelNotClipped,
         Self::SpanDecodePanics,
-        Self::SpanEpochUnknown,
+        Self::ShortBitList,
+        Self::OverlapUnchecked,
         Self::NonMinimalVarint,
         Self::MalformedConfigLog,
         Self::DepositHighBytes,

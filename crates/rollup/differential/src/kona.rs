@@ -84,8 +84,10 @@ pub fn repaired(case: &KonaCase, fired: &Repairs) -> Outcome {
         let assembler = ChannelAssembler::new(config.clone(), frames);
         let channels = repair::Channels::new(assembler, config.clone(), fired.clone());
         let reader = ChannelReader::new(channels, config.clone());
-        let stream = BatchStream::new(reader, config.clone(), provider.clone());
-        let batches = repair::Batches::new(stream, config.clone(), exhausted, fired.clone());
+        let asked = repair::Asked::default();
+        let spans = repair::Spans::new(reader, config.clone(), provider.clone(), asked.clone(), fired.clone());
+        let stream = BatchStream::new(spans, config.clone(), provider.clone());
+        let batches = repair::Batches::new(stream, config.clone(), exhausted, asked, fired.clone());
         let validator = BatchValidator::new(config.clone(), batches);
         let builder = Builder::new(config.clone(), provider.clone(), provider.clone());
         let queue = AttributesQueue::new(config.clone(), validator, builder);

@@ -6,6 +6,7 @@ use crate::{
 };
 use alloy_primitives::Bytes;
 use duskevm_evm::Block;
+use duskevm_rollup::batch::batch_of_block;
 use duskevm_rollup::derive::{DerivedAttributes, Input, L2Head, Need, Pipeline, ResetReason, Step};
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,11 @@ impl Ours {
             Need::Blobs { blobs, .. } => Some(Input::Blobs(
                 blobs.iter().filter_map(|blob| case.blobs.get(&blob.versioned_hash).cloned()).collect(),
             )),
+            Need::L2Batch { number } => {
+                let (block, _) = self.chain.get(usize::try_from(*number).ok()?)?;
+                let (batch, _) = batch_of_block(&case.config, block).ok()?;
+                Some(Input::L2Batch { number: *number, batch: Box::new(batch) })
+            }
             Need::L2Block { number } => {
                 let (block, _) = self.chain.get(usize::try_from(*number).ok()?)?;
                 Some(Input::L2Block(Box::new(head(case, block))))

@@ -70,7 +70,8 @@ departures! {
     kona_does_not_look_at_the_first_bits_of_a_blob: BlobFirstByte by BadBlob;
     kona_loses_all_batches_of_a_corrupt_channel: ChannelNotClipped by ChannelCorrupt;
     kona_panics_at_truncated_spans: SpanDecodePanics by BatchCorrupt;
-    kona_stops_at_a_span_with_an_old_epoch: SpanEpochUnknown by SpanOverlapping;
+    kona_pads_a_bit_list_that_is_too_short: ShortBitList by BatchCorrupt;
+    kona_takes_the_rest_of_a_span_that_repeats_other_blocks: OverlapUnchecked by SpanOverlapping;
     kona_refuses_numbers_that_are_not_minimal: NonMinimalVarint by SpanVarintNotMinimal;
     kona_stops_at_a_malformed_config_log: MalformedConfigLog by MalformedConfigLog;
     kona_ignores_high_bytes_in_deposits: DepositHighBytes by MalformedDeposit;

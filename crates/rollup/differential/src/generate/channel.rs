@@ -54,6 +54,15 @@ impl Generator {
         if overlapping && self.rng.percent(40) {
             stay_in_first_epoch(&mut blocks);
         }
+        if overlapping && self.rng.percent(15) {
+            // Most often one of the blocks that the safe chain has.
+            let at = self.rng.below(blocks.len() as u64) as usize;
+            let transactions = &mut blocks[at].0.transactions;
+            match transactions.pop() {
+                Some(only) if self.rng.percent(50) => transactions.extend([only.clone(), only]),
+                _ => {}
+            }
+        }
         let mut batches = Vec::new();
         let mut rest = &blocks[..];
         while !rest.is_empty() {
@@ -101,7 +110,9 @@ impl Generator {
         let at = self.rng.below(batches.len() as u64) as usize;
         if self.happens(Fault::BatchCorrupt) {
             let batch = &mut batches[at];
-            match self.rng.below(4) {
+            match self.rng.below(5) {
+                // Of most spans the last byte holds bits of legacy transactions.
+                4 => drop(batch.pop()),
                 0 => batch.truncate(self.rng.below(batch.len() as u64) as usize),
                 1 => batch[0] = self.rng.below(4) as u8,
                 2 => batch.clear(),

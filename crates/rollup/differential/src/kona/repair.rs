@@ -1,16 +1,20 @@
 //! Thin stages between kona's own. Each does what the specification says where the stage around it does otherwise, notes that it did,
 //! and hands everything else through unchanged.
 
-use super::varint::minimal;
+use super::{
+    provider::Provider,
+    varint::{lacks_bits, minimal},
+};
 use crate::departure::{Departure, Repairs};
 use alloy_primitives::Bytes;
 use async_trait::async_trait;
+use kona_alloy_eips::eip2718::Encodable2718;
 use kona_derive::{
-    ChannelReaderProvider, FrameQueueProvider, NextBatchProvider, NextFrameProvider, OriginAdvancer, OriginProvider,
-    PipelineEncodingError, PipelineError, PipelineErrorKind, PipelineResult, Signal, SignalReceiver,
+    BatchStreamProvider, ChannelReaderProvider, FrameQueueProvider, NextBatchProvider, NextFrameProvider,
+    OriginAdvancer, OriginProvider, PipelineError, PipelineErrorKind, PipelineResult, Signal, SignalReceiver,
 };
 use kona_genesis::{MAX_RLP_BYTES_PER_CHANNEL_FJORD, RollupConfig};
-use kona_protocol::{Batch, BlockInfo, ChannelId, Frame, L2BlockInfo, SpanBatchError};
+use kona_protocol::{Batch, BatchValidity, BlockInfo, ChannelId, Frame, L2BlockInfo, SpanBatch};
 use miniz_oxide::{
     deflate::compress_to_vec_zlib,
     inflate::{
@@ -25,7 +29,7 @@ use std::{
     io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -259,6 +263,7 @@ impl<P> Channels<P> {
                     let mends = self.fired.mends(Departure::SpanDecodePanics);
                     return (batches, mends || changed);
                 }
+                Ok(Ok(_)) if lacks_bits(&batch) && self.fired.mends(Departure::ShortBitList) => return (batches, true),
                 Ok(Ok(_)) => batches.push(batch),
                 Ok(Err(_)) => {
                     return (batches, changed);
@@ -302,20 +307,91 @@ fn read_brotli(data: &[u8], limit: usize) -> Vec<u8> {
     plain
 }
 
+/// The safe head and the L1 blocks with which a batch was asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked(Arc<Mutex<(L2BlockInfo, Vec<BlockInfo>)>>);
+
+impl Asked {
+    fn note(&self, safe: L2BlockInfo, origins: &[BlockInfo]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (safe, origins.to_vec());
+    }
+
+    fn get(&self) -> (L2BlockInfo, Vec<BlockInfo>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Before the span-batch stage.
+#[derive(Debug)]
+pub(super) struct Spans<P> {
+    prev: P,
+    config: Arc<RollupConfig>,
+    chain: Provider,
+    asked: Asked,
+    fired: Repairs,
+}
+
+hands_through!(Spans);
+
+impl<P> Spans<P> {
+    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, chain: Provider, asked: Asked, fired: Repairs) -> Self {
+        Self { prev, config, chain, asked, fired }
+    }
+
+    /// Does the span, whose prefix is accepted, repeat a block of the safe chain as another one?
+    async fn contradicts(&mut self, span: &SpanBatch, inclusion: BlockInfo) -> bool {
+        let (safe, origins) = self.asked.get();
+        let judged = span.check_batch_prefix(&self.config, &origins, safe, &inclusion, &mut self.chain).await;
+        let (BatchValidity::Accept, Some(parent)) = judged else { return false };
+        let repeated = parent.block_info.number + 1..=safe.block_info.number;
+        repeated.zip(&span.batches).any(|(number, element)| {
+            let Ok((info, block)) = self.chain.l2(number) else { return false };
+            let user = block.body.transactions.iter().filter(|tx| !tx.is_deposit()).map(|tx| tx.encoded_2718());
+            info.l1_origin.number != element.epoch_num || !user.eq(element.transactions.iter().map(|tx| tx.to_vec()))
+        })
+    }
+}
+
+#[async_trait]
+impl<P: BatchStreamProvider + OriginProvider + Send> BatchStreamProvider for Spans<P> {
+    async fn next_batch(&mut self) -> PipelineResult<Batch> {
+        let batch = self.prev.next_batch().await?;
+        if let (Batch::Span(span), Some(inclusion)) = (&batch, self.prev.origin())
+            && self.contradicts(span, inclusion).await
+            && self.fired.mends(Departure::OverlapUnchecked)
+        {
+            self.prev.flush();
+            return Err(PipelineError::NotEnoughData.temp());
+        }
+        Ok(batch)
+    }
+
+    fn flush(&mut self) {
+        self.prev.flush();
+    }
+}
+
 /// Behind the span-batch stage.
 #[derive(Debug)]
 pub(super) struct Batches<P> {
     prev: P,
     config: Arc<RollupConfig>,
     exhausted: Exhausted,
+    asked: Asked,
     fired: Repairs,
 }
 
 hands_through!(Batches);
 
 impl<P> Batches<P> {
-    pub(super) const fn new(prev: P, config: Arc<RollupConfig>, exhausted: Exhausted, fired: Repairs) -> Self {
-        Self { prev, config, exhausted, fired }
+    pub(super) const fn new(
+        prev: P,
+        config: Arc<RollupConfig>,
+        exhausted: Exhausted,
+        asked: Asked,
+        fired: Repairs,
+    ) -> Self {
+        Self { prev, config, exhausted, asked, fired }
     }
 }
 
@@ -331,18 +407,13 @@ impl<P: NextBatchProvider + OriginProvider + Send> NextBatchProvider for Batches
 
     async fn next_batch(&mut self, parent: L2BlockInfo, l1_origins: &[BlockInfo]) -> PipelineResult<Batch> {
         self.exhausted.take();
+        self.asked.note(parent, l1_origins);
         let of_span = self.prev.span_buffer_size() > 0;
         let again = PipelineError::NotEnoughData.temp();
         match self.prev.next_batch(parent, l1_origins).await {
             Err(PipelineErrorKind::Temporary(PipelineError::Eof))
                 if !self.exhausted.take() && self.fired.mends(Departure::DroppedSpanEndsL1Block) =>
             {
-                Err(again)
-            }
-            Err(PipelineErrorKind::Critical(PipelineError::BadEncoding(PipelineEncodingError::SpanBatchError(
-                SpanBatchError::MissingL1Origin,
-            )))) if self.fired.mends(Departure::SpanEpochUnknown) => {
-                self.prev.flush();
                 Err(again)
             }
             Ok(Batch::Single(batch)) => {

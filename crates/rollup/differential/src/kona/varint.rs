@@ -1,10 +1,24 @@
-//! Numbers of span batches in their shortest form, the only one that kona reads.
+//! Span batches column by column: numbers in their shortest form, the only one that kona reads, and bit lists that are too short, which
+//! kona pads.
 
 use alloy_primitives::Bytes;
 use alloy_rlp::Header;
 
 /// The batch with all its numbers in their shortest form; `None` if they are already, or if it is no whole span batch.
 pub(super) fn minimal(batch: &[u8]) -> Option<Bytes> {
+    let (walk, _) = columns(batch)?;
+    (walk.out != batch).then(|| walk.out.into())
+}
+
+/// Does the batch end within its last column, the bits of legacy transactions? Another column cannot be too short: what follows on it
+/// would be missing.
+pub(super) fn lacks_bits(batch: &[u8]) -> bool {
+    columns(batch).is_some_and(|(walk, legacy)| (walk.rest.len() as u64) < bit_bytes(legacy))
+}
+
+/// Walks through all columns. Gives the batch with short numbers, with its last column as the rest, and how many legacy transactions there
+/// are.
+fn columns(batch: &[u8]) -> Option<(Walk<'_>, u64)> {
     let (1, body) = batch.split_first().map(|(version, body)| (*version, body))? else { return None };
     let mut walk = Walk { rest: body, out: vec![1] };
     walk.number()?;
@@ -21,9 +35,12 @@ pub(super) fn minimal(batch: &[u8]) -> Option<Bytes> {
     walk.bytes(bit_bytes(transactions))?;
     walk.bytes(transactions.checked_mul(64)?)?;
     walk.bytes(transactions.checked_sub(creations)?.checked_mul(20)?)?;
+    let mut legacy = 0;
     for _ in 0..transactions {
         if walk.rest.first()? <= &0x7f {
             walk.bytes(1)?;
+        } else {
+            legacy += 1;
         }
         let mut list = walk.rest;
         let header = Header::decode(&mut list).ok()?;
@@ -34,7 +51,7 @@ pub(super) fn minimal(batch: &[u8]) -> Option<Bytes> {
     }
     let rest = walk.rest;
     walk.out.extend_from_slice(rest);
-    (walk.out != batch).then(|| walk.out.into())
+    Some((walk, legacy))
 }
 
 const fn bit_bytes(items: u64) -> u64 {
