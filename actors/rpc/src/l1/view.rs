@@ -31,8 +31,11 @@ pub(crate) struct View {
 struct Inner {
     store: L1Store,
     feed: L1HeadsFeed,
-    /// By hash. It also holds blocks that were replaced, for those who are told that their logs are gone.
+    /// What clients asked for, by hash.
     blocks: Cache<B256, L1Block>,
+    /// What was announced, by hash. Whoever is told that the logs of a replaced block are gone needs it when the database has it no
+    /// more, so searches of clients must not drive it out.
+    announced: Cache<B256, L1Block>,
 }
 
 impl fmt::Debug for View {
@@ -62,7 +65,9 @@ fn moved() -> ReadError {
 impl View {
     /// Keeps up to `cache_bytes` of recently read blocks.
     pub(crate) fn new(store: L1Store, feed: L1HeadsFeed, cache_bytes: usize) -> Self {
-        Self { inner: Arc::new(Inner { store, feed, blocks: Cache::new(cache_bytes) }) }
+        let announced = cache_bytes / 4;
+        let blocks = Cache::new(cache_bytes - announced);
+        Self { inner: Arc::new(Inner { store, feed, blocks, announced: Cache::new(announced) }) }
     }
 
     /// The database, for what is in it besides the view.
@@ -220,7 +225,7 @@ impl Source for View {
     }
 
     fn header(&self, hash: B256) -> Result<Option<Sealed<Header>>, ReadError> {
-        if let Some(block) = self.inner.blocks.get(&hash) {
+        if let Some(block) = self.inner.announced.get(&hash) {
             return Ok(Some(block.view.header.clone()));
         }
         let Some(number) = self.inner.store.view_height(&hash.0)? else { return Ok(None) };
@@ -228,10 +233,14 @@ impl Source for View {
     }
 
     fn whole(&self, hash: B256) -> Result<Option<Arc<L1Block>>, ReadError> {
-        if let Some(block) = self.inner.blocks.get(&hash) {
+        if let Some(block) = self.inner.announced.get(&hash) {
             return Ok(Some(block));
         }
         let Some(number) = self.inner.store.view_height(&hash.0)? else { return Ok(None) };
-        Ok(self.stored_block(number)?.filter(|block| block.hash() == hash))
+        let block = self.stored_block(number)?.filter(|block| block.hash() == hash);
+        if let Some(block) = &block {
+            self.inner.announced.insert(hash, block.clone(), block.weight());
+        }
+        Ok(block)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bed::Bed;
 use alloy_primitives::B256;
+use duskevm_rpc::Limits;
 use jsonrpsee::{
     core::client::{Subscription, SubscriptionClientT},
     rpc_params,
@@ -132,6 +133,25 @@ async fn subscribers_hear_of_new_blocks_and_of_removed_logs() {
     bed.stop().await;
 }
 
+#[tokio::test]
+async fn a_search_does_not_drive_out_the_logs_that_may_be_removed() {
+    // Room for a few blocks only.
+    let limits = Limits { cache_bytes: 48 * 1024, ..Limits::default() };
+    let mut bed = Bed::with(40, 10, limits, |spec| spec).await;
+    let client: WsClient = WsClientBuilder::default().build(format!("ws://{}", bed.address)).await.unwrap();
+    let mut logs: Subscription<Value> =
+        client.subscribe("eth_subscribe", rpc_params!["logs", json!({})], "eth_unsubscribe").await.unwrap();
+    bed.chain.grow(41, 1, 10);
+    while next(&mut logs).await["blockNumber"] != "0x29" {}
+    let all = bed.ask("eth_getLogs", json!([{ "fromBlock": "0x0", "toBlock": "0x28" }])).await;
+    assert_eq!(all.as_array().unwrap().len(), 41);
+    bed.chain.take_back(40);
+    bed.chain.grow(42, 2, 10);
+    let removed = next(&mut logs).await;
+    assert_eq!((&removed["removed"], &removed["blockNumber"]), (&json!(true), &json!("0x29")));
+    bed.stop().await;
+}
+
 /// Whatever is asked while blocks come and go, each answer is of one chain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_joins_two_branches() {
@@ -165,7 +185,7 @@ async fn no_answer_joins_two_branches() {
             answers
         }
     });
-    for turn in 0..20u8 {
+    for turn in 0..8u8 {
         bed.chain.take_back(FORK);
         bed.chain.grow(30, 2 + turn % 2, FORK);
     }
