@@ -21,7 +21,7 @@ use crate::refusal::{Error, Refusal};
 use crate::settlement::{Contract, Settlement};
 use crate::system_config;
 
-/// Slot of SystemConfig in which op-node looks for the signer of unsafe blocks: keccak256 of `systemconfig.unsafeblocksigner`, minus 1
+/// Slot of SystemConfig in which op-node looks for the signer of unsafe blocks: keccak256 of `systemconfig.unsafeblocksigner`
 /// (`SystemConfig.UNSAFE_BLOCK_SIGNER_SLOT`).
 pub const UNSAFE_BLOCK_SIGNER_SLOT: B256 = b256!("65a7ed542fb37fe237fdfbdd70b31598523fe5b32879e307bae27a0bd9581c08");
 
