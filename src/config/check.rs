@@ -156,6 +156,16 @@ impl Checker<'_> {
                 l2.sequencing_window
             ),
         );
+        // The newest L1 block that a node with peers sees is two behind the tip, and the last part of a window is for the batcher.
+        let taken = confirmations.saturating_add(2).saturating_add((l2.sequencing_window / 4).clamp(1, 20));
+        self.require(
+            l2.sequencing_window > taken || behind >= FJORD_MAX_SEQUENCER_DRIFT,
+            "l2.sequencing_window",
+            format!(
+                "{} L1 blocks are over before a user's transaction could be taken in time ({taken}, with `sequencer.l1_confirmations`): raise it",
+                l2.sequencing_window
+            ),
+        );
         self.require(
             (MIN_GAS_LIMIT..=MAX_GAS_LIMIT).contains(&l2.gas_limit),
             "l2.gas_limit",

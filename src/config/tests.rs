@@ -248,6 +248,8 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[l2]\nchain_id = 0\n", "l2.chain_id", "not between"),
         ("[l2]\ngas_limit = 21000\n", "l2.gas_limit", "not between"),
         ("[l2]\nsequencing_window = 1\n", "l2.sequencing_window", "not between"),
+        ("[l2]\nsequencing_window = 3\n", "l2.sequencing_window", "before a user's transaction"),
+        ("[l2]\nsequencing_window = 9\n[sequencer]\nl1_confirmations = 5\n", "l2.sequencing_window", "(9, with"),
         ("[actors]\nsequencer = false\n", "actors.sequencer", "batcher needs it"),
         ("[actors]\nderivation = false\n", "actors.derivation", "batcher needs it"),
         ("[l2.forks]\nisthmus = \"never\"\njovian = 0\n", "l2.forks.jovian", "isthmus before it"),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use duskevm_fence::{Fence, FenceError, Generation};
 use duskevm_messages::gossip::{AskFailure, PublishFailure, Token, Verdict};
 use duskevm_p2p::{Answer, Deed, Endpoint, Limits, NetworkId, PeerAddress, PeerId, Request, ScoreRules, Topic};
+use libp2p::TransportError;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -110,6 +111,17 @@ pub enum HostError {
         /// The attached one.
         newest: Generation,
     },
+}
+
+impl HostError {
+    /// An address cannot be listened on. The errors of libp2p's transports say nothing themselves, only the cause within does.
+    pub(crate) fn listen(endpoint: &Endpoint, error: TransportError<io::Error>) -> Self {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(within) = cause.source() {
+            cause = within;
+        }
+        Self::Listen { address: endpoint.to_string(), source: io::Error::other(cause.to_string()) }
+    }
 }
 
 /// The host. Clones are the same one.

@@ -120,7 +120,7 @@ pub(crate) fn build(
                 listeners.into_iter().for_each(|listener| {
                     swarm.remove_listener(listener);
                 });
-                return Err(HostError::Listen { address: endpoint.to_string(), source: std::io::Error::other(error) });
+                return Err(HostError::listen(&endpoint, error));
             }
         }
     }

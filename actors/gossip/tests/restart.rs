@@ -136,7 +136,8 @@ async fn a_taken_port_is_an_error_that_names_it() {
     let runtime = tokio::runtime::Handle::current();
     let transport = Transport::Tcp { listen: vec![address] };
     let error = Host::start(settings(), transport, Identity::generate(), runtime).unwrap_err().to_string();
-    assert!(error.contains(&address.port().to_string()) && error.contains("gossip.listen"), "{error}");
+    assert!(error.contains(&address.port().to_string()) && error.contains("section `gossip`"), "{error}");
+    assert!(error.contains("in use"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

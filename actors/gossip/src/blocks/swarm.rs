@@ -165,10 +165,7 @@ pub(super) fn build(
             std::net::SocketAddr::V4(v4) => Endpoint::Ip4(v4.ip().octets(), v4.port()),
             std::net::SocketAddr::V6(v6) => Endpoint::Ip6(v6.ip().octets(), v6.port()),
         };
-        swarm.listen_on(convert::multiaddr(&endpoint)).map_err(|error| HostError::Listen {
-            address: endpoint.to_string(),
-            source: std::io::Error::other(error),
-        })?;
+        swarm.listen_on(convert::multiaddr(&endpoint)).map_err(|error| HostError::listen(&endpoint, error))?;
     }
     let statics = settings.peers.iter().filter(|peer| peer.peer != identity.peer()).map(|peer| Static {
         peer: peer.peer,

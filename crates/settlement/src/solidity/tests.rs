@@ -25,7 +25,7 @@ sol! {
     function minimumGasLimit(uint64 byteCount) external view returns (uint64);
     function messageNonce() external view returns (uint256);
     function baseGas(bytes message, uint32 minGasLimit) external view returns (uint64);
-    function isSubmitted(bytes32 envelopeHash) external view returns (bool);
+    function nextNonce(address signer) external view returns (uint64);
     function otherBridge() external view returns (address);
     function setGasLimit(uint64 gasLimit) external;
 }
@@ -55,7 +55,7 @@ fn read_functions_answer_in_soliditys_abi() {
     assert_eq!(ask(&ledger, Contract::Portal, &l2SenderCall {}), NO_L2_SENDER);
     assert_eq!(ask(&ledger, Contract::Portal, &minimumGasLimitCall { byteCount: 10 }), crate::minimum_gas_limit(10));
     assert_eq!(ask(&ledger, Contract::StandardBridge, &otherBridgeCall {}), L2_STANDARD_BRIDGE);
-    assert!(!ask(&ledger, Contract::BatchInbox, &isSubmittedCall { envelopeHash: B256::ZERO }));
+    assert_eq!(ask(&ledger, Contract::BatchInbox, &nextNonceCall { signer: BATCHER }), 0);
     let base_gas = baseGasCall { message: vec![1; 70].into(), minGasLimit: 100_000 };
     assert_eq!(ask(&ledger, Contract::Messenger, &base_gas), crate::base_gas(70, 100_000));
     for contract in Contract::ALL.into_iter().filter(|contract| *contract != Contract::BatchInbox) {
