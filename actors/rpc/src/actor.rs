@@ -3,7 +3,7 @@
 
 use crate::{
     api::{
-        Api, Surface,
+        Api, Desk, Surface,
         admin::{AdminBackend, admin_methods},
         methods,
     },
@@ -162,12 +162,11 @@ impl RpcServer {
         let runtime = runtime("rpc-io", limits.io_threads)?;
         let _entered = runtime.enter();
         let chain = Chain::new(wiring.reader.clone(), wiring.spec.clone(), limits.cache_bytes);
-        let reads = Workers::start("read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
-        let heavy =
-            Workers::start("heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
+        let desk = Desk::start(["read", "heavy"], limits, wiring.config.namespaces.clone())
+            .map_err(RpcServerError::Threads)?;
         let traces =
             Workers::start("trace", limits.trace_workers, limits.trace_queue).map_err(RpcServerError::Threads)?;
-        let unsent = Unsent::new(limits.max_unsent_bytes);
+        let unsent = desk.unsent.clone();
         let (feed, filters) = (Feed::new(), Filters::new(limits));
         // A thread of its own: news must not wait behind the reads of clients.
         let news = Workers::start("feed", 1, 1).map_err(RpcServerError::Threads)?;
@@ -189,15 +188,11 @@ impl RpcServer {
             rollup: wiring.rollup.clone(),
             fees: FeeOracle::new(limits),
             codes: Arc::new(CodeCache::new(CODE_CACHE)),
-            limits: limits.clone(),
-            namespaces: wiring.config.namespaces.clone(),
+            desk,
             chain,
             feed,
             filters,
-            reads,
-            heavy,
             traces,
-            unsent: unsent.clone(),
         });
         let config = &wiring.config;
         check_namespaces(&config.namespaces)?;
@@ -215,26 +210,13 @@ impl L1RpcServer {
         let runtime = runtime("l1-rpc-io", limits.io_threads)?;
         let entered = runtime.enter();
         let view = View::new(wiring.store.clone(), wiring.heads.clone(), limits.cache_bytes);
-        let reads =
-            Workers::start("l1-read", limits.read_workers, limits.read_queue).map_err(RpcServerError::Threads)?;
-        let heavy =
-            Workers::start("l1-heavy", limits.heavy_workers, limits.heavy_queue).map_err(RpcServerError::Threads)?;
-        let unsent = Unsent::new(limits.max_unsent_bytes);
+        let desk = Desk::start(["l1-read", "l1-heavy"], limits, L1_NAMESPACES.map(str::to_owned).to_vec())
+            .map_err(RpcServerError::Threads)?;
+        let unsent = desk.unsent.clone();
         let feed = Feed::new();
         let news = Workers::start("l1-feed", 1, 1).map_err(RpcServerError::Threads)?;
         tokio::spawn(feed.clone().follow(view.clone(), news, view.signal()));
-        let api = L1Api {
-            view,
-            chain_id: wiring.chain_id,
-            settlement: wiring.settlement.clone(),
-            feed,
-            nonces: Default::default(),
-            limits: limits.clone(),
-            namespaces: L1_NAMESPACES.map(str::to_owned).to_vec(),
-            reads,
-            heavy,
-            unsent: unsent.clone(),
-        };
+        let api = L1Api { view, chain_id: wiring.chain_id, settlement: wiring.settlement.clone(), feed, desk };
         let surface = l1_methods(Arc::new(api))?;
         drop(entered);
         let exposure = public(config.listen, &config.cors, &config.hosts);

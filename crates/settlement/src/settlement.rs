@@ -186,6 +186,14 @@ impl Settlement {
         }
     }
 
+    /// The nonce that the batch inbox takes next from a signer: so many of its envelopes are in the view.
+    ///
+    /// # Errors
+    /// If the ledger cannot answer, or its record is damaged.
+    pub fn next_nonce<S: Storage>(&self, storage: &S, signer: &Address) -> Result<u64, Error<S::Fault>> {
+        inbox::next_nonce(storage, &self.contracts.batch_inbox, signer)
+    }
+
     /// Answers a question to a contract, without changing anything: the RLP form of the value.
     ///
     /// # Errors
@@ -200,7 +208,7 @@ impl Settlement {
         match (contract, method) {
             (Contract::BatchInbox, NEXT_NONCE) => {
                 let OneAddress { address } = question(NEXT_NONCE, args)?;
-                Ok(rlp(&inbox::next_nonce(storage, &self.contracts.batch_inbox, &address)?))
+                Ok(rlp(&self.next_nonce(storage, &address)?))
             }
             (Contract::Portal, "minimumGasLimit") => {
                 let OneNumber { number } = question("minimumGasLimit", args)?;

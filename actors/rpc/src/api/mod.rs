@@ -12,7 +12,6 @@ pub(crate) mod web3;
 
 use crate::{
     chain::Chain,
-    config::Limits,
     feed::Feed,
     fees::FeeOracle,
     filters::Filters,
@@ -20,13 +19,12 @@ use crate::{
     pool::PoolPorts,
     simulate::CodeCache,
     submit::Ingress,
-    unsent::Unsent,
     workers::Workers,
 };
 pub(crate) use eth::{log, subscribe};
 use jsonrpsee::core::RegisterMethodError;
-pub(crate) use registry::{Backing, Registry, Surface};
-use std::sync::Arc;
+pub(crate) use registry::{Backing, Desk, Registry, Surface};
+use std::{ops::Deref, sync::Arc};
 
 /// What the methods work with.
 pub(crate) struct Api {
@@ -38,42 +36,22 @@ pub(crate) struct Api {
     pub(crate) filters: Arc<Filters>,
     pub(crate) fees: FeeOracle,
     pub(crate) codes: Arc<CodeCache>,
-    pub(crate) limits: Limits,
-    /// Namespaces that are served.
-    pub(crate) namespaces: Vec<String>,
-    /// For reads of blocks and state.
-    pub(crate) reads: Workers,
-    /// For calls and searches.
-    pub(crate) heavy: Workers,
+    pub(crate) desk: Desk,
     /// For replays under a tracer, which are so long that calls must not queue behind them.
     pub(crate) traces: Workers,
-    /// Answers on their way to clients.
-    pub(crate) unsent: Unsent,
     pub(crate) ingress: Ingress,
+}
+
+impl Deref for Api {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
 }
 
 impl Backing for Api {
     const SERVER: &'static str = "rpc";
-
-    fn namespaces(&self) -> &[String] {
-        &self.namespaces
-    }
-
-    fn reads(&self) -> &Workers {
-        &self.reads
-    }
-
-    fn heavy(&self) -> &Workers {
-        &self.heavy
-    }
-
-    fn max_response(&self) -> usize {
-        self.limits.max_response_bytes as usize
-    }
-
-    fn unsent(&self) -> &Unsent {
-        &self.unsent
-    }
 }
 
 /// The whole public surface.

@@ -2,6 +2,8 @@
 
 use super::Api;
 use crate::{
+    config::Limits,
+    connection::Connection,
     error::RpcError,
     json::{Json, to_json},
     params::Args,
@@ -9,9 +11,13 @@ use crate::{
     workers::{Cancel, Workers},
 };
 use alloy_primitives::map::HashSet;
-use jsonrpsee::{Methods, RpcModule, core::RegisterMethodError, types::ErrorObjectOwned};
+use jsonrpsee::{
+    Methods, PendingSubscriptionSink, RpcModule, SubscriptionCloseResponse,
+    core::RegisterMethodError,
+    types::{ErrorObjectOwned, Params},
+};
 use serde::Serialize;
-use std::sync::Arc;
+use std::{io, ops::Deref, sync::Arc};
 
 /// The methods of a server.
 #[derive(Debug, Clone, Default)]
@@ -24,21 +30,43 @@ pub(crate) struct Surface {
     pub(crate) heavy: HashSet<&'static str>,
 }
 
-/// What every surface gives its methods, whatever they answer from.
-pub(crate) trait Backing: Send + Sync + Sized + 'static {
+/// What every server has for its methods, whatever they answer from.
+pub(crate) struct Desk {
+    pub(crate) limits: Limits,
+    /// Namespaces that are served.
+    pub(crate) namespaces: Vec<String>,
+    /// For reads of blocks and state.
+    pub(crate) reads: Workers,
+    /// For calls and searches.
+    pub(crate) heavy: Workers,
+    /// Answers on their way to clients.
+    pub(crate) unsent: Unsent,
+}
+
+impl Desk {
+    /// Starts the threads, under these names.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub(crate) fn start(
+        [read, heavy]: [&'static str; 2],
+        limits: &Limits,
+        namespaces: Vec<String>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            reads: Workers::start(read, limits.read_workers, limits.read_queue)?,
+            heavy: Workers::start(heavy, limits.heavy_workers, limits.heavy_queue)?,
+            unsent: Unsent::new(limits.max_unsent_bytes),
+            limits: limits.clone(),
+            namespaces,
+        })
+    }
+}
+
+/// What the methods of a server work with.
+pub(crate) trait Backing: Deref<Target = Desk> + Send + Sync + Sized + 'static {
     /// Name of the server, under which its calls are counted.
     const SERVER: &'static str;
-
-    /// Namespaces that are served.
-    fn namespaces(&self) -> &[String];
-    /// For reads of blocks and state.
-    fn reads(&self) -> &Workers;
-    /// For calls and searches.
-    fn heavy(&self) -> &Workers;
-    /// Bytes of one answer.
-    fn max_response(&self) -> usize;
-    /// Answers on their way to clients.
-    fn unsent(&self) -> &Unsent;
 
     /// Runs a job on worker threads and writes its result to JSON there.
     ///
@@ -50,8 +78,8 @@ pub(crate) trait Backing: Send + Sync + Sized + 'static {
         F: FnOnce(&Self, &Cancel) -> Result<T, RpcError> + Send + 'static,
     {
         let api = self.clone();
-        let max = self.max_response();
-        let unsent = self.unsent().of_caller();
+        let max = self.limits.max_response_bytes as usize;
+        let unsent = self.unsent.of_caller();
         workers.run(move |cancel| to_json(&job(&api, cancel)?, max, &unsent))
     }
 }
@@ -81,12 +109,34 @@ impl<A: Backing> Registry<A> {
     /// Is the namespace of this method served?
     pub(crate) fn serves(&self, name: &str) -> bool {
         let namespace = name.split_once('_').map_or(name, |(namespace, _)| namespace);
-        self.api.namespaces().iter().any(|served| served == namespace)
+        self.api.namespaces.iter().any(|served| served == namespace)
     }
 
-    /// For subscriptions, which no other kind fits.
-    pub(crate) fn module(&mut self) -> &mut RpcModule<A> {
-        &mut self.module
+    /// What a client listens to until it has enough.
+    pub(crate) fn subscription<F, Fut>(&mut self, subscribe: F)
+    where
+        F: Fn(Params<'static>, PendingSubscriptionSink, Arc<A>, Option<Arc<Connection>>) -> Fut
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        Fut: Future<Output = SubscriptionCloseResponse> + Send + 'static,
+    {
+        if !self.serves("eth_subscribe") {
+            return;
+        }
+        let outcome = self
+            .module
+            .register_subscription(
+                "eth_subscribe",
+                "eth_subscription",
+                "eth_unsubscribe",
+                move |params, pending, api, extensions| {
+                    subscribe(params, pending, api, extensions.get::<Arc<Connection>>().cloned())
+                },
+            )
+            .map(drop);
+        self.note(outcome);
     }
 
     /// Keeps the first error.
@@ -140,7 +190,7 @@ impl<A: Backing> Registry<A> {
         T: Serialize,
         F: Fn(&A, Args) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
-        self.blocking(name, A::reads, move |api, args, _| method(api, args));
+        self.blocking(name, |api| &api.reads, move |api, args, _| method(api, args));
     }
 
     /// Runs the EVM or searches, on a thread for heavy work.
@@ -150,7 +200,7 @@ impl<A: Backing> Registry<A> {
         F: Fn(&A, Args, &Cancel) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
     {
         self.heavy.insert(name);
-        self.blocking(name, A::heavy, method);
+        self.blocking(name, |api| &api.heavy, method);
     }
 
     fn blocking<T, F>(&mut self, name: &'static str, workers: fn(&A) -> &Workers, method: F)

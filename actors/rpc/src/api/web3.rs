@@ -22,6 +22,6 @@ pub(crate) fn register<A: Backing>(registry: &mut Registry<A>) {
     });
     registry.inline("rpc_modules", |api, args| {
         args.end()?;
-        Ok(api.namespaces().iter().map(|name| (name.clone(), "1.0")).collect::<BTreeMap<_, _>>())
+        Ok(api.namespaces.iter().map(|name| (name.clone(), "1.0")).collect::<BTreeMap<_, _>>())
     });
 }

@@ -1,16 +1,15 @@
 //! What L1 knows at which moment, and who else sends: nonces of the account and of envelopes.
 
-use super::{Node, rules::node, settings};
+use super::{
+    Node,
+    rules::{node, waiting},
+};
 use duskevm_batcher_core::{Carrier, Refusal, Wait, Why};
 
 #[test]
 fn what_is_in_a_block_that_is_not_on_disk_is_not_signed_again() {
     for carrier in [Carrier::Blobs, Carrier::Calldata] {
-        let mut node = node(carrier);
-        node.blocks(2, 100);
-        node.look();
-        node.settle();
-        node.empty_rounds(3);
+        let mut node = waiting(carrier, 2, 100);
         let before = node.submitted().len();
         node.l1.executed = 3;
         node.rounds(3);
@@ -60,11 +59,7 @@ fn node_with_a_failing_call(view_lag: u64) -> Node {
 
 #[test]
 fn statuses_of_different_moments_do_not_look_like_frames_out_of_order() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(8, 1000);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 8, 1000);
     assert!(node.batcher.watched().len() >= 2);
     // The first call is asked for before the block with all of them is there, the others after it.
     node.torn_look(1, 100);
@@ -76,11 +71,7 @@ fn statuses_of_different_moments_do_not_look_like_frames_out_of_order() {
 
 #[test]
 fn strangers_cannot_put_frames_in_another_order() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(8, 1000);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 8, 1000);
     // The last of those that wait, in the same block before ours; then the next one, early.
     for which in [2, 1, 0] {
         node.l1.copy(which);
@@ -111,11 +102,7 @@ fn envelopes_have_the_nonces_that_the_inbox_takes_next() {
 
 #[test]
 fn the_nonces_of_what_was_given_up_are_signed_again() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(4, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 4, 100);
     assert_eq!(node.submitted().last().unwrap().envelope_nonce, 0);
     node.chain.blocks.truncate(3);
     node.blocks(5, 50);
@@ -132,11 +119,7 @@ fn the_nonces_of_what_was_given_up_are_signed_again() {
 
 #[test]
 fn an_envelope_whose_nonce_was_taken_is_not_paid_for() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(4, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 4, 100);
     node.chain.blocks.truncate(3);
     node.blocks(5, 50);
     node.look();
@@ -175,11 +158,7 @@ fn nobody_is_paid_again_and_again_for_what_derivation_passes_over() {
 
 #[test]
 fn nonces_that_l1_took_back_are_waited_for_before_others_get_them() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(2, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 2, 100);
     // Something else has used the nonce, ours goes on with the next one; then L1 takes both back, and they wait again.
     node.l1.intrude();
     node.rounds(1);
@@ -191,11 +170,7 @@ fn nonces_that_l1_took_back_are_waited_for_before_others_get_them() {
     node.rounds(5);
     assert_eq!((node.safe(), node.submitted().len(), node.l1.paid()), (2, before, 2));
     // If they do not come again, the nonce is used after a while.
-    let mut node = Node::new(settings(Carrier::Calldata), 100_000);
-    node.blocks(2, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 2, 100);
     node.l1.intrude();
     node.rounds(1);
     node.l1.reorg(1, true);
@@ -205,11 +180,7 @@ fn nonces_that_l1_took_back_are_waited_for_before_others_get_them() {
 
 #[test]
 fn all_that_was_signed_for_a_nonce_stays_known() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(2, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 2, 100);
     let first = node.batcher.watched()[0];
     for _ in 0..40 {
         let newest = *node.batcher.watched().last().unwrap();

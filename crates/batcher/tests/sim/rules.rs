@@ -11,6 +11,16 @@ pub(crate) fn node(carrier: Carrier) -> Node {
     Node::new(settings(carrier), 100_000)
 }
 
+/// One with so many blocks of so many bytes, all of which are in channels that were submitted and that no L1 block holds yet.
+pub(crate) fn waiting(carrier: Carrier, blocks: usize, bytes: usize) -> Node {
+    let mut node = node(carrier);
+    node.blocks(blocks, bytes);
+    node.look();
+    node.settle();
+    node.empty_rounds(3);
+    node
+}
+
 impl Node {
     pub(crate) fn blocks(&mut self, count: usize, bytes: usize) {
         (0..count).for_each(|_| self.chain.extend(bytes));
@@ -167,11 +177,7 @@ fn what_waits_long_is_offered_at_a_higher_price() {
 
 #[test]
 fn a_lost_transaction_is_submitted_again_as_it_was() {
-    let mut node = node(Carrier::Blobs);
-    node.blocks(2, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Blobs, 2, 100);
     node.l1.lose_pool();
     let before = node.submitted().len();
     node.empty_rounds(1);
@@ -181,11 +187,7 @@ fn a_lost_transaction_is_submitted_again_as_it_was() {
 
 #[test]
 fn a_failed_call_gives_the_channel_up_and_pauses() {
-    let mut node = node(Carrier::Blobs);
-    node.blocks(2, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Blobs, 2, 100);
     // The blob transaction's nonce is used by somebody else, so that the call runs without blobs.
     node.l1.intrude();
     node.rounds(1);
@@ -199,11 +201,7 @@ fn a_failed_call_gives_the_channel_up_and_pauses() {
 
 #[test]
 fn a_channel_that_takes_too_long_is_given_up() {
-    let mut node = node(Carrier::Calldata);
-    node.blocks(6, 1000);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Calldata, 6, 1000);
     node.l1.make_block(1);
     for _ in 0..50 {
         node.l1.make_block(0);
@@ -240,11 +238,7 @@ fn a_channel_that_derivation_does_not_take_is_given_up() {
 fn frames_that_cannot_be_made_again_are_given_up_only_if_they_are_needed() {
     // On L1 already: nothing is needed. Not there: the channel is given up, and another one takes its blocks.
     for included in [true, false] {
-        let mut node = node(Carrier::Blobs);
-        node.blocks(2, 100);
-        node.look();
-        node.settle();
-        node.empty_rounds(3);
+        let mut node = waiting(Carrier::Blobs, 2, 100);
         if included {
             node.l1.make_block(100);
         } else {
@@ -268,11 +262,7 @@ fn frames_that_cannot_be_made_again_are_given_up_only_if_they_are_needed() {
 
 #[test]
 fn an_l2_reorg_gives_up_what_holds_other_blocks() {
-    let mut node = node(Carrier::Blobs);
-    node.blocks(4, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Blobs, 4, 100);
     node.chain.blocks.truncate(3);
     node.blocks(5, 50);
     node.l1.lose_pool();
@@ -372,11 +362,7 @@ fn the_backlog_counts_what_is_not_on_l1() {
 
 #[test]
 fn an_order_signed_again_is_the_same() {
-    let mut node = node(Carrier::Blobs);
-    node.blocks(2, 100);
-    node.look();
-    node.settle();
-    node.empty_rounds(3);
+    let mut node = waiting(Carrier::Blobs, 2, 100);
     let before: Vec<_> = node.submitted()[0].slots.iter().map(|slot| slot.attempts[0].id).collect();
     node.l1.lose_pool();
     node.restart();

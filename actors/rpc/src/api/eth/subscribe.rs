@@ -28,21 +28,7 @@ enum Topic {
 }
 
 pub(super) fn register(registry: &mut Registry) {
-    if !registry.serves("eth_subscribe") {
-        return;
-    }
-    let outcome = registry
-        .module()
-        .register_subscription(
-            "eth_subscribe",
-            "eth_subscription",
-            "eth_unsubscribe",
-            |params, pending, api, extensions| {
-                subscribe(params, pending, api, extensions.get::<Arc<Connection>>().cloned())
-            },
-        )
-        .map(drop);
-    registry.note(outcome);
+    registry.subscription(subscribe);
 }
 
 async fn subscribe(

@@ -4,7 +4,6 @@ mod block;
 mod fee;
 mod log;
 mod node;
-mod nonce;
 mod raw;
 mod send;
 mod state;
@@ -13,16 +12,12 @@ mod transaction;
 
 use super::{block::L1Block, view::View};
 use crate::{
-    api::{Backing, Registry, Surface, web3},
-    config::Limits,
+    api::{Backing, Desk, Registry, Surface, web3},
     feed::Feed,
-    unsent::Unsent,
-    workers::Workers,
 };
 use duskevm_settlement::Settlement;
 use jsonrpsee::core::RegisterMethodError;
-use nonce::Nonces;
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 /// What the methods work with.
 pub(crate) struct L1Api {
@@ -30,43 +25,22 @@ pub(crate) struct L1Api {
     pub(crate) chain_id: u64,
     pub(crate) settlement: Option<Arc<Settlement>>,
     pub(crate) feed: Arc<Feed<Arc<L1Block>>>,
-    pub(crate) nonces: Nonces,
-    pub(crate) limits: Limits,
-    /// Namespaces that are served.
-    pub(crate) namespaces: Vec<String>,
-    /// For reads of blocks and state.
-    pub(crate) reads: Workers,
-    /// For searches.
-    pub(crate) heavy: Workers,
-    /// Answers on their way to clients.
-    pub(crate) unsent: Unsent,
+    pub(crate) desk: Desk,
 }
 
 /// All namespaces there are.
 pub(crate) const NAMESPACES: [&str; 5] = ["debug", "eth", "net", "rpc", "web3"];
 
+impl Deref for L1Api {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
 impl Backing for L1Api {
     const SERVER: &'static str = "l1-rpc";
-
-    fn namespaces(&self) -> &[String] {
-        &self.namespaces
-    }
-
-    fn reads(&self) -> &Workers {
-        &self.reads
-    }
-
-    fn heavy(&self) -> &Workers {
-        &self.heavy
-    }
-
-    fn max_response(&self) -> usize {
-        self.limits.max_response_bytes as usize
-    }
-
-    fn unsent(&self) -> &Unsent {
-        &self.unsent
-    }
 }
 
 /// The whole surface.

@@ -3,13 +3,12 @@
 //! The view has no state: its headers name the root of an empty trie. What is answered here comes from the state of Dusk L1 after the
 //! same block, and nothing of it can be proved to an Ethereum client.
 
-use super::{L1Api, nonce};
+use super::L1Api;
 use crate::{
     api::Registry,
     chain::ReadError,
     error::RpcError,
     l1::state::{StateAt, read_at},
-    workers::Cancel,
 };
 use alloy_consensus::EMPTY_ROOT_HASH;
 use alloy_eips::BlockId;
@@ -52,18 +51,23 @@ pub(super) fn register(registry: &mut Registry<L1Api>) {
         args.end()?;
         let slot = slot.as_b256();
         let value = |state: &StateAt<'_>, settlement: &Settlement, contract| {
-            settlement.storage_slot(state, contract, slot).map_err(|error| match error {
-                Error::Host(error) => RpcError::from(error),
-                Error::Refused(refusal) => RpcError::internal(refusal),
-            })
+            settlement.storage_slot(state, contract, slot).map_err(unreadable)
         };
         Ok(of_contract(api, address, block, value)?.unwrap_or_default())
     });
-    registry.heavy("eth_getTransactionCount", |api, mut args, cancel: &Cancel| {
+    registry.read("eth_getTransactionCount", |api, mut args| {
         let address: Address = args.required()?;
         let block: Option<BlockId> = args.optional()?;
         args.end()?;
-        nonce::count(api, address, block.unwrap_or_default(), cancel).map(U64::from)
+        // Only the batch inbox counts anything: the envelopes of each signer.
+        let Some(settlement) = &api.settlement else {
+            return existing(api, block.unwrap_or_default()).map(|_| U64::ZERO);
+        };
+        let next = |state: &StateAt<'_>, settlement: &Settlement, _| {
+            settlement.next_nonce(state, &address).map_err(unreadable)
+        };
+        let inbox = settlement.address_of(Contract::BatchInbox);
+        Ok(U64::from(of_contract(api, inbox, block, next)?.unwrap_or_default()))
     });
     registry.read("eth_getProof", |api, mut args| {
         let address: Address = args.required()?;
@@ -96,6 +100,13 @@ pub(super) fn register(registry: &mut Registry<L1Api>) {
         }
         Ok(U64::from(GAS))
     });
+}
+
+fn unreadable(error: Error<ReadError>) -> RpcError {
+    match error {
+        Error::Host(error) => error.into(),
+        Error::Refused(refusal) => RpcError::internal(refusal),
+    }
 }
 
 fn contract_at(api: &L1Api, address: Address) -> Option<Contract> {

@@ -17,18 +17,7 @@ use jsonrpsee::{
 use std::sync::Arc;
 
 pub(super) fn register(registry: &mut Registry<L1Api>) {
-    let outcome = registry
-        .module()
-        .register_subscription(
-            "eth_subscribe",
-            "eth_subscription",
-            "eth_unsubscribe",
-            |params, pending, api, extensions| {
-                subscribe(params, pending, api, extensions.get::<Arc<Connection>>().cloned())
-            },
-        )
-        .map(drop);
-    registry.note(outcome);
+    registry.subscription(subscribe);
 }
 
 async fn subscribe(

@@ -85,13 +85,13 @@ fn dusk_block(height: u64, branch: u8, parent: Option<&ViewBlock>) -> DuskBlock 
     if height > 0 {
         let tx = TxEip1559 {
             chain_id: CHAIN_ID,
-            // Branches have envelopes of their own.
-            nonce: height - 1 + 100 * u64::from(branch),
+            nonce: height - 1,
             gas_limit: 21_000,
             max_fee_per_gas: 2_000_000_000,
             max_priority_fee_per_gas: height.into(),
             to: TxKind::Call(evm_address(LOCAL_CONTRACTS.batch_inbox)),
-            input: Bytes::copy_from_slice(&[1, 2, 3]),
+            // Branches have envelopes of their own.
+            input: Bytes::copy_from_slice(&[1, 2, branch]),
             ..Default::default()
         };
         let signature = batcher().sign_hash_sync(&tx.signature_hash()).unwrap();
@@ -131,10 +131,15 @@ impl Chain {
         let view = project(&view_config(), self.blocks.last().map(|block| &block.header), &dusk).unwrap();
         let fence = Fence::unfenced();
         let lux = |amount: u64| (StateKey::ContractBalance(PORTAL.0).to_bytes(), Some(amount.to_le_bytes().to_vec()));
+        let nonce = |next: u64| {
+            let key = [b"nonce/".as_slice(), batcher().address().as_slice()].concat();
+            let name = StateKey::ContractStorage(LOCAL_CONTRACTS.batch_inbox.0, key).to_bytes();
+            (name, (next > 0).then(|| next.to_be_bytes().to_vec()))
+        };
         let mut state = records(config);
-        state.push(lux(height));
+        state.extend([lux(height), nonce(height)]);
         let mut undo = records(self.config);
-        undo.push(lux(height.saturating_sub(1)));
+        undo.extend([lux(height.saturating_sub(1)), nonce(height.saturating_sub(1))]);
         let commit = BlockCommit {
             height,
             hash: dusk.hash.0,
