@@ -1,5 +1,7 @@
 //! Messages to the executor, the only writer of L2 blocks and state.
 
+pub mod engine;
+
 use alloy_eips::BlockNumHash;
 use alloy_primitives::B256;
 use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
@@ -87,7 +89,7 @@ pub enum ExecutorRefusal {
     UnknownBlock(B256),
 }
 
-/// Build a block on the head; asked by the sequencer (and the Engine API).
+/// Build a block on the head; asked by the sequencer.
 ///
 /// The block is executed and sealed but not inserted: that is [`Insert`]'s part, after the sequencer has written it to its journal.
 /// Delivered twice it builds twice; the last block built is the one that waits.
@@ -164,7 +166,7 @@ impl Message for Import {
 }
 
 /// Make an ancestor of the head the head again; asked by the sequencer (see [`ResetTo`](crate::sequencer::ResetTo)), by derivation
-/// when L1 was reorganized, and by the Engine API. Safe blocks stay: who wants to drop them moves the label first.
+/// when L1 was reorganized. Safe blocks stay: who wants to drop them moves the label first.
 ///
 /// Idempotent. The transactions of the dropped blocks go back to the pool.
 #[derive(Debug, Clone, Copy)]

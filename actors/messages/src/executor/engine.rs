@@ -1,0 +1,122 @@
+//! Messages of a consensus client that drives the executor through the Engine API, where nobody else does: no sequencer, no
+//! derivation, no gossip.
+//!
+//! Blocks that it offers or has built wait on the side, executed, until a forkchoice state makes one of them the head. The side is in
+//! memory and bounded: after a restart, or when newer blocks took its place, a block is unknown again, and whoever needs it sends it again.
+
+use super::{DaLimits, ExecutorRefusal};
+use alloy_primitives::{B256, U256};
+use duskevm_engine_api::{EngineError, ForkchoiceState, forkchoice::BlockRef};
+use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
+use duskevm_supervision::Message;
+use std::{sync::Arc, time::Instant};
+
+/// Execute a block on its parent's state and keep it on the side; asked by the Engine API for `engine_newPayload`.
+///
+/// The head stays. Idempotent: a block that is known is not executed again.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The block.
+    pub block: Arc<Block>,
+}
+
+/// What became of an offered block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offered {
+    /// It is in the chain, or on the side.
+    Valid,
+    /// It does not follow the rules, or it descends from a block that does not.
+    Invalid {
+        /// Which rule.
+        why: String,
+        /// Its nearest ancestor that is valid; `None` if that one is not known any more.
+        latest_valid: Option<B256>,
+    },
+    /// Its parent is not known: neither in the chain nor on the side.
+    UnknownParent,
+}
+
+impl Message for Offer {
+    /// A refusal is only [`BelowHistory`](ExecutorRefusal::BelowHistory): the state of its parent is pruned.
+    type Reply = Result<Offered, ExecutorRefusal>;
+    const NAME: &'static str = "offer";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Move the head and the labels, all at once for whoever reads; asked by the Engine API for `engine_forkchoiceUpdated`. Idempotent.
+///
+/// The transactions of blocks that leave the chain go back to the pool. Safe blocks are taken back if the state says so, final ones never.
+#[derive(Debug, Clone, Copy)]
+pub struct Forkchoice {
+    /// The head and the labels.
+    pub state: ForkchoiceState,
+}
+
+/// What became of a forkchoice state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// The head and the labels are where it says.
+    Updated {
+        /// The head.
+        head: Arc<Block>,
+    },
+    /// The head is a block of the chain below the final one: nothing was changed and nothing is to be built.
+    BelowFinalized(BlockRef),
+    /// The head is not known, or not connected to the chain: nothing was changed.
+    Syncing,
+    /// The head was offered and is invalid: nothing was changed.
+    Invalid {
+        /// Which rule it broke.
+        why: String,
+        /// Its nearest ancestor that is valid; `None` if that one is not known any more.
+        latest_valid: Option<B256>,
+    },
+}
+
+/// Why a forkchoice state cannot be taken. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForkchoiceRefusal {
+    /// It contradicts itself, or what is final.
+    #[error(transparent)]
+    Contradiction(#[from] EngineError),
+    /// The way to its head cannot be gone.
+    #[error(transparent)]
+    Chain(#[from] ExecutorRefusal),
+}
+
+impl Message for Forkchoice {
+    type Reply = Result<Chosen, ForkchoiceRefusal>;
+    const NAME: &'static str = "forkchoice";
+    const IDEMPOTENT: bool = true;
+}
+
+/// Build a block on the head and keep it on the side; asked by the Engine API. Delivered twice it builds twice.
+#[derive(Debug, Clone)]
+pub struct BuildPayload {
+    /// The block to build on; must be the head.
+    pub parent: B256,
+    /// What it is built from.
+    pub attributes: BlockAttributes,
+    /// Transactions to try after the forced ones, best first; empty for a block of forced ones only.
+    pub pool: Arc<[Arc<RecoveredTx>]>,
+    /// When to stop taking transactions from the pool.
+    pub until: Option<Instant>,
+    /// How much data for L1 those may come to.
+    pub da: DaLimits,
+}
+
+/// A block that was built for the Engine API.
+#[derive(Debug, Clone)]
+pub struct BuiltPayload {
+    /// The block.
+    pub block: Arc<Block>,
+    /// What its fee recipient earns by priority fees, in wei.
+    pub value: U256,
+    /// Pool transactions that cannot be executed on this state, with the reason: the pool should drop them.
+    pub invalid: Vec<(B256, String)>,
+}
+
+impl Message for BuildPayload {
+    type Reply = Result<BuiltPayload, ExecutorRefusal>;
+    const NAME: &'static str = "build_payload";
+}
