@@ -5,6 +5,7 @@ use crate::{
     metrics,
     pool_source::PoolSource,
     publish::{Feeds, Transition},
+    side::Side,
     state::{ChainState, Executed, Settings},
     suspect::Watched,
 };
@@ -26,17 +27,19 @@ use std::{sync::Arc, time::Instant};
 #[derive(Debug)]
 pub struct Executor {
     rollup: Arc<RollupConfig>,
-    chain: ChainState,
-    feeds: Feeds,
-    generation: Generation,
+    pub(crate) chain: ChainState,
+    pub(crate) feeds: Feeds,
+    pub(crate) generation: Generation,
     /// The block that was built last and waits for [`Insert`].
-    pending: Option<Executed>,
+    pub(crate) pending: Option<Executed>,
+    /// What a consensus client offered or had built.
+    pub(crate) side: Side,
     /// The pool has not taken back the transactions of dropped blocks: they are offered to it again.
     owes_pool: bool,
 }
 
 /// An answer, or the failure of the actor.
-type Answer<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
+pub(crate) type Answer<T> = Result<Result<T, ExecutorRefusal>, ExecutorError>;
 
 impl Executor {
     /// Opens the chain at its newest block. `rollup` says which blocks made elsewhere can be a part of it.
@@ -53,7 +56,15 @@ impl Executor {
         metrics::describe();
         let chain = ChainState::open(settings, store, start.fence.clone())?;
         feeds.suspect.take_over(start.generation);
-        Ok(Self { rollup, chain, feeds, generation: start.generation, pending: None, owes_pool: false })
+        Ok(Self {
+            rollup,
+            chain,
+            feeds,
+            generation: start.generation,
+            pending: None,
+            side: Side::default(),
+            owes_pool: false,
+        })
     }
 
     fn build(&mut self, request: &Build) -> Answer<Built> {
@@ -342,7 +353,7 @@ impl Executor {
         Ok(())
     }
 
-    fn publish(&mut self, transition: Transition, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
+    pub(crate) fn publish(&mut self, transition: Transition, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
         self.feeds.publish(&self.chain, transition, ctx)
     }
 

@@ -4,11 +4,13 @@
 //! publishes the heads. Reads never come here: they are served from the store's snapshots.
 
 mod actor;
+mod driven;
 mod error;
 mod ingress;
 mod metrics;
 mod pool_source;
 mod publish;
+mod side;
 mod state;
 mod suspect;
 

@@ -90,6 +90,21 @@ impl Executed {
         Self { commit: Pending::Prepared(Box::new(self.commit.into_prepared())), ..self }
     }
 
+    /// The receipts, in their EIP-2718 encoding.
+    pub fn receipts(&self) -> &[Bytes] {
+        &self.commit.block().receipts
+    }
+
+    /// What it did to the tries.
+    pub fn nodes(&self) -> &Changes {
+        &self.commit.block().nodes
+    }
+
+    /// New code by its keccak256.
+    pub fn codes(&self) -> &[(B256, Bytes)] {
+        &self.commit.block().state.codes
+    }
+
     /// The accounts that it changed.
     pub fn touched(&self) -> Vec<Address> {
         self.commit.block().state.accounts.iter().map(|account| account.address).collect()
@@ -274,6 +289,27 @@ impl ChainState {
                 .map_err(Box::new)
         };
         self.on_ancestor(parent, run)
+    }
+
+    /// Executes a block on the state of `parent`, which `source` has and which need not be in the chain. Nothing is stored.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn execute_on<S>(&self, parent: &Sealed<Header>, source: &S, block: &Block) -> Outcome<Executed>
+    where
+        S: StateSource<Error = SnapshotError>,
+    {
+        let mut trie = StateTrie::new(parent.state_root, self.settings.trie);
+        let state = TrieState::new(source, parent.clone());
+        let mut roots = TrieRoots::new(&mut trie, source);
+        let executed = execute_block(&self.settings.spec, parent, block, state, &mut roots);
+        let outcome = roots.into_outcome();
+        finish(executed, outcome, trie)
+    }
+
+    /// The database as a source of tries, code and headers.
+    pub const fn source(&self) -> &TrieSource {
+        &self.source
     }
 
     fn on_ancestor<T>(

@@ -1,10 +1,11 @@
 //! What `engine_getPayload` answers (execution APIs, shanghai.md, cancun.md, prague.md; OP Stack, exec-engine.md).
 
 use crate::{error::EngineError, payload::ExecutionPayload, version::PayloadMethod};
-use alloy_eips::eip2718::Eip2718Result;
+use alloy_eips::eip2718::{Decodable2718 as _, Eip2718Result};
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_rpc_types_engine::BlobsBundleV1;
-use duskevm_evm::{Block, ChainSpec, ExecutedBlock};
+use duskevm_evm::{Block, ChainSpec};
+use op_alloy_consensus::OpReceiptEnvelope;
 use serde::{Deserialize, Serialize};
 
 /// The answer of all versions; what a version does not have is not written.
@@ -48,16 +49,17 @@ impl PayloadEnvelope {
     }
 }
 
-/// The sum of a block's priority fees in wei. Deposits pay none, and L1 data fees go elsewhere.
+/// The sum of a block's priority fees in wei. Deposits pay none, and L1 data fees go elsewhere. `receipts` are those of the
+/// block's transactions, in their order and their EIP-2718 encoding.
 ///
 /// # Errors
 /// If a receipt is none.
-pub fn block_value(executed: &ExecutedBlock) -> Eip2718Result<U256> {
-    let base_fee = executed.block.header.base_fee_per_gas.unwrap_or_default();
+pub fn block_value(block: &Block, receipts: &[Bytes]) -> Eip2718Result<U256> {
+    let base_fee = block.header.base_fee_per_gas.unwrap_or_default();
     let mut used_before = 0;
     let mut value = U256::ZERO;
-    for (tx, receipt) in executed.block.transactions.iter().zip(executed.decoded_receipts()?) {
-        let used = receipt.cumulative_gas_used();
+    for (tx, receipt) in block.transactions.iter().zip(receipts) {
+        let used = OpReceiptEnvelope::decode_2718_exact(receipt)?.cumulative_gas_used();
         if !tx.is_deposit() {
             let tip = tx.effective_tip(base_fee).unwrap_or_default();
             value += U256::from(tip) * U256::from(used.saturating_sub(used_before));
@@ -74,7 +76,7 @@ mod tests {
     use alloy_consensus::Receipt;
     use alloy_eips::eip2718::Encodable2718 as _;
     use duskevm_evm::RecoveredTx;
-    use op_alloy_consensus::{OpDepositReceipt, OpReceiptEnvelope};
+    use op_alloy_consensus::OpDepositReceipt;
     use op_alloy_rpc_types_engine::{OpExecutionPayloadEnvelopeV3, OpExecutionPayloadEnvelopeV4};
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -144,9 +146,8 @@ mod tests {
             OpReceiptEnvelope::Eip1559(receipt(71_000).into()),
             OpReceiptEnvelope::Eip1559(receipt(101_000).into()),
         ];
-        let receipts = receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect();
+        let receipts = receipts.map(|receipt| receipt.encoded_2718().into());
         // The tip cap of the transactions is 2, the fee cap is far above the base fee.
-        let executed = ExecutedBlock { block, receipts, changes: Default::default(), gas_used: 101_000 };
-        assert_eq!(block_value(&executed).unwrap(), U256::from(2 * 51_000));
+        assert_eq!(block_value(&block, &receipts).unwrap(), U256::from(2 * 51_000));
     }
 }
