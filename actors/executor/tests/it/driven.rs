@@ -10,7 +10,7 @@ use duskevm_messages::executor::{
     ExecutorRefusal, SetLabels,
     engine::{BuildPayload, BuiltPayload, Chosen, Forkchoice, ForkchoiceRefusal, Offer, Offered},
 };
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 impl Bed {
     async fn build_payload(
@@ -136,7 +136,7 @@ async fn the_head_goes_to_a_branch_and_back() {
     let two = bed.advance(&one, 2, &[transfer(1)]).await;
     let three = bed.advance(&two, 3, &[transfer(2)]).await;
     // Branches from below the head: its states are not those of the head.
-    let branch = made_elsewhere(&[one.clone()], 3, 50, &[transfer(1)]).await;
+    let branch = made_elsewhere(from_ref(&one), 3, 50, &[transfer(1)]).await;
     for block in &branch {
         assert_eq!(bed.offer(block).await, Ok(Offered::Valid));
     }
@@ -180,7 +180,7 @@ async fn an_invalid_block_and_its_descendants_change_nothing() {
     let bed = Bed::new();
     let genesis = bed.genesis.clone();
     let one = bed.advance(&genesis, 1, &[]).await;
-    let blocks = made_elsewhere(&[one.clone()], 2, 20, &[transfer(0)]).await;
+    let blocks = made_elsewhere(from_ref(&one), 2, 20, &[transfer(0)]).await;
     let bad = broken(&blocks[0]);
     for _ in 0..2 {
         let answer = bed.offer(&bad).await.unwrap();
@@ -215,7 +215,7 @@ async fn states_that_contradict_themselves_or_what_is_final_change_nothing() {
     let one = bed.advance(&genesis, 1, &[]).await;
     let two = bed.advance(&one, 2, &[]).await;
     let three = bed.advance(&two, 3, &[]).await;
-    let branch = made_elsewhere(&[one.clone()], 2, 20, &[]).await;
+    let branch = made_elsewhere(from_ref(&one), 2, 20, &[]).await;
     for block in &branch {
         assert_eq!(bed.offer(block).await, Ok(Offered::Valid));
     }
@@ -251,7 +251,7 @@ async fn after_a_restart_the_side_is_empty_and_what_only_we_had_is_on_disk() {
     let genesis = bed.genesis.clone();
     let one = bed.advance(&genesis, 1, &[transfer(0)]).await;
     assert!(bed.head().durable >= one.number(), "nobody else can bring a block that was built here");
-    let next = made_elsewhere(&[one.clone()], 1, 20, &[]).await;
+    let next = made_elsewhere(from_ref(&one), 1, 20, &[]).await;
     assert_eq!(bed.offer(&next[0]).await, Ok(Offered::Valid));
     let bed = bed.restart(true).await;
     assert_eq!(bed.choose(next[0].hash(), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing));
