@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
+#[path = "support/wallet.rs"]
+mod wallet;
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
@@ -17,54 +17,11 @@ use duskevm_genesis::{LOCAL_CONTRACTS, evm_address};
 use duskevm_settlement::{apply_alias, wallet_address};
 use serde_json::{Value, json};
 use support::{Node, Ports, call};
+use wallet::{ask, contract_call, failure, submit};
 
 const BOB: &str = "0xb0b0000000000000000000000000000000000b0b";
 const DEPOSITED: &str = "0xb3813568d9991fc951961fcb4c784893574240a28925604d09fc577c55bb7c32";
 const CONFIG_UPDATE: &str = "0x1d2b0bda21d56b8bd12d4f94ebacffdfb35f5e226f84b461103bb8beab6353be";
-
-/// Runs `duskevm` against the node, with a request on its standard input.
-fn run(node: &Node, line: &[&str], request: &Value) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_duskevm"))
-        .args(line)
-        .args(["--admin", &format!("http://127.0.0.1:{}", node.ports.admin)])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-/// The answer to a request that succeeds.
-fn ask(node: &Node, line: &[&str], request: &Value) -> Value {
-    let output = run(node, line, request);
-    assert!(output.status.success(), "{line:?} {request}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// What a request that fails is answered.
-fn failure(node: &Node, line: &[&str], request: &Value) -> String {
-    let output = run(node, line, request);
-    assert!(!output.status.success(), "{line:?} {request}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn contract_call(contract: B256, method: &str, args: Value, lux: u64) -> Value {
-    json!({ "kind": "contract_call", "contractId": contract, "method": method, "args": args, "amountLux": lux.to_string() })
-}
-
-/// Submits a call and waits for it: its Dusk transaction hash and whether it succeeded.
-fn submit(node: &Node, request: &Value) -> (Value, bool) {
-    let sent = ask(node, &["l1", "submit", "--dev"], request);
-    let hash = sent["transactionHash"].clone();
-    let options = json!({ "timeoutMs": 60_000, "pollIntervalMs": 200 });
-    let done = ask(node, &["l1", "wait"], &json!({ "transactionHash": hash, "options": options }));
-    assert_eq!(done["transactionHash"], hash);
-    assert!(done["blockHeight"].as_u64().unwrap() > 0 && done["finalized"].is_boolean(), "{done}");
-    (hash, done["success"].as_bool().unwrap())
-}
 
 fn read(node: &Node, contract: B256, method: &str) -> Value {
     ask(node, &["l1", "read"], &json!({ "contractId": contract, "method": method, "args": [] }))
