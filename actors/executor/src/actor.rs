@@ -21,7 +21,10 @@ use duskevm_store::{
     l2::{L2Error, L2Store, Returned},
 };
 use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, StartContext};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Blocks and state of L2.
 #[derive(Debug)]
@@ -36,6 +39,15 @@ pub struct Executor {
     pub(crate) side: Side,
     /// The pool has not taken back the transactions of dropped blocks: they are offered to it again.
     owes_pool: bool,
+}
+
+/// A block that was built on the head, and is kept nowhere yet.
+pub(crate) struct OnHead {
+    pub(crate) executed: Executed,
+    /// Pool transactions that cannot be executed on this state, with the reason.
+    pub(crate) invalid: Vec<(B256, String)>,
+    /// Time that execution took.
+    execution: Duration,
 }
 
 /// An answer, or the failure of the actor.
@@ -67,19 +79,19 @@ impl Executor {
         })
     }
 
-    fn build(&mut self, request: &Build) -> Answer<Built> {
+    /// Executes a new block on the head, which `parent` must be.
+    pub(crate) fn build_on_head(&self, parent: B256, attributes: &BlockAttributes, pool: PoolSource) -> Answer<OnHead> {
         let head = self.chain.head();
-        if request.parent != head.hash() {
+        if parent != head.hash() {
             return Ok(Err(ExecutorRefusal::NotTheHead {
                 head: head.hash(),
                 head_number: head.number(),
-                wanted: request.parent,
+                wanted: parent,
             }));
         }
         let started = Instant::now();
-        let pool = PoolSource::new(Arc::clone(&request.pool), request.until, request.da);
         let mut pool = Watched::new(pool, self.feeds.suspect.clone(), self.generation);
-        let built = self.chain.build(&request.attributes, &mut pool);
+        let built = self.chain.build(attributes, &mut pool);
         // It came to an end: a failed read is not the fault of the transaction that asked for it.
         self.feeds.suspect.acquit(self.generation);
         let executed = match built? {
@@ -88,9 +100,18 @@ impl Executor {
         };
         let execution = started.elapsed();
         metrics::phase("execute", execution);
-        let built = Built { block: Arc::clone(&executed.block), invalid: pool.into_invalid(), execution };
-        self.pending = Some(executed);
-        Ok(Ok(built))
+        Ok(Ok(OnHead { executed, invalid: pool.into_invalid(), execution }))
+    }
+
+    fn build(&mut self, request: &Build) -> Answer<Built> {
+        let pool = PoolSource::new(Arc::clone(&request.pool), request.until, request.da);
+        Ok(self.build_on_head(request.parent, &request.attributes, pool)?.map(
+            |OnHead { executed, invalid, execution }| {
+                let block = Arc::clone(&executed.block);
+                self.pending = Some(executed);
+                Built { block, invalid, execution }
+            },
+        ))
     }
 
     fn insert(&mut self, hash: B256, ctx: &mut Context<Self>) -> Answer<()> {

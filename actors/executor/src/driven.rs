@@ -3,14 +3,13 @@
 //! The rules are those of `duskevm_engine_api::forkchoice`; here is what they are asked about and what is done by their answer.
 
 use crate::{
-    actor::{Answer, Executor},
+    actor::{Answer, Executor, OnHead},
     error::ExecutorError,
     metrics,
     pool_source::PoolSource,
     publish::Transition,
     side::{Entry, MAX_BLOCKS, Side, Verdict},
     state::{ChainState, Executed, Labels},
-    suspect::Watched,
 };
 use alloy_eips::BlockNumHash;
 use alloy_primitives::B256;
@@ -228,30 +227,17 @@ impl Executor {
     }
 
     fn build_payload(&mut self, request: &BuildPayload) -> Answer<BuiltPayload> {
-        let head = self.chain.head();
-        if request.parent != head.hash() {
-            return Ok(Err(ExecutorRefusal::NotTheHead {
-                head: head.hash(),
-                head_number: head.number(),
-                wanted: request.parent,
-            }));
-        }
-        let started = Instant::now();
         let pool = PoolSource::new(Arc::clone(&request.pool), request.until, request.da);
-        let mut pool = Watched::new(pool, self.feeds.suspect.clone(), self.generation);
-        let built = self.chain.build(&request.attributes, &mut pool);
-        self.feeds.suspect.acquit(self.generation);
-        let executed = match built? {
-            Ok(executed) => executed,
+        let OnHead { executed, invalid, .. } = match self.build_on_head(request.parent, &request.attributes, pool)? {
+            Ok(built) => built,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        metrics::phase("execute", started.elapsed());
         let block = Arc::clone(&executed.block);
         let value = block_value(&block, executed.receipts())
             .map_err(|error| ExecutorError::Execution(format!("a receipt of block {}: {error}", block.hash())))?;
         let only_here = block.transactions.len() > request.attributes.transactions.len();
         self.side.keep(Entry { block: Arc::clone(&block), executed: Some(executed), only_here });
-        Ok(Ok(BuiltPayload { block, value, invalid: pool.into_invalid() }))
+        Ok(Ok(BuiltPayload { block, value, invalid }))
     }
 
     /// While the consensus client thinks there is time for what storing the block takes in any case.
