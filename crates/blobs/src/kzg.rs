@@ -9,7 +9,7 @@
 //! What is checked, and in this order, is what a Dusk voter checks (`validate_blob_sidecars` of dusk-consensus: versioned hash,
 //! then the proof); the errors are told apart finer here.
 
-use c_kzg::{Blob, Bytes48, KzgSettings, ethereum_kzg_settings};
+use c_kzg::{Blob, Bytes48, CELLS_PER_EXT_BLOB, KzgSettings, ethereum_kzg_settings};
 
 use crate::{BYTES, Hash, Sidecar, Verified, versioned_hash};
 
@@ -99,6 +99,50 @@ pub fn verify_batch(items: Vec<(Hash, Sidecar)>) -> Vec<Result<Verified, BlobErr
         if all_good { Ok(Verified::checked(hash, sidecar)) } else { prove(hash, sidecar) }
     };
     items.into_iter().zip(formed).map(answer).collect()
+}
+
+/// Proofs of a blob's cells: as many as [`verify_cells`] takes (EIP-7594, `CELLS_PER_EXT_BLOB`).
+pub const CELL_PROOFS: usize = CELLS_PER_EXT_BLOB;
+
+/// Checks the form of a sidecar that EIP-7594 brought: a proof for each cell of the extended blob instead of one for the blob. The proof
+/// of the blob, which Dusk asks for, is computed from the data: this takes some 50 times as long as [`verify`].
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify_cells(
+    hash: &Hash,
+    commitment: [u8; 48],
+    data: &[u8],
+    cell_proofs: &[[u8; 48]],
+) -> Result<Verified, BlobError> {
+    if versioned_hash(&commitment) != *hash {
+        return Err(BlobError::Hash);
+    }
+    let blob = blob(data)?;
+    check_field(data)?;
+    let cells = settings().compute_cells(&blob).map_err(|_| BlobError::Proof)?;
+    let commitments = vec![Bytes48::new(commitment); CELL_PROOFS];
+    let indices: Vec<u64> = (0..CELL_PROOFS as u64).collect();
+    let proofs: Vec<Bytes48> = cell_proofs.iter().copied().map(Bytes48::new).collect();
+    // A number of proofs that is not that of the cells is an error, too.
+    match settings().verify_cell_kzg_proof_batch(&commitments, &indices, &cells[..], &proofs) {
+        Ok(true) => {}
+        Ok(false) | Err(_) => return Err(BlobError::Proof),
+    }
+    let proof =
+        settings().compute_blob_kzg_proof(&blob, &Bytes48::new(commitment)).map_err(|_| BlobError::Proof)?.to_bytes();
+    Ok(Verified::checked(*hash, Sidecar::new(commitment, proof.into_inner(), data)?))
+}
+
+/// Computes the proofs of all cells of the extended blob (EIP-7594), for whoever makes sidecars of that form. Takes seconds.
+///
+/// # Errors
+/// [`BlobError::Length`], [`BlobError::Field`].
+pub fn prove_cells(data: &[u8]) -> Result<Vec<[u8; 48]>, BlobError> {
+    let blob = blob(data)?;
+    check_field(data)?;
+    let (_, proofs) = settings().compute_cells_and_kzg_proofs(&blob).map_err(|_| BlobError::Proof)?;
+    Ok(proofs.iter().map(|proof| proof.to_bytes().into_inner()).collect())
 }
 
 /// What costs next to nothing.
@@ -258,6 +302,26 @@ mod tests {
             assert_eq!(verify(&hash, bad.clone()), Err(BlobError::Proof));
             assert_eq!(explain(&bad), BlobError::Proof);
         }
+    }
+
+    #[test]
+    fn proofs_of_cells_are_checked_and_give_the_proof_of_the_blob() {
+        let (hash, good) = made(7);
+        let (other_hash, other) = made(9);
+        let proofs = prove_cells(&good.data[..]).unwrap();
+        assert_eq!(proofs.len(), CELL_PROOFS);
+        let found = verify_cells(&hash, good.commitment, &good.data[..], &proofs).unwrap();
+        assert_eq!((found.hash(), found.sidecar()), (&hash, &good));
+        let mut swapped = proofs.clone();
+        swapped.swap(0, 127);
+        let check = |hash, commitment, data: &[u8], proofs: &[[u8; 48]]| verify_cells(hash, commitment, data, proofs);
+        assert_eq!(check(&hash, good.commitment, &good.data[..], &swapped), Err(BlobError::Proof));
+        assert_eq!(check(&hash, good.commitment, &good.data[..], &proofs[1..]), Err(BlobError::Proof));
+        assert_eq!(check(&other_hash, other.commitment, &good.data[..], &proofs), Err(BlobError::Proof));
+        assert_eq!(check(&other_hash, good.commitment, &good.data[..], &proofs), Err(BlobError::Hash));
+        let mut large = good.data.to_vec();
+        large[..32].fill(0xff);
+        assert_eq!(check(&hash, good.commitment, &large, &proofs), Err(BlobError::Field(0)));
     }
 
     #[test]
