@@ -97,6 +97,9 @@ pub enum AttributesFault {
     /// The first forced transaction is no deposit.
     #[error("the first of {0} transactions is no deposit: an L2 block begins with its L1 attributes")]
     NoDepositFirst(usize),
+    /// The forced transactions were decoded, but no block can be made of them; found out by whoever executes them.
+    #[error("no block can be built from these attributes: {0}")]
+    Unbuildable(String),
     /// A deposit stands behind a transaction that is none.
     #[error("transaction {0} is a deposit behind one that is none: deposits come first")]
     DepositLate(usize),

@@ -9,6 +9,7 @@
 //! | [`attributes`] | what `engine_forkchoiceUpdated` is to build, its checks, payload ids |
 //! | [`forkchoice`] | forkchoice states: contradictions, and the way to the new head |
 //! | [`status`] | payload statuses and answers to `engine_forkchoiceUpdated` |
+//! | [`backfill`] | bringing blocks that lack before a wanted head from another node |
 //! | [`jobs`] | the bounded book of payloads that are being built |
 //! | [`bodies`] | payload bodies by hash and range |
 //! | [`jwt`] | authentication |
@@ -19,6 +20,7 @@
 //! OP Stack specification, `exec-engine.md` with its Holocene, Isthmus and Jovian parts.
 
 pub mod attributes;
+pub mod backfill;
 pub mod bodies;
 pub mod capabilities;
 pub mod error;
