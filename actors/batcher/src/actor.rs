@@ -292,7 +292,7 @@ const fn whom(wait: &Wait) -> &'static str {
         Wait::Start | Wait::L2Block { .. } => "executor",
         Wait::Derivation { .. } | Wait::Safe { .. } | Wait::Unpostable { .. } | Wait::Window { .. } => "derivation",
         Wait::Transaction { .. } | Wait::Funds { .. } => "consensus",
-        Wait::Pause { .. } => "l1",
+        Wait::Pause { .. } | Wait::Stale { .. } => "l1",
     }
 }
 

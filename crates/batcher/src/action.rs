@@ -232,6 +232,13 @@ pub enum Wait {
         /// Its number.
         until: u64,
     },
+    /// What was given up may still come to L1, or has just come there: what comes instead keeps a distance.
+    Stale {
+        /// The highest nonce of what was given up.
+        nonce: u64,
+        /// L1 block that is waited for.
+        until: u64,
+    },
     /// No channel can carry this block.
     Unpostable {
         /// Its number.
@@ -261,6 +268,9 @@ impl fmt::Display for Wait {
                 write!(f, "the batcher's L1 account has {have} lux and needs {need}: send it some")
             }
             Self::Pause { until } => write!(f, "L1 block {until}, to try again after channels that came to nothing"),
+            Self::Stale { nonce, until } => {
+                write!(f, "what was given up to be on L1 and behind (up to nonce {nonce}), or L1 block {until}")
+            }
             Self::Unpostable { number } => write!(f, "L2 block {number} to be replaced: no channel can carry it"),
             Self::Window { number } => {
                 write!(f, "L2 block {number} and those after it to be replaced: their sequencing window has passed")

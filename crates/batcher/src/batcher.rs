@@ -31,6 +31,39 @@ pub(crate) struct Seen {
     pub(crate) next_envelope: u64,
 }
 
+/// Transactions that were given up and may still be included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stale {
+    /// The highest nonce of them.
+    pub(crate) nonce: u64,
+    /// Whether L1 has used it.
+    pub(crate) is_used: bool,
+    /// Channels that they belong to.
+    pub(crate) channels: u64,
+    /// What comes instead waits up to this L1 block; unknown until L1 is seen.
+    pub(crate) until: Option<u64>,
+}
+
+impl Stale {
+    /// L1 stands at this block, with nonces used up to this one: is there nothing more to wait for?
+    ///
+    /// They are dropped where they are included, one channel after the other. kona-derive 0.4.5 then takes the next L1 block
+    /// (`BatchStream` answers with `Eof`) before it has read the rest of this one: for each channel it loses an L1 block behind
+    /// (where the specification, op-node and this node lose nothing).
+    const fn is_over(&mut self, tip: u64, used: u64, patience: u64) -> bool {
+        let until = match self.until {
+            _ if !self.is_used && self.nonce <= used => {
+                self.is_used = true;
+                tip.saturating_add(self.channels)
+            }
+            Some(until) => until,
+            None => tip.saturating_add(patience),
+        };
+        self.until = Some(until);
+        until <= tip
+    }
+}
+
 /// A pause after channels that were paid for and came to nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Failures {
@@ -55,6 +88,8 @@ pub struct Batcher {
     /// Without a journal, derivation must have read L1 up to here before anything is posted.
     pub(crate) derive_first: DeriveFirst,
     pub(crate) failures: Failures,
+    /// What was given up and may still come to L1.
+    pub(crate) stale: Option<Stale>,
     /// L1 block of the view since which nonces below those of what is under way are free, because L1 took blocks back.
     pub(crate) gap_since: Option<u64>,
     /// Bytes per block of the last channel.
@@ -90,6 +125,7 @@ impl Batcher {
             l1: None,
             derive_first: DeriveFirst::Unknown,
             failures: Failures::default(),
+            stale: None,
             gap_since: None,
             block_bytes: 0,
             records: Vec::new(),
@@ -144,6 +180,11 @@ impl Batcher {
                     used = used.max(slot.nonce);
                 }
             }
+        }
+        if let Some(stale) = &mut self.stale
+            && stale.is_over(*tip, used, self.settings.bump_after)
+        {
+            self.stale = None;
         }
         let lost = match self.put_in_order(used, *next_envelope, *l1_block) {
             Some((index, why)) if lost.as_ref().is_none_or(|(other, _)| index < *other) => Some((index, why)),
@@ -310,11 +351,28 @@ impl Batcher {
             let now = self.l1.map_or(0, |l1| l1.block);
             self.failures.until = now.saturating_add(1 << self.failures.count.min(MAX_PAUSE));
         }
-        self.channels.truncate(index);
+        let until = self.l1.map(|l1| l1.tip.saturating_add(self.settings.bump_after));
+        self.drop_channels(index, until);
         self.spare = self.open.take().map(|open| open.out).or(self.spare.take());
         self.unpostable = None;
         self.records.push(Record::Abandoned { id });
         self.notice(Notice::Abandoned { id, why });
+    }
+
+    /// Takes this channel and all after it out. What was signed for them may still come to L1, up to a block.
+    pub(crate) fn drop_channels(&mut self, index: usize, until: Option<u64>) {
+        let open = |channel: &Channel| {
+            let slots = channel.submissions.iter().flat_map(|submission| &submission.slots);
+            slots.filter(|slot| !slot.is_included() && !slot.attempts.is_empty()).map(|slot| slot.nonce).max()
+        };
+        let dropped: Vec<u64> = self.channels.iter().skip(index).filter_map(open).collect();
+        if let Some(nonce) = dropped.iter().copied().chain(self.stale.map(|stale| stale.nonce)).max()
+            && !dropped.is_empty()
+        {
+            let channels = self.stale.map_or(0, |stale| stale.channels).saturating_add(dropped.len() as u64);
+            self.stale = Some(Stale { nonce, is_used: false, channels, until });
+        }
+        self.channels.truncate(index);
     }
 
     /// The block after which nothing is in a closed channel.

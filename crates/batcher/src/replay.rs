@@ -58,7 +58,7 @@ impl Batcher {
             Record::Abandoned { id } => {
                 let open = self.open.take();
                 match self.channels.iter().position(|channel| channel.id() == id) {
-                    Some(index) => self.channels.truncate(index),
+                    Some(index) => self.drop_channels(index, None),
                     None if open.as_ref().is_some_and(|open| open.id == id) => {}
                     None => return Err(ReplayError::UnknownChannel(id)),
                 }

@@ -2,7 +2,7 @@
 
 use crate::{
     action::{L2Chain, Order, Payload, TxOrder, Wait, Why},
-    batcher::{Batcher, MAX_REMEMBERED, Seen},
+    batcher::{Batcher, MAX_REMEMBERED, Seen, Stale},
     channel::{Channel, Slot, SlotState, Submission},
     record::{Closed, Role, digest},
     settings::Carrier,
@@ -93,6 +93,12 @@ impl Batcher {
         }
         if self.failures.until > l1.block {
             return Err(Some(Wait::Pause { until: self.failures.until }));
+        }
+        if let Some(Stale { nonce, channels, until, .. }) = self.stale {
+            let longest = channels.saturating_add(self.settings.bump_after);
+            if self.rollup.can_reach_l1(channel.closed.first_epoch, l1.tip.saturating_add(longest)) {
+                return Err(Some(Wait::Stale { nonce, until: until.unwrap_or(l1.tip) }));
+            }
         }
         let waiting = self.submissions().filter(|submission| submission.landed().is_none()).count();
         if waiting >= self.settings.max_in_flight || self.submissions().count() >= MAX_REMEMBERED {

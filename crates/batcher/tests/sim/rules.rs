@@ -6,6 +6,7 @@ use duskevm_batcher_core::{
     Action, Batcher, Carrier, CarrierChoice, Closed, Notice, Record, Role, Settings, Submitted, Wait, Why,
 };
 use duskevm_rollup::{channel_out::Compression, frame::ChannelId};
+use std::collections::HashSet;
 
 pub(crate) fn node(carrier: Carrier) -> Node {
     Node::new(settings(carrier), 100_000)
@@ -271,6 +272,46 @@ fn an_l2_reorg_gives_up_what_holds_other_blocks() {
     assert_eq!(node.abandoned(), [&Why::Reorg]);
     node.rounds(10);
     assert_eq!(node.safe(), 7);
+}
+
+/// L1 may still include what was given up: for each of its channels kona-derive loses an L1 block behind it.
+#[test]
+fn what_comes_instead_of_what_was_given_up_keeps_a_distance_on_l1() {
+    for (carrier, is_lost) in [(Carrier::Blobs, false), (Carrier::Blobs, true), (Carrier::Calldata, false)] {
+        let mut node = Node::new(Settings { bump_after: 20, ..settings(carrier) }, 100_000);
+        node.blocks(4, 100);
+        node.look();
+        node.settle();
+        node.empty_rounds(3);
+        let sent = node.submitted().len();
+        let last = node.submitted().iter().flat_map(|one| &one.slots).map(|slot| slot.nonce).max().unwrap();
+        node.chain.blocks.truncate(3);
+        node.blocks(5, 50);
+        // Time enough for a new channel to be closed.
+        for round in 0..2 {
+            if round == 1 {
+                node.restart();
+            }
+            node.look();
+            node.settle();
+            node.empty_rounds(4);
+            assert!(matches!(node.waits(), Wait::Stale { nonce, .. } if nonce == last), "{carrier:?}, {round}");
+        }
+        assert_eq!((node.abandoned(), node.submitted().len()), (vec![&Why::Reorg], sent));
+        if is_lost {
+            node.l1.lose_pool();
+            node.rounds(40);
+            assert_eq!(node.safe(), 7);
+            continue;
+        }
+        let given_up: HashSet<ChannelId> = node.submitted()[..sent].iter().map(|one| one.channel).collect();
+        node.rounds(1);
+        let there = node.l1.height();
+        while matches!(node.waits(), Wait::Stale { .. }) {
+            node.empty_rounds(1);
+        }
+        assert_eq!(node.l1.height(), there + given_up.len() as u64, "{carrier:?}");
+    }
 }
 
 #[test]
