@@ -384,6 +384,6 @@ impl GenesisAccount {
     }
 }
 
-fn to_text(file: &'static str, value: &impl Serialize) -> Result<String, GenesisError> {
+pub(crate) fn to_text(file: &'static str, value: &impl Serialize) -> Result<String, GenesisError> {
     serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|source| GenesisError::Json { file, source })
 }

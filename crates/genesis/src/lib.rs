@@ -10,7 +10,8 @@
 //! 3. Whoever owns the state trie computes the roots from [`L2Genesis::alloc`] and seals the header; the hash, together
 //!    with the L1 block that the chain starts from, is a [`GenesisAnchor`].
 //! 4. [`L2Genesis::to_geth_genesis_json`] and [`RollupParams::to_rollup_json`] write the files that OP-Stack programs
-//!    read; [`L2Genesis::from_json`] reads such files, also those of networks that this program did not make.
+//!    read, [`l1_chain_config_json`] what they need to know of the L1; [`L2Genesis::from_json`] reads such files, also those of
+//!    networks that this program did not make.
 //!
 //! The system contracts come from `contracts/` as compiled artifacts; see [`artifacts`].
 
@@ -21,6 +22,7 @@ mod error;
 mod fork;
 mod genesis;
 mod json;
+mod l1_chain;
 mod networks;
 pub mod predeploys;
 mod spec;
@@ -31,6 +33,7 @@ pub use error::GenesisError;
 pub use fork::{Fork, ForkTimes};
 pub use genesis::{GenesisHeader, L2Genesis, WithdrawalsRoot};
 pub use json::{BlockRef, GenesisAnchor};
+pub use l1_chain::l1_chain_config_json;
 pub use networks::{KnownNetwork, LOCAL_CONTRACTS, LocalContracts, evm_address};
 pub use spec::{
     Eip1559, FeeVaults, L1Addresses, L1Bridges, NetworkSpec, RollupParams, SystemConfig, VaultConfig, WithdrawalNetwork,

@@ -155,6 +155,21 @@ impl<P: Copy + Eq + Hash> Scores<P> {
         self
     }
 
+    /// Spares one more.
+    pub fn spare(&mut self, peer: P) {
+        self.spared.insert(peer);
+    }
+
+    /// This one is a peer like any other again.
+    pub fn spare_no_more(&mut self, peer: &P) {
+        self.spared.remove(peer);
+    }
+
+    /// How many are spared.
+    pub fn spared(&self) -> usize {
+        self.spared.len()
+    }
+
     /// Whether this is one of the peers that are never banned.
     pub fn spares(&self, peer: &P) -> bool {
         self.spared.contains(peer)
