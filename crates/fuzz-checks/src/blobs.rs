@@ -60,7 +60,7 @@ pub fn block_id(data: &[u8]) {
     }
 }
 
-fn good() -> &'static (Hash, Sidecar) {
+pub(crate) fn good() -> &'static (Hash, Sidecar) {
     static GOOD: OnceLock<(Hash, Sidecar)> = OnceLock::new();
     GOOD.get_or_init(|| {
         let made = kzg::commit_and_prove(&samples::blob(7)).expect("the sample is a blob");

@@ -8,6 +8,7 @@
 
 pub mod batches;
 pub mod blobs;
+pub mod carrier;
 pub mod consensus;
 pub mod derivation;
 pub mod ledger;
@@ -71,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     slow("l1_blocks", derivation::l1_blocks, derivation::samples),
     target("settlement_call", settlement::settlement_call, samples::settlement_calls),
     target("envelope", settlement::envelope, samples::envelopes),
+    slow("carried_envelope", carrier::carried_envelope, samples::carried_envelopes),
     target("view_events", ledger::view_events, samples::view_events),
     slow("journal", stored::journal, samples::journals),
 ];

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844};
+use alloy_consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844, TxEip4844WithSidecar};
 use alloy_eips::eip2718::Encodable2718;
+use alloy_eips::eip4844::{Blob, BlobTransactionSidecar};
 use alloy_primitives::{B256, Bytes, Signature, TxKind, U256, hex};
 use dusk_core::signatures::bls::SecretKey;
 use dusk_core::stake::{STAKE_CONTRACT, Stake, Withdraw};
@@ -704,4 +705,36 @@ pub(crate) fn envelopes() -> Vec<Vec<u8>> {
         all.push(EthereumTxEnvelope::<TxEip4844>::Eip4844(blobs(count).into_signed(signature)).encoded_2718());
     }
     all
+}
+
+/// What clients send: with call data, and with a blob in the form of EIP-4844.
+pub(crate) fn carried_envelopes() -> Vec<Vec<u8>> {
+    let x = hex!("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
+    let signature = Signature::new(U256::from_be_bytes(x), U256::from(1), false);
+    let (chain_id, to) = (crate::settlement::CHAIN_ID, crate::settlement::inbox());
+    let calldata = TxEip1559 {
+        chain_id,
+        gas_limit: 1_000_000,
+        to: TxKind::Call(to),
+        input: batcher_frames().remove(0).into(),
+        ..Default::default()
+    };
+    let blob = crate::blobs::good();
+    let with_blob = TxEip4844 {
+        chain_id,
+        gas_limit: 21_000,
+        to,
+        blob_versioned_hashes: vec![blob.0.into()],
+        max_fee_per_blob_gas: 1,
+        ..Default::default()
+    };
+    let sidecar = BlobTransactionSidecar {
+        blobs: vec![Blob::from_slice(&blob.1.data[..])],
+        commitments: vec![blob.1.commitment.into()],
+        proofs: vec![blob.1.proof.into()],
+    };
+    let with_blob = TxEip4844WithSidecar::from_tx_and_sidecar(with_blob, sidecar).into_signed(signature);
+    let mut network_form = Vec::new();
+    with_blob.eip2718_encode(&mut network_form);
+    vec![EthereumTxEnvelope::<TxEip4844>::Eip1559(calldata.into_signed(signature)).encoded_2718(), network_form]
 }
