@@ -2,14 +2,16 @@
 //! derivation, no gossip.
 //!
 //! Blocks that it offers or has built wait on the side, executed, until a forkchoice state makes one of them the head. The side is in
-//! memory and bounded: after a restart, or when newer blocks took its place, a block is unknown again, and whoever needs it sends it again.
+//! memory and bounded: after a restart of the process, or when newer blocks took its place, a block is unknown again. A restart of the
+//! executor loses none.
 
 use super::{DaLimits, ExecutorRefusal};
 use alloy_primitives::{B256, U256};
 use duskevm_engine_api::{EngineError, ForkchoiceState, forkchoice::BlockRef};
 use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
-use duskevm_supervision::Message;
+use duskevm_supervision::{Generation, Message};
 use std::{sync::Arc, time::Instant};
+use tokio::sync::watch;
 
 /// Execute a block on its parent's state and keep it on the side; asked by the Engine API for `engine_newPayload`.
 ///
@@ -23,7 +25,7 @@ pub struct Offer {
 /// What became of an offered block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offered {
-    /// It is in the chain, or on the side.
+    /// It is in the chain, or on the side with all its ancestors above the chain: a forkchoice state can make it the head.
     Valid,
     /// It does not follow the rules, or it descends from a block that does not.
     Invalid {
@@ -32,7 +34,8 @@ pub enum Offered {
         /// Its nearest ancestor that is valid; `None` if that one is not known any more.
         latest_valid: Option<B256>,
     },
-    /// Its parent is not known: neither in the chain nor on the side.
+    /// Its parent is not known, neither in the chain nor on the side; or its ancestors on the side do not lead to the chain, or only
+    /// over more blocks than are executed beside it.
     UnknownParent,
 }
 
@@ -90,6 +93,58 @@ impl Message for Forkchoice {
     const IDEMPOTENT: bool = true;
 }
 
+/// What the consensus client has said so far: it is another one after each forkchoice state that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mandate {
+    /// The instance of the executor. What an earlier one was told is not known to it.
+    pub generation: Generation,
+    /// Forkchoice states that it has taken.
+    pub taken: u64,
+}
+
+/// A head that the consensus client wants, and that is not here or not connected to the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its hash.
+    pub head: B256,
+    /// With what the chain may be led there.
+    pub mandate: Mandate,
+}
+
+/// The feed of [`Wanted`], for whoever brings missing blocks: sent each time that a head is wanted, and `None` once the client has one.
+pub type WantedFeed = watch::Receiver<Option<Wanted>>;
+
+/// Make an offered block the head and leave the labels as they are; asked by backfill, on the way to a head that the consensus client
+/// wants. Idempotent.
+///
+/// The client's commands come first: one that was taken since the head was wanted ends the mandate.
+#[derive(Debug, Clone, Copy)]
+pub struct Advance {
+    /// What the head must be.
+    pub from: B256,
+    /// What becomes the head.
+    pub to: B256,
+    /// That of [`Wanted`].
+    pub mandate: Mandate,
+}
+
+/// What became of an [`Advance`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advanced {
+    /// The block is the head.
+    Done,
+    /// The mandate is over, or the head is another one: nothing was changed.
+    Superseded,
+    /// The block is not known: offer it (again).
+    Unknown,
+}
+
+impl Message for Advance {
+    type Reply = Result<Advanced, ForkchoiceRefusal>;
+    const NAME: &'static str = "advance";
+    const IDEMPOTENT: bool = true;
+}
+
 /// Build a block on the head and keep it on the side; asked by the Engine API. Delivered twice it builds twice.
 #[derive(Debug, Clone)]
 pub struct BuildPayload {
@@ -97,6 +152,9 @@ pub struct BuildPayload {
     pub parent: B256,
     /// What it is built from.
     pub attributes: BlockAttributes,
+    /// Is it to be a block of the forced transactions and nothing else, as L1 gives them? Such a block comes again, by others or by
+    /// building it again; any other, also without a transaction of the pool, is the consensus client's own, and only here.
+    pub no_tx_pool: bool,
     /// Transactions to try after the forced ones, best first; empty for a block of forced ones only.
     pub pool: Arc<[Arc<RecoveredTx>]>,
     /// When to stop taking transactions from the pool.
