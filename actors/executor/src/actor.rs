@@ -37,6 +37,8 @@ pub struct Executor {
     pub(crate) pending: Option<Executed>,
     /// What a consensus client offered or had built.
     pub(crate) side: Side,
+    /// Forkchoice states of a consensus client that were taken.
+    pub(crate) taken: u64,
     /// The pool has not taken back the transactions of dropped blocks: they are offered to it again.
     owes_pool: bool,
 }
@@ -68,15 +70,8 @@ impl Executor {
         metrics::describe();
         let chain = ChainState::open(settings, store, start.fence.clone())?;
         feeds.suspect.take_over(start.generation);
-        Ok(Self {
-            rollup,
-            chain,
-            feeds,
-            generation: start.generation,
-            pending: None,
-            side: Side::default(),
-            owes_pool: false,
-        })
+        let side = Side::new(feeds.kept.clone(), start.generation);
+        Ok(Self { rollup, chain, feeds, generation: start.generation, pending: None, side, taken: 0, owes_pool: false })
     }
 
     /// Executes a new block on the head, which `parent` must be.
@@ -92,8 +87,11 @@ impl Executor {
         let started = Instant::now();
         let mut pool = Watched::new(pool, self.feeds.suspect.clone(), self.generation);
         let built = self.chain.build(attributes, &mut pool);
-        // It came to an end: a failed read is not the fault of the transaction that asked for it.
-        self.feeds.suspect.acquit(self.generation);
+        // It came to an end: a failed read is not the fault of the transaction that asked for it, unless it happens again.
+        match &built {
+            Ok(_) => self.feeds.suspect.acquit(self.generation),
+            Err(_) => self.feeds.suspect.stumble(self.generation),
+        }
         let executed = match built? {
             Ok(executed) => executed,
             Err(refusal) => return Ok(Err(refusal)),
@@ -401,6 +399,8 @@ impl Actor for Executor {
         let head = self.chain.head();
         tracing::info!(number = head.number(), hash = %head.hash(), "L2 chain opened");
         ctx.waiting(format!("blocks on {}", head.number()));
+        // What the instance before this one was asked for is not known here.
+        self.feeds.want(None, ctx.fence())?;
         let from = head.hash();
         // What happened before is not known here: everybody reads again, and transactions of dropped blocks may be on their way.
         self.publish(Transition { from, block: None, reorganized: true, touched: None }, ctx)?;

@@ -5,10 +5,11 @@
 use crate::{
     actor::{Answer, Executor, OnHead},
     error::ExecutorError,
+    kept::MAX_BLOCKS,
     metrics,
     pool_source::PoolSource,
     publish::Transition,
-    side::{Entry, MAX_BLOCKS, Side, Verdict},
+    side::{MAX_EXECUTED, Side, Verdict},
     state::{ChainState, Executed, Labels},
 };
 use alloy_eips::BlockNumHash;
@@ -21,41 +22,46 @@ use duskevm_engine_api::{
 use duskevm_evm::Block;
 use duskevm_messages::executor::{
     ExecutorRefusal,
-    engine::{BuildPayload, BuiltPayload, Chosen, Forkchoice, ForkchoiceRefusal, Offer, Offered},
+    engine::{
+        Advance, Advanced, BuildPayload, BuiltPayload, Chosen, Forkchoice, ForkchoiceRefusal, Mandate, Offer, Offered,
+        Wanted,
+    },
 };
 use duskevm_supervision::{Context, Handle, Reply};
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
+/// Blocks that are taken out of the chain between two signs of life.
+const STEP: u64 = 16;
+
 impl Executor {
     fn offer(&mut self, block: &Arc<Block>) -> Answer<Offered> {
         let (hash, number, parent) = (block.hash(), block.number(), block.header.parent_hash);
-        if self.side.get(&hash).is_some() || self.chain.is_canonical(number, hash)? {
+        if self.chain.is_canonical(number, hash)? {
             return Ok(Ok(Offered::Valid));
         }
         if let Some(verdict) = self.side.verdict(&hash).or_else(|| self.side.verdict(&parent)).cloned() {
             self.side.condemn(hash, verdict.clone());
             return Ok(Ok(Offered::Invalid { why: verdict.why, latest_valid: verdict.latest_valid }));
         }
+        // A forkchoice state must find the way that an answer promises: what is known is no use where its ancestors are not.
+        let branch = self.side.branch(parent, |hash| Ok::<_, ExecutorError>(self.chain.number_of(hash)?.is_some()))?;
+        let Some(branch) = branch else { return Ok(Ok(Offered::UnknownParent)) };
+        if self.side.get(&hash).is_some() {
+            return Ok(Ok(Offered::Valid));
+        }
+        if branch.len() > MAX_EXECUTED {
+            return Ok(Ok(Offered::UnknownParent));
+        }
         let started = Instant::now();
         let executed = if parent == self.chain.head().hash() {
             self.chain.execute(block)?
-        } else if self.side.get(&parent).is_some() {
-            match self.execute_on_branch(parent, block)? {
-                Some(executed) => executed,
-                None => return Ok(Ok(Offered::UnknownParent)),
-            }
         } else {
-            let Some(parent_number) = self.chain.number_of(parent)? else { return Ok(Ok(Offered::UnknownParent)) };
-            if let Err(refusal) = self.chain.has_state(parent_number)? {
-                return Ok(Err(refusal));
-            }
-            let parent = self.chain.block(parent)?;
-            self.chain.execute_on(&parent.header, self.chain.source(), block)?
+            self.execute_on_branch(&branch, block)?
         };
         metrics::phase("execute", started.elapsed());
         Ok(match executed {
             Ok(executed) => {
-                self.side.keep(Entry { block: Arc::clone(block), executed: Some(executed), only_here: false });
+                self.side.keep_executed(executed, false);
                 Ok(Offered::Valid)
             }
             Err(ExecutorRefusal::Invalid(why)) => {
@@ -68,33 +74,34 @@ impl Executor {
         })
     }
 
-    /// Executes a block whose parent is on the side, and before it what of its ancestors has not been executed; `None` if they do not
-    /// lead to the chain.
-    fn execute_on_branch(
-        &mut self,
-        parent: B256,
-        block: &Block,
-    ) -> Result<Option<Result<Executed, ExecutorRefusal>>, ExecutorError> {
-        let branch = self.side.branch(parent);
-        let Some(fork) = branch.first().map(|first| first.header.parent_hash) else { return Ok(None) };
-        let Some(fork_number) = self.chain.number_of(fork)? else { return Ok(None) };
-        if let Err(refusal) = self.chain.has_state(fork_number)? {
-            return Ok(Some(Err(refusal)));
-        }
+    /// Executes a block on those of a branch, or on a block of the chain if there are none; and before it what of them has not been
+    /// executed.
+    fn execute_on_branch(&mut self, branch: &[Arc<Block>], block: &Block) -> Answer<Executed> {
+        let fork = branch.first().map_or(block.header.parent_hash, |first| first.header.parent_hash);
         let fork = self.chain.block(fork)?;
+        if let Err(refusal) = self.chain.has_state(fork.number())? {
+            return Ok(Err(refusal));
+        }
+        self.side.trim();
         let mut below = &fork.header;
         for (index, ancestor) in branch.iter().enumerate() {
-            if self.side.get(&ancestor.hash()).is_some_and(|entry| entry.executed.is_none()) {
+            if !self.side.is_executed(&ancestor.hash()) {
                 let source = self.side.state_of(self.chain.source(), branch.get(..index).unwrap_or_default());
-                let executed = self.chain.execute_on(below, &source, ancestor)?.map_err(contradiction)?;
-                if let Some(entry) = self.side.get_mut(&ancestor.hash()) {
-                    entry.executed = Some(executed);
+                match self.chain.execute_on(below, &source, ancestor)? {
+                    Ok(executed) => self.side.note(executed),
+                    Err(refusal) => return Err(self.contradiction(&ancestor.hash(), refusal)),
                 }
             }
             below = &ancestor.header;
         }
-        let source = self.side.state_of(self.chain.source(), &branch);
-        self.chain.execute_on(below, &source, block).map(Some)
+        let source = self.side.state_of(self.chain.source(), branch);
+        self.chain.execute_on(below, &source, block)
+    }
+
+    /// What was valid when it was offered is valid, whenever it is executed.
+    fn contradiction(&mut self, block: &B256, refusal: ExecutorRefusal) -> ExecutorError {
+        self.side.forget(block);
+        ExecutorError::Contradiction(refusal.to_string())
     }
 
     fn choose(
@@ -117,6 +124,45 @@ impl Executor {
             Ok(Judgement::Syncing) => Ok(Ok(Chosen::Syncing)),
             Err(error) => Ok(Err(error.into())),
         }
+    }
+
+    const fn mandate(&self) -> Mandate {
+        Mandate { generation: self.generation, taken: self.taken }
+    }
+
+    /// Whoever brings missing blocks learns which head is wanted, and that none is any more.
+    fn note(
+        &mut self,
+        head: B256,
+        chosen: &Result<Chosen, ForkchoiceRefusal>,
+        ctx: &Context<Self>,
+    ) -> Result<(), ExecutorError> {
+        let wanted = match chosen {
+            Ok(Chosen::Syncing) => Some(Wanted { head, mandate: self.mandate() }),
+            Ok(Chosen::Updated { .. } | Chosen::BelowFinalized(_)) => {
+                self.taken += 1;
+                None
+            }
+            Ok(Chosen::Invalid { .. }) | Err(_) => return Ok(()),
+        };
+        Ok(self.feeds.want(wanted, ctx.fence())?)
+    }
+
+    /// Goes a part of the way to a wanted head.
+    fn advance(
+        &mut self,
+        step: &Advance,
+        ctx: &mut Context<Self>,
+    ) -> Result<Result<Advanced, ForkchoiceRefusal>, ExecutorError> {
+        let head = self.chain.head().hash();
+        if step.mandate != self.mandate() || (head != step.from && head != step.to) {
+            return Ok(Ok(Advanced::Superseded));
+        }
+        let state = ForkchoiceState { head_block_hash: step.to, ..ForkchoiceState::default() };
+        Ok(self.choose(&state, ctx)?.map(|chosen| match chosen {
+            Chosen::Updated { .. } => Advanced::Done,
+            Chosen::BelowFinalized(_) | Chosen::Syncing | Chosen::Invalid { .. } => Advanced::Unknown,
+        }))
     }
 
     /// Moves the head and the labels. The others are told once, when all is done.
@@ -157,32 +203,34 @@ impl Executor {
         transition: &mut Transition,
         ctx: &mut Context<Self>,
     ) -> Result<(), ExecutorError> {
-        // Before anything else is kept there, which could push them out.
-        let entries = blocks.iter().map(|block| {
+        let way = blocks.iter().map(|block| {
             let gone = || ExecutorError::Contradiction(format!("block {} is gone from the side", block.hash));
-            self.side.take(&block.hash).ok_or_else(gone)
+            self.side.get(&block.hash).ok_or_else(gone)
         });
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        let way = way.collect::<Result<Vec<_>, _>>()?;
         // Nobody can bring again what only was here; and a crash must not bring dropped blocks back under a client that builds on what
-        // it was answered.
-        let must_last = back_to.is_some() || entries.iter().any(|entry| entry.only_here);
+        // it was answered. Whoever asks again after a failure half-way is owed the same.
+        if back_to.is_some() || way.iter().any(|block| self.side.is_only_here(&block.hash())) {
+            self.side.owe_flush();
+        }
         if let Some(target) = back_to {
             self.pending = None;
-            // Whoever went away from them may come back to them.
-            let given_up = self.newest_above(target.number)?;
-            let dropped = self.chain.rewind(target.hash)?;
-            for block in given_up {
-                self.side.keep(Entry { block, executed: None, only_here: false });
-            }
+            self.keep_above(target.number)?;
+            // Named last, so that they give way last.
+            way.iter().for_each(|block| self.side.keep(block, false));
+            let dropped = self.take_back(target, ctx)?;
             metrics::reorganized();
             tracing::warn!(from = %transition.from, to = %target.hash, dropped, "L2 chain taken back by the consensus client");
         }
-        transition.reorganized = back_to.is_some() || entries.len() > 1;
-        for Entry { block, executed, .. } in entries {
+        transition.reorganized = back_to.is_some() || way.len() > 1;
+        for block in way {
             let started = Instant::now();
-            let executed = match executed {
+            let executed = match self.side.take_executed(&block.hash()) {
                 Some(executed) => executed,
-                None => self.chain.execute(&block)?.map_err(contradiction)?,
+                None => match self.chain.execute(&block)? {
+                    Ok(executed) => executed,
+                    Err(refusal) => return Err(self.contradiction(&block.hash(), refusal)),
+                },
             };
             let (gas, count) = (executed.gas_used, block.transactions.len());
             transition.touched = Some(executed.touched());
@@ -190,6 +238,7 @@ impl Executor {
             metrics::phase("persist", started.elapsed());
             metrics::inserted(gas, count);
             ctx.healthy();
+            ctx.progress(format!("block {}", block.number()));
             transition.block = Some(block);
         }
         if transition.reorganized {
@@ -202,28 +251,47 @@ impl Executor {
             |label: Option<BlockRef>, now: BlockNumHash| label.map(|block| block.hash).filter(|hash| *hash != now.hash);
         let (safe, finalized) = (moved(update.safe, labels.safe), moved(update.finalized, labels.finalized));
         if safe.is_some() || finalized.is_some() {
-            self.chain.set_labels(safe, finalized)?.map_err(contradiction)?;
+            let set = self.chain.set_labels(safe, finalized)?;
+            set.map_err(|refusal| ExecutorError::Contradiction(refusal.to_string()))?;
+            // A block that was answered safe must not be gone after `kill -9`: kona-node 1.0.0-rc.1 asks for it by its number when L1 has
+            // finalized it, and ends if it is not there.
+            self.side.owe_flush();
         }
         if let Some(finalized) = update.finalized {
             self.side.finalize(finalized.number);
         }
-        if must_last {
+        if self.side.owes_flush() {
             self.chain.flush()?;
+            self.side.flushed();
         }
         Ok(())
     }
 
-    /// The newest blocks of the chain above this number, at most as many as the side holds; oldest first.
-    fn newest_above(&self, number: u64) -> Result<Vec<Arc<Block>>, ExecutorError> {
-        let mut blocks = vec![Arc::clone(self.chain.head())];
-        while let Some(oldest) = blocks.last()
-            && oldest.number() > number + 1
-            && blocks.len() < MAX_BLOCKS / 2
-        {
-            blocks.push(Arc::new(self.chain.block(oldest.header.parent_hash)?));
+    /// Keeps the blocks of the chain above this number: whoever goes away from them may come back, and does not send them again. Where
+    /// there are too many, those next to it are kept, since what is above a gap is of no use.
+    fn keep_above(&mut self, number: u64) -> Result<(), ExecutorError> {
+        let newest = self.chain.head().number().min(number.saturating_add(MAX_BLOCKS as u64));
+        for number in (number.saturating_add(1)..=newest).rev() {
+            let hash = self.chain.canonical(number)?;
+            let block = match self.side.get(&hash) {
+                Some(block) => block,
+                None => Arc::new(self.chain.block(hash)?),
+            };
+            self.side.keep(&block, true);
         }
-        blocks.reverse();
-        Ok(blocks)
+        Ok(())
+    }
+
+    /// Takes the chain back step by step: thousands of blocks take longer than an actor may be silent. Returns how many there were.
+    fn take_back(&mut self, target: BlockRef, ctx: &mut Context<Self>) -> Result<usize, ExecutorError> {
+        let mut dropped = 0;
+        while self.chain.head().number() > target.number {
+            let number = self.chain.head().number().saturating_sub(STEP).max(target.number);
+            let to = if number == target.number { target.hash } else { self.chain.canonical(number)? };
+            dropped += self.chain.rewind(to)?;
+            ctx.progress(format!("taken back to block {number}"));
+        }
+        Ok(dropped)
     }
 
     fn build_payload(&mut self, request: &BuildPayload) -> Answer<BuiltPayload> {
@@ -235,25 +303,17 @@ impl Executor {
         let block = Arc::clone(&executed.block);
         let value = block_value(&block, executed.receipts())
             .map_err(|error| ExecutorError::Execution(format!("a receipt of block {}: {error}", block.hash())))?;
-        let only_here = block.transactions.len() > request.attributes.transactions.len();
-        self.side.keep(Entry { block: Arc::clone(&block), executed: Some(executed), only_here });
+        self.side.keep_executed(executed, !request.no_tx_pool);
         Ok(Ok(BuiltPayload { block, value, invalid }))
     }
 
     /// While the consensus client thinks there is time for what storing the block takes in any case.
     fn prepare(&mut self, hash: B256, ctx: &mut Context<Self>) {
         ctx.pipe(std::future::ready(()), move |me, (), _| {
-            if let Some(entry) = me.side.get_mut(&hash) {
-                entry.executed = entry.executed.take().map(Executed::prepared);
-            }
+            me.side.prepare(&hash);
             Ok(())
         });
     }
-}
-
-/// What was valid when it was offered is valid, whenever it is executed.
-fn contradiction(refusal: ExecutorRefusal) -> ExecutorError {
-    ExecutorError::Contradiction(refusal.to_string())
 }
 
 /// What the rules ask about. The database's failures are kept for whoever asked the rules.
@@ -302,7 +362,15 @@ impl Handle<Offer> for Executor {
 
 impl Handle<Forkchoice> for Executor {
     fn handle(&mut self, message: Forkchoice, ctx: &mut Context<Self>) -> Result<Reply<Forkchoice>, Self::Error> {
-        Ok(Reply::Now(self.choose(&message.state, ctx)?))
+        let chosen = self.choose(&message.state, ctx)?;
+        self.note(message.state.head_block_hash, &chosen, ctx)?;
+        Ok(Reply::Now(chosen))
+    }
+}
+
+impl Handle<Advance> for Executor {
+    fn handle(&mut self, message: Advance, ctx: &mut Context<Self>) -> Result<Reply<Advance>, Self::Error> {
+        Ok(Reply::Now(self.advance(&message, ctx)?))
     }
 }
 

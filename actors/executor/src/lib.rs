@@ -7,6 +7,7 @@ mod actor;
 mod driven;
 mod error;
 mod ingress;
+mod kept;
 mod metrics;
 mod pool_source;
 mod publish;
@@ -17,6 +18,7 @@ mod suspect;
 pub use actor::Executor;
 pub use error::ExecutorError;
 pub use ingress::{DEADLINE, MAILBOX};
+pub use kept::KeptBlocks;
 pub use metrics::describe;
 pub use publish::Feeds;
 pub use state::{

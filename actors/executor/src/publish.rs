@@ -3,6 +3,7 @@
 use crate::actor::Executor;
 use crate::{
     error::ExecutorError,
+    kept::KeptBlocks,
     state::{ChainState, ReturnedTransactions},
     suspect::Suspect,
 };
@@ -10,7 +11,7 @@ use alloy_primitives::{Address, B256, U256};
 use duskevm_evm::{Block, header::next_base_fee};
 use duskevm_fence::{Fence, FenceError};
 use duskevm_messages::{
-    executor::ChainHeads,
+    executor::{ChainHeads, engine::Wanted},
     txpool::{HeadChanged, HeadView},
 };
 use duskevm_pool::{Head, Touched};
@@ -33,6 +34,10 @@ pub struct Feeds {
     pub head_changed: Port<HeadChanged>,
     /// What is being executed, for the next instance.
     pub suspect: Suspect,
+    /// The head that a consensus client wants and that is not here, for whoever brings missing blocks.
+    pub wanted: watch::Sender<Option<Wanted>>,
+    /// Blocks that a consensus client was told are valid, for the next instance.
+    pub kept: KeptBlocks,
 }
 
 /// How the head moved.
@@ -95,6 +100,17 @@ impl Feeds {
         })
     }
 
+    /// Says which head is wanted, also if it is the same again.
+    pub(crate) fn want(&self, wanted: Option<Wanted>, fence: &Fence) -> Result<(), FenceError> {
+        fence.write(|| {
+            self.wanted.send_if_modified(|now| {
+                let is_news = wanted.is_some() || now.is_some();
+                *now = wanted;
+                is_news
+            });
+        })
+    }
+
     /// Is more durable now than was said last?
     pub(crate) fn durable_changed(&self, chain: &ChainState) -> bool {
         self.heads.borrow().as_ref().is_none_or(|heads| heads.durable != chain.durable())
@@ -104,7 +120,8 @@ impl Feeds {
 fn head_view(chain: &ChainState, durable: u64) -> Result<HeadView, ExecutorError> {
     let settings = chain.settings();
     let header = &chain.head().header;
-    let timestamp = header.timestamp + settings.block_time;
+    // A consensus client may have a block made of any time.
+    let timestamp = header.timestamp.saturating_add(settings.block_time);
     let spec = settings.spec.spec_id(timestamp);
     let base_fee =
         next_base_fee(&settings.spec, header, timestamp).map_err(|error| ExecutorError::Head(error.to_string()))?;
@@ -167,6 +184,8 @@ mod tests {
             pool: watch::Sender::new(None),
             head_changed: Port::unwired("pool"),
             suspect: Suspect::default(),
+            wanted: watch::Sender::new(None),
+            kept: KeptBlocks::default(),
         };
         let gate = Gate::new("executor");
         let old = gate.advance(Duration::ZERO).unwrap();

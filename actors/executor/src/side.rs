@@ -1,30 +1,25 @@
 //! Blocks beside the chain: offered by a consensus client or built for it, and not (or no longer) in the chain.
 //!
-//! They are in memory only. What is missing after a restart is unknown again, and the consensus client sends it again.
+//! The blocks are [kept](KeptBlocks) beyond the instance, what their execution gave is not: it is executed again when it is needed.
 
-use crate::state::{Executed, SnapshotError, TrieSource};
+use crate::{
+    kept::KeptBlocks,
+    state::{Executed, SnapshotError, TrieSource},
+};
 use alloy_consensus::Header;
 use alloy_primitives::{B256, Bytes, map::B256HashMap};
 use duskevm_engine_api::forkchoice::SideBlock;
 use duskevm_evm::{Block, StateSource};
+use duskevm_fence::Generation;
 use duskevm_trie::NodeSource;
 use std::{collections::VecDeque, sync::Arc};
 
-/// So many blocks are kept; the oldest one gives way.
-pub(crate) const MAX_BLOCKS: usize = 64;
+/// Of so many blocks it is kept what their execution gave, the oldest gives way; and so long is the longest branch on which a block is
+/// executed.
+pub(crate) const MAX_EXECUTED: usize = 64;
 
 /// So many invalid ones are remembered.
 const MAX_INVALID: usize = 256;
-
-/// A block beside the chain. It is valid.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) block: Arc<Block>,
-    /// What it does to its parent's state; `None` for a block that was in the chain: it is executed again when it is needed.
-    pub(crate) executed: Option<Executed>,
-    /// It was built here and holds transactions of the pool: nobody else can bring it again.
-    pub(crate) only_here: bool,
-}
 
 /// Why a block is invalid, and its nearest ancestor that is not.
 #[derive(Debug, Clone)]
@@ -34,10 +29,13 @@ pub(crate) struct Verdict {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Side {
-    blocks: B256HashMap<Entry>,
-    /// Of `blocks`.
+    kept: KeptBlocks,
+    owner: Generation,
+    /// What valid blocks do to their parents' states.
+    executed: B256HashMap<Executed>,
+    /// Of `executed`.
     oldest_first: VecDeque<B256>,
     invalid: B256HashMap<Verdict>,
     /// Of `invalid`.
@@ -45,44 +43,103 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(crate) fn get(&self, hash: &B256) -> Option<&Entry> {
-        self.blocks.get(hash)
-    }
-
-    pub(crate) fn get_mut(&mut self, hash: &B256) -> Option<&mut Entry> {
-        self.blocks.get_mut(hash)
-    }
-
-    /// Keeps a block, and lets the oldest go if there are too many.
-    pub(crate) fn keep(&mut self, entry: Entry) {
-        let hash = entry.block.hash();
-        if self.blocks.insert(hash, entry).is_none() {
-            self.oldest_first.push_back(hash);
+    /// With the blocks that instances before this one kept.
+    pub(crate) fn new(kept: KeptBlocks, owner: Generation) -> Self {
+        kept.take_over(owner);
+        Self {
+            kept,
+            owner,
+            executed: B256HashMap::default(),
+            oldest_first: VecDeque::new(),
+            invalid: B256HashMap::default(),
+            oldest_invalid_first: VecDeque::new(),
         }
-        while self.oldest_first.len() > MAX_BLOCKS {
+    }
+
+    /// A valid block, on the side or lately.
+    pub(crate) fn get(&self, hash: &B256) -> Option<Arc<Block>> {
+        self.kept.get(hash)
+    }
+
+    /// Keeps a valid block; of `only_here` see [`KeptBlocks::keep`].
+    pub(crate) fn keep(&mut self, block: &Arc<Block>, only_here: bool) {
+        self.kept.keep(self.owner, block, only_here);
+    }
+
+    /// Keeps a valid block and what its execution gave.
+    pub(crate) fn keep_executed(&mut self, executed: Executed, only_here: bool) {
+        self.keep(&executed.block, only_here);
+        self.note(executed);
+        self.trim();
+    }
+
+    /// Lets the oldest of what was executed go, if it is too much. Not while a branch is being executed.
+    pub(crate) fn trim(&mut self) {
+        while self.oldest_first.len() > MAX_EXECUTED {
             if let Some(oldest) = self.oldest_first.pop_front() {
-                self.blocks.remove(&oldest);
+                self.executed.remove(&oldest);
             }
         }
     }
 
-    pub(crate) fn take(&mut self, hash: &B256) -> Option<Entry> {
-        let taken = self.blocks.remove(hash)?;
+    /// Keeps what the execution of a block gave, for as long as the branch is needed of which it is.
+    pub(crate) fn note(&mut self, executed: Executed) {
+        let hash = executed.block.hash();
+        if self.executed.insert(hash, executed).is_none() {
+            self.oldest_first.push_back(hash);
+        }
+    }
+
+    pub(crate) fn is_executed(&self, hash: &B256) -> bool {
+        self.executed.contains_key(hash)
+    }
+
+    /// What the execution of a block gave, to be put into the chain.
+    pub(crate) fn take_executed(&mut self, hash: &B256) -> Option<Executed> {
+        let taken = self.executed.remove(hash)?;
         self.oldest_first.retain(|kept| kept != hash);
         Some(taken)
+    }
+
+    /// Does what storing a block takes in any case.
+    pub(crate) fn prepare(&mut self, hash: &B256) {
+        if let Some(executed) = self.executed.remove(hash) {
+            self.executed.insert(*hash, executed.prepared());
+        }
+    }
+
+    /// A block that was valid cannot be executed: something here is wrong, and it must not be so for ever.
+    pub(crate) fn forget(&mut self, hash: &B256) {
+        self.kept.forget(self.owner, hash);
+    }
+
+    pub(crate) fn is_only_here(&self, hash: &B256) -> bool {
+        self.kept.is_only_here(hash)
+    }
+
+    /// Of these three see [`KeptBlocks::owe_flush`].
+    pub(crate) fn owe_flush(&self) {
+        self.kept.owe_flush(self.owner);
+    }
+
+    pub(crate) fn owes_flush(&self) -> bool {
+        self.kept.owes_flush()
+    }
+
+    pub(crate) fn flushed(&self) {
+        self.kept.flushed(self.owner);
     }
 
     /// Blocks at or below the final one can never be in the chain. They are known still, so that a branch on them is refused for what
     /// it is.
     pub(crate) fn finalize(&mut self, number: u64) {
-        for entry in self.blocks.values_mut().filter(|entry| entry.block.number() <= number) {
-            entry.executed = None;
-        }
+        self.executed.retain(|_, executed| executed.block.number() > number);
+        self.oldest_first.retain(|hash| self.executed.contains_key(hash));
     }
 
     /// The block in the terms of the rules.
     pub(crate) fn as_side(&self, hash: &B256) -> Option<SideBlock> {
-        let block = &self.blocks.get(hash)?.block;
+        let block = self.get(hash)?;
         Some(SideBlock { number: block.number(), parent: block.header.parent_hash })
     }
 
@@ -102,17 +159,26 @@ impl Side {
         }
     }
 
-    /// The blocks from the one of this hash down to the chain, oldest first; its parents are followed as far as they are here.
-    pub(crate) fn branch(&self, to: B256) -> Vec<Arc<Block>> {
+    /// The blocks above the chain up to the one of this hash, oldest first; none for a block of the chain, `None` if they do not
+    /// lead to it.
+    ///
+    /// # Errors
+    /// That of `in_chain`, which says whether a block is in the chain.
+    pub(crate) fn branch<E>(
+        &self,
+        to: B256,
+        mut in_chain: impl FnMut(B256) -> Result<bool, E>,
+    ) -> Result<Option<Vec<Arc<Block>>>, E> {
         let mut blocks = Vec::new();
         let mut hash = to;
         // A child's number is its parent's and one: valid blocks make no circle.
-        while let Some(entry) = self.blocks.get(&hash) {
-            blocks.push(Arc::clone(&entry.block));
-            hash = entry.block.header.parent_hash;
+        while !in_chain(hash)? {
+            let Some(block) = self.get(&hash) else { return Ok(None) };
+            hash = block.header.parent_hash;
+            blocks.push(block);
         }
         blocks.reverse();
-        blocks
+        Ok(Some(blocks))
     }
 
     /// The state that these blocks lead to, which must have been executed; those that have not been are left out.
@@ -125,9 +191,7 @@ impl Side {
         };
         for block in branch {
             source.headers.insert(block.hash(), block.header.inner().clone());
-            let Some(executed) = self.blocks.get(&block.hash()).and_then(|entry| entry.executed.as_ref()) else {
-                continue;
-            };
+            let Some(executed) = self.executed.get(&block.hash()) else { continue };
             source.nodes.extend(executed.nodes().inserted.iter().cloned());
             source.codes.extend(executed.codes().iter().cloned());
         }

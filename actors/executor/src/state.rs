@@ -242,6 +242,15 @@ impl ChainState {
         Ok(self.reader.canonical_hash(number)? == Some(hash))
     }
 
+    /// The hash of the canonical block of a number up to that of the head.
+    ///
+    /// # Errors
+    /// If the store cannot be read or has no such block.
+    pub fn canonical(&self, number: u64) -> Result<B256, ExecutorError> {
+        let missing = || ExecutorError::Head(format!("no block of number {number} is in the chain"));
+        self.reader.canonical_hash(number)?.ok_or_else(missing)
+    }
+
     /// Builds a block on the head. Nothing is stored.
     ///
     /// # Errors

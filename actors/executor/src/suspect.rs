@@ -26,8 +26,23 @@ struct Cell {
     owner: Generation,
     /// What it is executing.
     current: Option<B256>,
+    /// What was being executed when execution last ended with an error that is not in a block.
+    stumbled: Option<B256>,
     /// What instances died of.
     left_out: VecDeque<B256>,
+}
+
+impl Cell {
+    fn leave_out(&mut self, hash: B256) {
+        tracing::error!(
+            %hash,
+            "the executor died while it executed this transaction: it is left out of the blocks of this process; please report it"
+        );
+        self.left_out.push_back(hash);
+        if self.left_out.len() > REMEMBERED {
+            self.left_out.pop_front();
+        }
+    }
 }
 
 impl Suspect {
@@ -36,20 +51,31 @@ impl Suspect {
         let mut cell = self.0.lock();
         cell.owner = owner;
         if let Some(hash) = cell.current.take() {
-            tracing::error!(
-                %hash,
-                "the executor died while it executed this transaction: it is left out of the blocks of this process; please report it"
-            );
-            cell.left_out.push_back(hash);
-            if cell.left_out.len() > REMEMBERED {
-                cell.left_out.pop_front();
-            }
+            cell.leave_out(hash);
         }
     }
 
-    /// Execution came to an end, with a block or with an error.
+    /// Execution came to an end, with a block or with a refusal.
     pub(crate) fn acquit(&self, owner: Generation) {
-        self.set(owner, None);
+        let mut cell = self.0.lock();
+        if cell.owner == owner {
+            (cell.current, cell.stumbled) = (None, None);
+        }
+    }
+
+    /// Execution ended with an error that is not in the block. Once that may be a disk; at the same transaction twice in a row it is the
+    /// transaction, which would end every instance.
+    pub(crate) fn stumble(&self, owner: Generation) {
+        let mut cell = self.0.lock();
+        if cell.owner != owner {
+            return;
+        }
+        let current = cell.current.take();
+        match current {
+            Some(hash) if cell.stumbled.replace(hash) == Some(hash) => cell.leave_out(hash),
+            Some(_) => {}
+            None => cell.stumbled = None,
+        }
     }
 
     fn set(&self, owner: Generation, current: Option<B256>) {
@@ -159,11 +185,34 @@ mod tests {
         );
         // Execution of the first one ends with an error.
         source.next(u64::MAX, 0).unwrap();
-        suspect.acquit(Generation(1));
+        suspect.stumble(Generation(1));
         suspect.take_over(Generation(2));
         assert_eq!(build(&suspect, 2, &list, B256::ZERO), []);
         catch_unwind(AssertUnwindSafe(|| build(&suspect, 1, &list, list[0].hash()))).unwrap_err();
         suspect.take_over(Generation(3));
         assert_eq!(build(&suspect, 3, &list, B256::ZERO), []);
+    }
+
+    #[test]
+    fn a_transaction_over_which_execution_fails_twice_in_a_row_is_left_out() {
+        let list = [tx(1), tx(2)];
+        let suspect = Suspect::default();
+        let fail_at = |instance: u64, nth: usize| {
+            suspect.take_over(Generation(instance));
+            let mut source = Watched::new(
+                PoolSource::new(list.clone().into(), None, DaLimits::default()),
+                suspect.clone(),
+                Generation(instance),
+            );
+            (0..nth).for_each(|_| drop(source.next(u64::MAX, 0).unwrap()));
+            suspect.stumble(Generation(instance));
+            list.iter().filter(|tx| suspect.is_left_out(&tx.hash())).count()
+        };
+        // A block in between, or another transaction: each time for the first time.
+        assert_eq!(fail_at(1, 1), 0);
+        suspect.acquit(Generation(1));
+        assert_eq!((fail_at(2, 1), fail_at(3, 2)), (0, 0));
+        assert_eq!(fail_at(4, 2), 1);
+        assert!(suspect.is_left_out(&list[1].hash()));
     }
 }

@@ -6,10 +6,10 @@ use alloy_primitives::{Address, B64, B256, Bytes, TxKind, U256, keccak256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, RecoveredTx};
-use duskevm_executor::{Executor, Feeds, Settings, Suspect, genesis_commit};
+use duskevm_executor::{Executor, Feeds, KeptBlocks, Settings, Suspect, genesis_commit};
 use duskevm_fence::Fence;
 use duskevm_messages::{
-    executor::{Build, ChainHeads, DaLimits, Derive, Derived, ExecutorRefusal, Insert},
+    executor::{Build, ChainHeads, DaLimits, Derive, Derived, ExecutorRefusal, Insert, engine::WantedFeed},
     txpool::HeadChanged,
 };
 use duskevm_rollup::{BlockId, L1Info, L1InfoFork, RollupConfig, RollupGenesis, SystemConfig};
@@ -17,7 +17,7 @@ use duskevm_store::{
     Identity,
     l2::{L2Settings, L2Store},
 };
-use duskevm_supervision::{ChildSpec, Port, Ref, Strategy, Supervisor, Tree};
+use duskevm_supervision::{ActorState, ChildSpec, Fault, Port, Ref, Strategy, Supervisor, Tree};
 use duskevm_trie::{AccountDelta, AccountInfo, EMPTY_ROOT_HASH, StateChanges, StateLimits, StateTrie, Witness};
 use op_alloy_consensus::OpTxEnvelope;
 use std::{
@@ -119,6 +119,7 @@ pub(crate) struct Bed {
     pub(crate) heads: watch::Receiver<Option<Arc<ChainHeads>>>,
     pub(crate) works: Arc<AtomicBool>,
     pub(crate) told: mpsc::UnboundedReceiver<HeadChanged>,
+    pub(crate) wanted: WantedFeed,
 }
 
 impl Bed {
@@ -151,7 +152,25 @@ impl Bed {
         Self::start(folder, Arc::new(genesis), Arc::new(store), true)
     }
 
+    /// With other bounds on the blocks that are known beside the chain.
+    pub(crate) fn keeping(kept: KeptBlocks) -> Self {
+        let Self { folder, genesis, store, .. } = Self::new();
+        Self::with(folder, genesis, store, true, kept, None)
+    }
+
     pub(crate) fn start(folder: TempDir, genesis: Arc<Block>, store: Arc<L2Store>, works: bool) -> Self {
+        Self::with(folder, genesis, store, works, KeptBlocks::default(), None)
+    }
+
+    /// `deadline` is that of the watchdog.
+    pub(crate) fn with(
+        folder: TempDir,
+        genesis: Arc<Block>,
+        store: Arc<L2Store>,
+        works: bool,
+        kept: KeptBlocks,
+        deadline: Option<Duration>,
+    ) -> Self {
         let executor: Ref<Executor> = Ref::declare("executor");
         let (heads_out, heads) = watch::channel(None);
         let (pool_out, _) = watch::channel(None);
@@ -168,18 +187,37 @@ impl Bed {
             }
         });
         let settings = Settings { spec: spec(), block_time: 2, trie: StateLimits::default() };
-        let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect: Suspect::default() };
+        let (wanted_out, wanted) = watch::channel(None);
+        let suspect = Suspect::default();
+        let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect, wanted: wanted_out, kept };
         let (rollup, opened) = (Arc::new(rollup(&genesis)), store.clone());
         let child = ChildSpec::new(&executor, move |start| {
             Ok(Executor::open(settings.clone(), rollup.clone(), opened.clone(), feeds.clone(), &start)?)
         });
-        let supervisor = Tree::new("root", Strategy::OneForOne).actor(child).start();
-        Self { folder, genesis, store, supervisor, executor, heads, works, told }
+        let child = match deadline {
+            Some(deadline) => child.deadline(deadline),
+            None => child,
+        };
+        let supervisor = Tree::new("root", Strategy::OneForOne).allow_faults(true).actor(child).start();
+        Self { folder, genesis, store, supervisor, executor, heads, works, told, wanted }
     }
 
     pub(crate) async fn restart(self, works: bool) -> Self {
         self.supervisor.shutdown(PATIENCE).await;
         Self::start(self.folder, self.genesis, self.store, works)
+    }
+
+    /// Ends the instance, and waits for the next one. What the process knows stays.
+    pub(crate) async fn replace(&self, fault: Fault) {
+        let before = self.restarts();
+        self.supervisor.inject("executor", fault).unwrap();
+        while self.restarts() == before || self.supervisor.actors()[0].state != ActorState::Running {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.supervisor.actors()[0].restarts
     }
 
     pub(crate) fn head(&self) -> Arc<ChainHeads> {

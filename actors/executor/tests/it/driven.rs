@@ -1,75 +1,19 @@
 //! The executor driven by a consensus client: blocks on the side, forkchoice states, payloads.
 
-use crate::bed::{Bed, PATIENCE, attributes, id, transfer};
+use crate::{
+    bed::{Bed, PATIENCE, attributes, id, transfer},
+    driving::made_elsewhere,
+};
 use alloy_consensus::Sealable as _;
 use alloy_eips::BlockNumHash;
 use alloy_primitives::{B256, U256};
-use duskevm_engine_api::ForkchoiceState;
-use duskevm_evm::{Block, RecoveredTx};
+use duskevm_evm::Block;
+use duskevm_executor::KeptBlocks;
 use duskevm_messages::executor::{
     ExecutorRefusal, SetLabels,
-    engine::{BuildPayload, BuiltPayload, Chosen, Forkchoice, ForkchoiceRefusal, Offer, Offered},
+    engine::{Advance, Advanced, BuildPayload, Chosen, ForkchoiceRefusal, Mandate, Offered},
 };
 use std::{slice::from_ref, sync::Arc};
-
-impl Bed {
-    async fn build_payload(
-        &self,
-        parent: &Block,
-        salt: u8,
-        users: &[Arc<RecoveredTx>],
-    ) -> Result<BuiltPayload, ExecutorRefusal> {
-        let build = BuildPayload {
-            parent: parent.hash(),
-            attributes: attributes(parent, salt, &[]),
-            pool: users.to_vec().into(),
-            until: None,
-            da: Default::default(),
-        };
-        self.executor.ask(build).await.unwrap()
-    }
-
-    async fn offer(&self, block: &Arc<Block>) -> Result<Offered, ExecutorRefusal> {
-        self.executor.ask_retry(Offer { block: block.clone() }, PATIENCE).await.unwrap()
-    }
-
-    async fn choose(&self, head: B256, safe: B256, finalized: B256) -> Result<Chosen, ForkchoiceRefusal> {
-        let state = ForkchoiceState { head_block_hash: head, safe_block_hash: safe, finalized_block_hash: finalized };
-        self.executor.ask_retry(Forkchoice { state }, PATIENCE).await.unwrap()
-    }
-
-    async fn go_to(&self, head: B256) {
-        let chosen = self.choose(head, B256::ZERO, B256::ZERO).await.unwrap();
-        assert!(matches!(&chosen, Chosen::Updated { head: reached } if reached.hash() == head), "{chosen:?}");
-        assert_eq!(self.head().latest.hash(), head);
-    }
-
-    /// A block of the next L1 block, offered, made the head.
-    async fn advance(&self, parent: &Block, salt: u8, users: &[Arc<RecoveredTx>]) -> Arc<Block> {
-        let block = self.build_payload(parent, salt, users).await.unwrap().block;
-        self.go_to(block.hash()).await;
-        block
-    }
-}
-
-/// Blocks of another node, on top of each other.
-async fn made_elsewhere(path: &[Arc<Block>], count: u8, salt: u8, users: &[Arc<RecoveredTx>]) -> Vec<Arc<Block>> {
-    let other = Bed::new();
-    let mut parent = other.genesis.clone();
-    for block in path {
-        assert_eq!(other.offer(block).await, Ok(Offered::Valid));
-        other.go_to(block.hash()).await;
-        parent = block.clone();
-    }
-    let mut blocks = Vec::new();
-    for index in 0..count {
-        let users = users.get(usize::from(index)..=usize::from(index)).unwrap_or_default();
-        parent = other.advance(&parent, salt + index, users).await;
-        blocks.push(parent.clone());
-    }
-    other.supervisor.shutdown(PATIENCE).await;
-    blocks
-}
 
 fn broken(block: &Block) -> Arc<Block> {
     let mut header = block.header.inner().clone();
@@ -246,31 +190,95 @@ async fn states_that_contradict_themselves_or_what_is_final_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_the_side_is_empty_and_what_only_we_had_is_on_disk() {
-    let bed = Bed::new();
-    let genesis = bed.genesis.clone();
-    let one = bed.advance(&genesis, 1, &[transfer(0)]).await;
-    assert!(bed.head().durable >= one.number(), "nobody else can bring a block that was built here");
-    let next = made_elsewhere(from_ref(&one), 1, 20, &[]).await;
-    assert_eq!(bed.offer(&next[0]).await, Ok(Offered::Valid));
-    let bed = bed.restart(true).await;
-    assert_eq!(bed.choose(next[0].hash(), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing));
-    assert_eq!(bed.offer(&next[0]).await, Ok(Offered::Valid));
-    bed.go_to(next[0].hash()).await;
-    bed.supervisor.shutdown(PATIENCE).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_side_is_bounded() {
-    let bed = Bed::new();
+    let bed = Bed::keeping(KeptBlocks::bounded(4, usize::MAX));
     let genesis = bed.genesis.clone();
     let first = bed.build_payload(&genesis, 0, &[]).await.unwrap().block;
-    for salt in 1..=64 {
+    for salt in 1..=4 {
         bed.build_payload(&genesis, salt, &[]).await.unwrap();
     }
     assert_eq!(bed.choose(first.hash(), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing), "the oldest gave way");
     assert_eq!(bed.offer(&first).await, Ok(Offered::Valid), "whoever needs it brings it again");
     bed.go_to(first.hash()).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_whose_ancestors_are_gone_is_not_called_valid() {
+    let bed = Bed::keeping(KeptBlocks::bounded(3, usize::MAX));
+    let blocks = made_elsewhere(&[], 4, 1, &[]).await;
+    for block in &blocks {
+        assert_eq!(bed.offer(block).await, Ok(Offered::Valid));
+    }
+    // The first one gave way to the fourth. The third is there, and leads nowhere.
+    assert_eq!(bed.offer(&blocks[2]).await, Ok(Offered::UnknownParent));
+    assert_eq!(bed.choose(blocks[2].hash(), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing));
+    let bed = bed.restart(true).await;
+    for block in &blocks {
+        assert_eq!(bed.offer(block).await, Ok(Offered::Valid));
+    }
+    bed.go_to(blocks[3].hash()).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_executed_beside_the_chain_up_to_a_bound() {
+    let bed = Bed::new();
+    let blocks = made_elsewhere(&[], 66, 1, &[]).await;
+    for block in &blocks[..65] {
+        assert_eq!(bed.offer(block).await, Ok(Offered::Valid));
+    }
+    assert_eq!(bed.offer(&blocks[65]).await, Ok(Offered::UnknownParent));
+    // All that was called valid can be the head, and then there is room for more.
+    bed.go_to(blocks[64].hash()).await;
+    assert_eq!(bed.offer(&blocks[65]).await, Ok(Offered::Valid));
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_long_way_back_the_old_head_is_valid_and_can_be_taken_again() {
+    let bed = Bed::new();
+    let mut blocks = vec![bed.genesis.clone()];
+    for salt in 0..70 {
+        blocks.push(bed.advance(&blocks[usize::from(salt)], salt, &[]).await);
+    }
+    // What is known of them now is on the disk.
+    let bed = bed.restart(true).await;
+    bed.go_to(blocks[0].hash()).await;
+    let head = &blocks[70];
+    assert_eq!(bed.offer(head).await, Ok(Offered::Valid));
+    bed.go_to(head.hash()).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_not_all_blocks_of_a_way_back_can_be_kept_the_lower_ones_are() {
+    let mut bed = Bed::new();
+    let mut blocks = vec![bed.genesis.clone()];
+    for salt in 0..6 {
+        blocks.push(bed.advance(&blocks[usize::from(salt)], salt, &[]).await);
+    }
+    bed.supervisor.shutdown(PATIENCE).await;
+    bed = Bed::with(bed.folder, bed.genesis, bed.store, true, KeptBlocks::bounded(3, usize::MAX), None);
+    bed.go_to(blocks[1].hash()).await;
+    assert_eq!(bed.offer(&blocks[6]).await, Ok(Offered::UnknownParent));
+    assert_eq!(bed.offer(&blocks[4]).await, Ok(Offered::Valid));
+    bed.go_to(blocks[4].hash()).await;
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_of_the_end_of_time_ends_nobody() {
+    let bed = Bed::new();
+    let mut last = attributes(&bed.genesis, 1, &[]);
+    last.timestamp = u64::MAX;
+    let parent = bed.genesis.hash();
+    let no_pool = std::iter::empty().collect();
+    let build =
+        BuildPayload { parent, attributes: last, no_tx_pool: true, pool: no_pool, until: None, da: Default::default() };
+    let built = bed.executor.ask(build).await.unwrap().unwrap();
+    bed.go_to(built.block.hash()).await;
+    assert_eq!(bed.restarts(), 0);
     bed.supervisor.shutdown(PATIENCE).await;
 }
 
@@ -284,5 +292,51 @@ async fn labels_of_the_chain_are_kept_where_a_state_names_none() {
     assert_eq!(bed.head().safe, BlockNumHash { number: 1, hash: one.hash() });
     bed.choose(two.hash(), two.hash(), one.hash()).await.unwrap();
     assert_eq!((bed.head().safe, bed.head().finalized), (id(&two), id(&one)));
+    bed.supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_is_led_to_a_wanted_one_until_the_consensus_client_has_another() {
+    let bed = Bed::new();
+    let blocks = made_elsewhere(&[], 4, 1, &[]).await;
+    let wanted = || *bed.wanted.borrow();
+    assert_eq!(wanted(), None);
+    assert_eq!(bed.choose(blocks[3].hash(), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing));
+    let mandate = wanted().unwrap().mandate;
+    assert_eq!(wanted().unwrap().head, blocks[3].hash());
+    let step = async |from: &Block, to: &Block, mandate: Mandate| {
+        let step = Advance { from: from.hash(), to: to.hash(), mandate };
+        bed.executor.ask_retry(step, PATIENCE).await.unwrap().unwrap()
+    };
+    // Not before it was offered.
+    assert_eq!(step(&bed.genesis, &blocks[0], mandate).await, Advanced::Unknown);
+    assert_eq!(bed.offer(&blocks[0]).await, Ok(Offered::Valid));
+    assert_eq!(step(&blocks[1], &blocks[0], mandate).await, Advanced::Superseded, "from another head");
+    let other = Mandate { taken: mandate.taken + 1, ..mandate };
+    assert_eq!(step(&bed.genesis, &blocks[0], other).await, Advanced::Superseded, "nobody gave this mandate");
+    assert_eq!(bed.head().latest.hash(), bed.genesis.hash());
+    for _ in 0..2 {
+        assert_eq!(step(&bed.genesis, &blocks[0], mandate).await, Advanced::Done, "twice is once");
+        assert_eq!(bed.head().latest.hash(), blocks[0].hash());
+    }
+    // A newer head is wanted: the mandate is the same.
+    assert_eq!(bed.choose(B256::repeat_byte(5), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing));
+    assert_eq!(wanted().unwrap().mandate, mandate);
+    assert_eq!(bed.offer(&blocks[1]).await, Ok(Offered::Valid));
+    assert_eq!(step(&blocks[0], &blocks[1], mandate).await, Advanced::Done);
+    // The consensus client takes a head that is here, be it the same one: from now on it leads.
+    bed.go_to(blocks[1].hash()).await;
+    assert_eq!(wanted(), None);
+    assert_eq!(bed.offer(&blocks[2]).await, Ok(Offered::Valid));
+    assert_eq!(step(&blocks[1], &blocks[2], mandate).await, Advanced::Superseded);
+    assert_eq!(bed.head().latest.hash(), blocks[1].hash());
+    // What an earlier instance was asked for is nothing that the next one does.
+    assert_eq!(bed.choose(B256::repeat_byte(5), B256::ZERO, B256::ZERO).await, Ok(Chosen::Syncing));
+    let before = wanted().unwrap().mandate;
+    bed.supervisor.inject("executor", duskevm_supervision::Fault::Panic).unwrap();
+    let mut feed = bed.wanted.clone();
+    feed.wait_for(Option::is_none).await.unwrap();
+    assert_eq!(bed.offer(&blocks[2]).await, Ok(Offered::Valid));
+    assert_eq!(step(&blocks[1], &blocks[2], before).await, Advanced::Superseded);
     bed.supervisor.shutdown(PATIENCE).await;
 }

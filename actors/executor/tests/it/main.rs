@@ -4,3 +4,5 @@
 mod bed;
 mod derive;
 mod driven;
+mod driving;
+mod outlive;
