@@ -15,7 +15,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::convert;
+use crate::{blocked::Blocked, convert};
 
 /// New connections from one address.
 const KNOCKS: Rate = Rate::new(16, 2);
@@ -29,6 +29,8 @@ pub(crate) enum Denied {
     Peer,
     #[error("the address is banned")]
     Address,
+    #[error("an operator keeps the peer away")]
+    Blocked,
     #[error("the address connects too often")]
     TooOften,
     #[error("the address has enough connections")]
@@ -58,6 +60,8 @@ pub(crate) struct Guard {
     inbound: HashMap<ConnectionId, Prefix>,
     /// How many of them one address may have.
     from_one: usize,
+    /// Whom an operator keeps away.
+    pub(crate) blocked: Blocked,
     /// Addresses that the operator named: many of his nodes may be behind one of them.
     trusted: HashSet<Prefix>,
 }
@@ -73,6 +77,7 @@ impl Guard {
             knocks: HashMap::new(),
             inbound: HashMap::new(),
             from_one,
+            blocked: Blocked::default(),
             trusted: trusted.into_iter().collect(),
         }
     }
@@ -101,11 +106,17 @@ impl Guard {
         if self.keys == Keys::Ed25519 && convert::peer(peer).is_none() {
             return Err(Denied::Key);
         }
+        if self.blocked.has_peer(peer) {
+            return Err(Denied::Blocked);
+        }
         if self.is_banned(peer) { Err(Denied::Peer) } else { Ok(()) }
     }
 
     /// Somebody wants to connect. One that is let in holds a place until its connection is [`gone`](Self::gone).
     fn knock(&mut self, connection: ConnectionId, address: &Multiaddr, elapsed: Duration) -> Result<(), Denied> {
+        if self.blocked.has_address(address) {
+            return Err(Denied::Blocked);
+        }
         let Some(prefix) = convert::endpoint(address).and_then(|endpoint| endpoint.prefix()) else { return Ok(()) };
         if self.prefixes.get(&prefix).is_some_and(|until| *until > Instant::now()) {
             return Err(Denied::Address);
@@ -161,11 +172,14 @@ impl NetworkBehaviour for Guard {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Role,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.check_peer(&peer).map_err(ConnectionDenied::new)?;
+        if self.blocked.has_address(address) {
+            return Err(ConnectionDenied::new(Denied::Blocked));
+        }
         Ok(dummy::ConnectionHandler)
     }
 
@@ -219,6 +233,20 @@ mod tests {
         assert_eq!(guard.check_peer(&libp2p), Ok(()), "a ban ends");
         guard.sweep();
         assert!(guard.peers.is_empty() && guard.prefixes.is_empty());
+    }
+
+    #[test]
+    fn whom_an_operator_blocks_stays_out() {
+        let mut guard = Guard::new(Instant::now(), Keys::Any, [], 9);
+        let peer = libp2p::identity::Keypair::generate_secp256k1().public().to_peer_id();
+        let address: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+        guard.blocked.peers.insert(peer);
+        guard.blocked.addresses.insert("8.8.8.8".parse().unwrap());
+        assert_eq!(guard.check_peer(&peer), Err(Denied::Blocked));
+        assert_eq!(guard.knock(connection(1), &address, Duration::ZERO), Err(Denied::Blocked));
+        guard.blocked = Blocked::default();
+        assert_eq!(guard.check_peer(&peer), Ok(()));
+        assert_eq!(guard.knock(connection(1), &address, Duration::ZERO), Ok(()));
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! that this node makes itself.
 
 mod actor;
+mod blocked;
 mod blocks;
 mod book_file;
 mod closing;

@@ -13,16 +13,16 @@ use duskevm_evm::Block;
 use duskevm_fence::Fence;
 use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{
-    executor::{Build, Built, ChainHeads, ExecutorRefusal, Import, Insert, Rewind},
+    executor::{Build, Built, ChainHeads, ExecutorRefusal, Import, Insert},
     l1::{ViewBlockByHash, ViewBlockByNumber},
-    sequencer::{ResetRefusal, ResetTo},
+    sequencer::StopSequencing,
     txpool::{Best, Invalid},
 };
 use duskevm_rollup::{
     AttributesError, BlockRefError, OriginBlock, OriginError, RollupConfig, choose_origin, epoch_attributes,
     l2_block_ref, system_config_of,
 };
-use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, StartError};
+use duskevm_supervision::{Actor, AskError, Context, Responder, StartError};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -31,9 +31,6 @@ use tokio::sync::watch;
 
 /// How long a neighbour is waited for in one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long the executor may take to take the chain back: many blocks may have to go, and giving up in between would bring them back.
-const RESET_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often it looks at the clock while it waits for the time of a block: the clock may be set back or forward.
 const CLOCK_CHECK: Duration = Duration::from_millis(200);
@@ -48,19 +45,23 @@ const NEAR: u64 = 2;
 #[derive(Debug)]
 pub struct Sequencer {
     /// Number of the current loop. A reset begins another one, and nothing comes of what the old one had under way.
-    turn: watch::Sender<u64>,
-    settings: Arc<Settings>,
-    ports: Ports,
-    journal: SealJournal,
-    pause: Pause,
+    pub(crate) turn: watch::Sender<u64>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) ports: Ports,
+    pub(crate) journal: SealJournal,
+    pub(crate) pause: Pause,
     /// What building the last blocks took.
-    build_cost: Duration,
+    pub(crate) build_cost: Duration,
     /// The origin of the head, so that it is not asked for at every block.
-    origin: Option<Arc<OriginBlock>>,
+    pub(crate) origin: Option<Arc<OriginBlock>>,
     /// Whether this instance has found that it knows what L1 has of the chain.
-    caught_up: bool,
+    pub(crate) caught_up: bool,
     /// Whether users' transactions were kept out of the last block because its time to be on L1 is short.
-    holds_back: bool,
+    pub(crate) holds_back: bool,
+    /// Whether a step of the loop is under way.
+    pub(crate) busy: bool,
+    /// Who waits for the block under way, to be told that it was the last one: also those who asked again because it takes long.
+    pub(crate) stopping: Vec<Responder<StopSequencing>>,
 }
 
 /// Why the next block cannot be made at the moment. All of these are waited out.
@@ -146,12 +147,14 @@ impl Sequencer {
             origin: None,
             caught_up: false,
             holds_back: false,
+            busy: false,
+            stopping: Vec::new(),
         })
     }
 
     /// Runs one step of the loop. Nothing comes of it if there is a reset meanwhile: not even the request that it would repeat.
-    fn step<F: Future + 'static>(
-        &self,
+    pub(crate) fn step<F: Future + 'static>(
+        &mut self,
         f: F,
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, F::Output, &mut Context<Self>) -> Result<(), SequencerError> + 'static,
@@ -165,13 +168,17 @@ impl Sequencer {
                 output = f => Some(output),
             }
         };
+        self.busy = true;
         ctx.pipe(step, move |me, output, ctx| match output.filter(|_| me.is_turn(mine)) {
-            Some(output) => then(me, output, ctx),
+            Some(output) => {
+                me.busy = false;
+                then(me, output, ctx)
+            }
             None => Ok(()),
         });
     }
 
-    fn is_turn(&self, turn: u64) -> bool {
+    pub(crate) fn is_turn(&self, turn: u64) -> bool {
         *self.turn.borrow() == turn
     }
 
@@ -190,17 +197,27 @@ impl Sequencer {
     }
 
     /// Decides what to do next.
-    fn plan(&mut self, ctx: &mut Context<Self>) -> Result<(), SequencerError> {
+    pub(crate) fn plan(&mut self, ctx: &mut Context<Self>) -> Result<(), SequencerError> {
         let heads = self.ports.heads.borrow_and_update().clone();
+        if !self.ports.sequencing.borrow().active {
+            self.rest(ctx);
+            return Ok(());
+        }
         let Some(heads) = heads else {
-            ctx.waiting_on("executor", "the executor to open the chain");
-            self.plan_at_next_head(ctx);
+            if !self.stop_if_asked(ctx)? {
+                ctx.waiting_on("executor", "the executor to open the chain");
+                self.plan_at_next_head(ctx);
+            }
             return Ok(());
         };
         let (number, hash) = (heads.latest.number(), heads.latest.hash());
         self.journal.forget_up_to(heads.durable, ctx.fence())?;
         if let Some(block) = self.journal.child_of(number, hash)? {
             self.resume(block, ctx);
+            return Ok(());
+        }
+        // What was sealed is in the chain: whoever goes on elsewhere goes on from there.
+        if self.stop_if_asked(ctx)? {
             return Ok(());
         }
         if let Err(conflict) = self.journal.check_new(number.saturating_add(1)) {
@@ -416,7 +433,9 @@ async fn attempt(
     };
     let wanted = head.l1_origin.number + 1;
     let l1_tip = ports.l1_heads.borrow().as_ref().map_or(0, |heads| heads.latest.number);
-    let next = if l1_tip >= wanted + settings.confirmations {
+    let recovering = ports.sequencing.borrow().recovering;
+    let confirmations = if recovering { 0 } else { settings.confirmations };
+    let next = if l1_tip >= wanted + confirmations {
         ports.l1_by_number.ask_within(ViewBlockByNumber { number: wanted }, PATIENCE).await?
     } else {
         None
@@ -441,7 +460,7 @@ async fn attempt(
     // user sees a transaction that is taken back. The view may lag behind L1.
     let newest = ports.l1_tip.borrow().map_or(l1_tip, |tip| tip.height.max(l1_tip));
     let holds_back = !rollup.leaves_time(choice.origin.number, newest);
-    let pool = if choice.no_user_transactions || holds_back {
+    let pool = if choice.no_user_transactions || holds_back || recovering {
         Arc::from([])
     } else {
         let base_fee = duskevm_evm::header::next_base_fee(&settings.spec, &parent.header, timestamp)?;
@@ -471,32 +490,7 @@ impl Actor for Sequencer {
     type Error = SequencerError;
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
+        metrics::active(self.ports.sequencing.borrow().active);
         self.plan(ctx)
-    }
-}
-
-impl Handle<ResetTo> for Sequencer {
-    fn handle(&mut self, message: ResetTo, ctx: &mut Context<Self>) -> Result<Reply<ResetTo>, Self::Error> {
-        let ResetTo { number, hash } = message;
-        self.turn.send_modify(|turn| *turn += 1);
-        let rewind = self.ports.rewind.clone();
-        let (reply, responder) = Reply::deferred();
-        ctx.waiting_on("executor", format!("the chain to be taken back to block {number}"));
-        self.step(
-            async move { rewind.ask_retry(Rewind { to: hash }, RESET_PATIENCE).await },
-            ctx,
-            move |me, outcome, ctx| {
-                let outcome =
-                    outcome.map_err(ResetRefusal::from).and_then(|refusal| refusal.map_err(ResetRefusal::from));
-                if outcome.is_ok() {
-                    me.journal.reset_to(number, hash, ctx.fence())?;
-                    tracing::warn!(number, %hash, "the chain was taken back: other blocks will be made above this one");
-                    ctx.healthy();
-                }
-                responder.send(outcome);
-                me.plan(ctx)
-            },
-        );
-        Ok(reply)
     }
 }

@@ -3,8 +3,10 @@
 //! One block at a time: choose the L1 origin, let the executor build, write the sealed block to the journal and sync it, and only
 //! then let the executor insert (and so announce) it. Whatever dies in between, the same bytes are used again: a block in the
 //! journal is imported before anything new is built. Only [`ResetTo`](duskevm_messages::sequencer::ResetTo) takes blocks back.
+//! An operator may stop and start it, as op-node's.
 
 mod actor;
+mod control;
 mod error;
 mod guard;
 mod ingress;

@@ -1,6 +1,6 @@
 //! Metrics of the sequencer.
 
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use std::time::Duration;
 
 /// Names and describes the metrics, and sets them to zero.
@@ -12,6 +12,7 @@ pub fn describe() {
         "duskevm_sequencer_voided_total",
         "Times that L1 had another block than one announced by this node."
     );
+    describe_gauge!("duskevm_sequencer_active", "1 while this node makes blocks, 0 while an operator has stopped it.");
     describe_histogram!("duskevm_block_seconds", "Seconds that a phase of making a block takes.");
     counter!("duskevm_sequencer_blocks_total").absolute(0);
     counter!("duskevm_sequencer_resealed_total").absolute(0);
@@ -34,4 +35,8 @@ pub(crate) fn voided() {
 
 pub(crate) fn obstacle(reason: &'static str) {
     counter!("duskevm_sequencer_obstacles_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn active(active: bool) {
+    gauge!("duskevm_sequencer_active").set(f64::from(u8::from(active)));
 }

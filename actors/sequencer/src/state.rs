@@ -6,6 +6,7 @@ use duskevm_messages::{
     consensus::DuskTipFeed,
     executor::{Build, HeadsFeed, Import, Insert, Rewind},
     l1::{L1BlockRef, L1HeadsFeed, ViewBlockByHash, ViewBlockByNumber},
+    sequencer::Sequencing,
     txpool::{Best, Invalid},
 };
 use duskevm_rollup::RollupConfig;
@@ -87,6 +88,8 @@ pub struct Ports {
     pub l1_tip: DuskTipFeed,
     /// The L1 block that derivation reads; `None` where nothing is derived.
     pub derived: Option<watch::Receiver<Option<L1BlockRef>>>,
+    /// What an operator has said. Published here.
+    pub sequencing: watch::Sender<Sequencing>,
     /// By how many thousandths the batcher asks for less data; 0 where none runs here.
     pub throttle: watch::Receiver<u16>,
 }

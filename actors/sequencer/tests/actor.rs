@@ -11,7 +11,7 @@ use duskevm_messages::{
     consensus::DuskTip,
     executor::{Build, Built, ChainHeads, DaLimits, Import, Insert, Rewind},
     l1::{L1BlockRef, L1Heads},
-    sequencer::ResetTo,
+    sequencer::{NotSequencing, ResetTo, Sequencing, SetRecovery, StartRefusal, StartSequencing, StopSequencing},
 };
 use duskevm_rollup::{
     BlockId, ConfigUpdate, DEPOSITOR_ACCOUNT, RollupConfig, RollupGenesis, SystemConfig, TRANSACTION_DEPOSITED,
@@ -76,6 +76,7 @@ struct Bed {
     l1_tip: watch::Sender<Option<DuskTip>>,
     derived: Option<watch::Sender<Option<L1BlockRef>>>,
     throttle: watch::Sender<u16>,
+    sequencing: watch::Sender<Sequencing>,
     clock: Arc<AtomicU64>,
     /// How often the pool was asked.
     pool_asked: Arc<AtomicU64>,
@@ -106,6 +107,7 @@ impl Bed {
             l1_tip: watch::Sender::new(None),
             derived: None,
             throttle: watch::Sender::new(0),
+            sequencing: watch::Sender::new(Sequencing { active: true, recovering: false }),
             clock: Arc::new(AtomicU64::new(START + 1_000)),
             pool_asked: Arc::default(),
             tell,
@@ -210,6 +212,7 @@ impl Bed {
             l1_tip: self.l1_tip.subscribe(),
             derived: self.derived.as_ref().map(watch::Sender::subscribe),
             throttle: self.throttle.subscribe(),
+            sequencing: self.sequencing.clone(),
         }
     }
 
@@ -439,4 +442,104 @@ async fn no_block_is_made_while_the_safe_head_is_too_far_behind() {
     })
     .await;
     supervisor.shutdown(PATIENCE).await;
+}
+
+/// What the scripted executor built from these attributes.
+fn built_from(attributes: &BlockAttributes, parent: B256) -> Arc<Block> {
+    let mut header = block(1, parent).header.inner().clone();
+    header.timestamp = attributes.timestamp;
+    header.mix_hash = B256::repeat_byte(0xbb);
+    Arc::new(Block { header: header.seal_slow(), transactions: Vec::new() })
+}
+
+async fn until_stopped(supervisor: &Supervisor) {
+    until(supervisor, "stopped", |actor| {
+        actor.lease.waiting_for.as_ref().is_some_and(|(what, _)| what.contains("it is stopped"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_the_block_under_way_and_names_the_head() {
+    let mut bed = Bed::new(vec![]);
+    let (actor, supervisor) = bed.start();
+    assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+    let one = built_from(&bed.built.recv().await.unwrap().0, bed.genesis.hash());
+    assert_eq!(bed.next().await, Asked::Insert(one.hash()));
+    // It is sealed and not in the chain yet: nobody may go on below it.
+    let stop = tokio::spawn({
+        let actor = actor.clone();
+        async move { actor.ask_within(StopSequencing, PATIENCE).await.unwrap() }
+    });
+    for _ in 0..3 {
+        assert_eq!(bed.next().await, Asked::Import(one.hash()));
+    }
+    assert!(!stop.is_finished());
+    // A conductor takes "not running" and "already running" for success: neither is true yet.
+    let mut again = Box::pin(actor.ask_within(StopSequencing, PATIENCE));
+    tokio::select! {
+        biased;
+        answer = &mut again => panic!("{answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let start = actor.ask_within(StartSequencing { head: one.hash() }, PATIENCE).await.unwrap();
+    assert_eq!(start, Err(StartRefusal::Stopping));
+    assert_eq!(bed.next().await, Asked::Import(one.hash()));
+    bed.heads.send_replace(heads(&one));
+    assert_eq!(stop.await.unwrap(), Ok(one.hash()));
+    assert_eq!(again.await.unwrap(), Ok(one.hash()));
+    assert!(!bed.sequencing.borrow().active);
+    until_stopped(&supervisor).await;
+    while let Ok(asked) = bed.asked.try_recv() {
+        assert_eq!(asked, Asked::Import(one.hash()), "no other block is made");
+    }
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_sequencer_starts_on_its_head_only_and_once() {
+    let mut bed = Bed::new(vec![]);
+    bed.sequencing.send_modify(|sequencing| sequencing.active = false);
+    let (actor, supervisor) = bed.start();
+    until_stopped(&supervisor).await;
+    assert_eq!(actor.ask_within(StopSequencing, PATIENCE).await.unwrap(), Err(NotSequencing));
+    let (head, received) = (bed.genesis.hash(), B256::repeat_byte(9));
+    let refused = actor.ask_within(StartSequencing { head: received }, PATIENCE).await.unwrap();
+    assert_eq!(refused, Err(StartRefusal::OtherHead { head, number: 0, received }));
+    assert!(bed.asked.try_recv().is_err(), "nothing is built");
+    actor.ask_within(StartSequencing { head }, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(bed.next().await, Asked::Build(head));
+    let again = actor.ask_within(StartSequencing { head }, PATIENCE).await.unwrap();
+    assert_eq!(again, Err(StartRefusal::Running));
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_holds_for_the_next_instance() {
+    let mut bed = Bed::new(vec![]);
+    // It waits for the time of block 1, and need not wait that long to be stopped.
+    bed.clock.store(START, Ordering::SeqCst);
+    let (actor, supervisor) = bed.start();
+    supervisor.ready().await.unwrap();
+    assert_eq!(actor.ask_within(StopSequencing, PATIENCE).await.unwrap(), Ok(bed.genesis.hash()));
+    supervisor.shutdown(PATIENCE).await;
+    bed.clock.store(START + 1_000, Ordering::SeqCst);
+    let (_, supervisor) = bed.start();
+    until_stopped(&supervisor).await;
+    assert!(bed.asked.try_recv().is_err(), "nothing is built");
+    supervisor.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_of_a_recovery_are_without_users_transactions() {
+    for (recovering, asked) in [(true, 0), (false, 1)] {
+        let mut bed = Bed::new(vec![]);
+        bed.sequencing.send_modify(|sequencing| sequencing.active = false);
+        let (actor, supervisor) = bed.start();
+        actor.ask_retry(SetRecovery { on: recovering }, PATIENCE).await.unwrap();
+        actor.ask_within(StartSequencing { head: bed.genesis.hash() }, PATIENCE).await.unwrap().unwrap();
+        assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+        assert_eq!(bed.pool_asked.load(Ordering::SeqCst), asked);
+        supervisor.shutdown(PATIENCE).await;
+    }
 }

@@ -9,6 +9,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use duskevm_evm::Block;
 use duskevm_messages::executor::{ChainHeads, HeadsFeed};
 use duskevm_messages::l1::L1HeadsFeed;
+use duskevm_messages::sequencer::SequencingFeed;
 use duskevm_p2p::Deed;
 use duskevm_supervision::{Actor, ChildSpec, Context, Ref, StartContext};
 use duskevm_unsafe_gossip::by_number::Answer;
@@ -136,10 +137,10 @@ impl BlockGossip {
     }
 
     fn wait(&self, ctx: &mut Context<Self>) {
-        match (&self.signer, &self.settings.role) {
+        match (&self.signer, self.settings.role.announces()) {
             (None, _) => ctx.waiting_on("l1", "L1 to name the signer of unsafe blocks"),
-            (Some(_), Role::Announce(_)) => ctx.waiting(format!("blocks to announce to {} peers", self.peers)),
-            (Some(_), Role::Follow(_)) => ctx.waiting(format!("blocks of {} peers", self.peers)),
+            (Some(_), Some(_)) => ctx.waiting(format!("blocks to announce to {} peers", self.peers)),
+            (Some(_), None) => ctx.waiting(format!("blocks of {} peers", self.peers)),
         }
     }
 
@@ -181,8 +182,8 @@ impl BlockGossip {
             let (spec, chain) = (&settings.spec, settings.chain_id);
             let now = (settings.clock)();
             let payload = judge(&incoming.bytes, incoming.version, spec, chain, signer, now, Window::default());
-            let follows = matches!(settings.role, Role::Follow(_));
-            let block = payload.as_ref().ok().filter(|_| follows).and_then(|payload| payload.to_block().ok());
+            let follows = settings.role.follows();
+            let block = payload.as_ref().ok().filter(|_| follows.is_some()).and_then(|payload| payload.to_block().ok());
             Judged { incoming, payload, block: block.map(Arc::new) }
         });
         self.jobs += 1;
@@ -213,7 +214,7 @@ impl BlockGossip {
             Err(fault) => (MessageAcceptance::Reject, deed_of(fault)),
         };
         if is_chosen
-            && matches!(self.settings.role, Role::Follow(_))
+            && self.settings.role.follows().is_some()
             && let Err(fault) = &noted
         {
             self.tell_of(fault, ctx);
@@ -337,23 +338,47 @@ impl BlockGossip {
     }
 
     fn heads(&mut self, heads: &ChainHeads, ctx: &mut Context<Self>) {
-        match &self.settings.role {
-            Role::Announce(signer) => {
-                let signer = signer.clone();
-                self.announce(&signer, ctx);
+        if let Some(signer) = self.settings.role.announces() {
+            self.announce(&signer, ctx);
+            return;
+        }
+        let head = id(&heads.latest);
+        match &mut self.queue {
+            Some(queue) => queue.head(head, heads.safe.number),
+            None => {
+                let mut queue = Queue::new(head, heads.safe.number);
+                queue.peers(self.linked.iter().copied());
+                self.queue = Some(queue);
             }
-            Role::Follow(_) => {
-                let head = id(&heads.latest);
-                match &mut self.queue {
-                    Some(queue) => queue.head(head, heads.safe.number),
-                    None => {
-                        let mut queue = Queue::new(head, heads.safe.number);
-                        queue.peers(self.linked.iter().copied());
-                        self.queue = Some(queue);
-                    }
-                }
-                self.pump(ctx);
+        }
+        self.pump(ctx);
+    }
+
+    /// Waits for the sequencer to be stopped or started.
+    fn watch_sequencing(&mut self, mut sequencing: SequencingFeed, ctx: &mut Context<Self>) {
+        let next = async move {
+            let alive = sequencing.changed().await.is_ok();
+            (sequencing, alive)
+        };
+        ctx.listen(next, |gossip, (sequencing, alive), ctx| {
+            if alive {
+                // What waits is of the other duty: none of it is imported over blocks made here, and blocks that others have made are
+                // not announced as those of this node.
+                (gossip.queue, gossip.announced) = (None, None);
+                gossip.duty(ctx);
+                gossip.watch_sequencing(sequencing, ctx);
             }
+            Ok(())
+        });
+    }
+
+    /// Begins with what is to be done now.
+    fn duty(&mut self, ctx: &mut Context<Self>) {
+        self.wait(ctx);
+        self.tell_of_the_key(ctx);
+        let heads = self.settings.heads.borrow().clone();
+        if let Some(heads) = heads {
+            self.heads(&heads, ctx);
         }
     }
 
@@ -403,16 +428,23 @@ impl BlockGossip {
         }
         info!(%signer, "the signer of unsafe blocks");
         self.wait(ctx);
-        if let Role::Announce(own) = &self.settings.role {
-            let own = own.clone();
-            if own.address() == signer {
-                ctx.healthy();
-            } else {
+        self.tell_of_the_key(ctx);
+        if let Some(own) = self.settings.role.announces() {
+            self.announce(&own, ctx);
+        }
+    }
+
+    /// Whoever announces needs the key that L1 names.
+    fn tell_of_the_key(&self, ctx: &mut Context<Self>) {
+        let Some(signer) = self.signer else { return };
+        match self.settings.role.announces() {
+            Some(own) if own.address() != signer => {
                 let why = format!("keys.unsafe_signer is the key of {}, but L1 names {signer}", own.address());
                 warn!("{why}: blocks are not announced");
                 ctx.degraded(why);
             }
-            self.announce(&own, ctx);
+            Some(_) => ctx.healthy(),
+            None => {}
         }
     }
 
@@ -504,12 +536,14 @@ impl Actor for BlockGossip {
         }
         self.watch_heads(self.settings.heads.clone(), ctx);
         self.watch_l1(self.settings.signer.l1_heads.clone(), ctx);
+        if let Role::Sequence { sequencing, .. } = &self.settings.role {
+            self.watch_sequencing(sequencing.clone(), ctx);
+        }
         ctx.every(self.settings.tick, |gossip, ctx| {
             if gossip.signer.is_none() {
                 gossip.read_signer(ctx);
             }
-            if let Role::Announce(signer) = &gossip.settings.role {
-                let signer = signer.clone();
+            if let Some(signer) = gossip.settings.role.announces() {
                 gossip.announce(&signer, ctx);
             }
             gossip.pump(ctx);

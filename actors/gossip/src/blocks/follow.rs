@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 use super::actor::{BlockGossip, READING, id};
 use super::host::NoAnswer;
 use super::metrics;
-use super::settings::{BlockGossipSettings, Role};
+use super::settings::BlockGossipSettings;
 
 /// How long the executor may take over a block.
 const EXECUTION: Duration = Duration::from_secs(25);
@@ -30,8 +30,8 @@ impl BlockGossip {
     /// Does what the queue wants done.
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
         let now = self.now();
-        let Role::Follow(import) = &self.settings.role else { return };
-        let (import, chain) = (import.clone(), self.settings.chain.clone());
+        let Some(import) = self.settings.role.follows() else { return };
+        let chain = self.settings.chain.clone();
         let Some(queue) = &mut self.queue else { return };
         let effects = queue.next(now, |number| chain.hash(number));
         metrics::queue(queue.len(), queue.bytes(), queue.highest());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use duskevm_fence::{Fence, Generation};
+use duskevm_messages::block_gossip::{PeerOrder, PeerRefusal, PeersView};
 use duskevm_p2p::{Deed, Endpoint, ScoreRules};
 use duskevm_unsafe_gossip::PayloadVersion;
 use libp2p::PeerId;
@@ -233,6 +234,8 @@ pub(super) enum Command {
     Ask { peer: PeerId, number: u64, reply: oneshot::Sender<Result<Vec<u8>, NoAnswer>> },
     Answer { serving: Serving, answer: Vec<u8> },
     Deed { peer: PeerId, deed: Deed },
+    Describe { reply: oneshot::Sender<PeersView> },
+    Obey { order: PeerOrder, reply: oneshot::Sender<Result<(), PeerRefusal>> },
 }
 
 /// One instance's hold on the host.
@@ -281,6 +284,24 @@ impl Control {
     /// Answers a peer.
     pub(super) fn answer(&self, serving: Serving, answer: Vec<u8>) {
         self.send(Command::Answer { serving, answer });
+    }
+
+    /// Who the peers are; `None` if the host has died or cannot keep up.
+    pub(super) async fn describe(&self) -> Option<PeersView> {
+        let (reply, answer) = oneshot::channel();
+        if !self.send(Command::Describe { reply }) {
+            return None;
+        }
+        answer.await.ok()
+    }
+
+    /// What an operator wants.
+    pub(super) async fn order(&self, order: PeerOrder) -> Result<(), PeerRefusal> {
+        let (reply, answer) = oneshot::channel();
+        if !self.send(Command::Obey { order, reply }) {
+            return Err(PeerRefusal::HostGone);
+        }
+        answer.await.unwrap_or(Err(PeerRefusal::HostGone))
     }
 
     /// A peer did something that only the actor could see.

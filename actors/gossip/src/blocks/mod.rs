@@ -16,6 +16,7 @@ mod host;
 mod identity;
 mod mesh;
 mod metrics;
+mod orders;
 mod settings;
 mod swarm;
 

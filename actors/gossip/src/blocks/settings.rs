@@ -8,6 +8,7 @@ use duskevm_evm::ChainSpec;
 use duskevm_messages::consensus::ReadDuskContract;
 use duskevm_messages::executor::{HeadsFeed, Import};
 use duskevm_messages::l1::{L1HeadsFeed, ViewBlockByNumber};
+use duskevm_messages::sequencer::SequencingFeed;
 use duskevm_supervision::Port;
 use duskevm_unsafe_gossip::UnsafeSigner;
 
@@ -16,10 +17,35 @@ use super::chain::OwnChain;
 /// What this node does with blocks.
 #[derive(Debug, Clone)]
 pub enum Role {
-    /// It makes them, and announces them with this key.
-    Announce(UnsafeSigner),
+    /// It makes them, and announces them with a key; while its sequencer is stopped, it imports those of another one.
+    Sequence {
+        /// Signs.
+        signer: UnsafeSigner,
+        /// Whether it makes blocks at the moment.
+        sequencing: SequencingFeed,
+        /// Takes those of others.
+        import: Port<Import>,
+    },
     /// It imports those of the sequencer.
     Follow(Port<Import>),
+}
+
+impl Role {
+    /// The key, if this node makes blocks now.
+    pub(super) fn announces(&self) -> Option<UnsafeSigner> {
+        match self {
+            Self::Sequence { signer, sequencing, .. } => sequencing.borrow().active.then(|| signer.clone()),
+            Self::Follow(_) => None,
+        }
+    }
+
+    /// Who takes blocks of others, if they are wanted now.
+    pub(super) fn follows(&self) -> Option<Port<Import>> {
+        match self {
+            Self::Sequence { import, sequencing, .. } => (!sequencing.borrow().active).then(|| import.clone()),
+            Self::Follow(import) => Some(import.clone()),
+        }
+    }
 }
 
 /// Where the address of the unsafe-block signer is read: at the tip of L1, after every L1 block.

@@ -29,6 +29,7 @@ use super::host::{Attachment, BlockHostSettings, Command, Event, Incoming, NoAns
 use super::identity::BlockIdentity;
 use super::mesh::{Mesh, cost, mesh, setup};
 use super::metrics;
+use super::orders::Notes;
 use crate::convert;
 use crate::guard::{Guard, Keys};
 use crate::host::{HostError, Transport};
@@ -50,11 +51,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that lasted for so long was no mistake.
 const STAYED: Duration = Duration::from_secs(10);
 
+/// What this node says of itself: its protocol family and its program.
+pub(super) const FAMILY: &str = "optimism";
+pub(super) const AGENT: &str = "duskevm";
+
 #[derive(NetworkBehaviour)]
-struct Net {
-    guard: Guard,
+pub(super) struct Net {
+    pub(super) guard: Guard,
     limits: connection_limits::Behaviour,
-    mesh: Metered<Mesh>,
+    pub(super) mesh: Metered<Mesh>,
     ask: request_response::Behaviour<ByNumber>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -69,9 +74,9 @@ pub(super) struct Ends {
 }
 
 /// A peer that is dialled again and again.
-struct Static {
-    peer: PeerId,
-    address: Multiaddr,
+pub(super) struct Static {
+    pub(super) peer: PeerId,
+    pub(super) address: Multiaddr,
     failures: u32,
     not_before: Instant,
     dialling: Option<ConnectionId>,
@@ -95,15 +100,17 @@ struct Open {
 
 /// The running host.
 pub(super) struct Task {
-    swarm: Swarm<Net>,
+    pub(super) swarm: Swarm<Net>,
     ends: Ends,
-    start: Instant,
+    pub(super) start: Instant,
     topics: HashMap<TopicHash, PayloadVersion>,
-    chain_id: u64,
-    statics: Vec<Static>,
+    pub(super) chain_id: u64,
+    pub(super) statics: Vec<Static>,
     trusted: Vec<Prefix>,
-    scores: Scores<PeerId>,
-    links: BTreeSet<PeerId>,
+    pub(super) scores: Scores<PeerId>,
+    pub(super) links: BTreeSet<PeerId>,
+    /// For operators.
+    pub(super) notes: Notes,
     remotes: HashMap<PeerId, Endpoint>,
     allowances: Allowances,
     held: Arc<AtomicUsize>,
@@ -114,7 +121,7 @@ pub(super) struct Task {
     next: u64,
     generation: Generation,
     actor: Option<mpsc::Sender<Event>>,
-    listening: Vec<Endpoint>,
+    pub(super) listening: Vec<Endpoint>,
 }
 
 /// Sets the host up and listens. Call it within the runtime.
@@ -138,8 +145,8 @@ pub(super) fn build(
         // Two nodes may dial each other at the same time.
         .with_max_established_per_peer(Some(2));
     let protocol = StreamProtocol::try_from_owned(by_number::protocol(settings.chain_id)).map_err(setup)?;
-    let identify = identify::Config::new("optimism".into(), identity.keys().public())
-        .with_agent_version("duskevm".into())
+    let identify = identify::Config::new(FAMILY.into(), identity.keys().public())
+        .with_agent_version(AGENT.into())
         .with_cache_size(0);
     let behaviour = Net {
         guard: Guard::new(start, Keys::Any, trusted.iter().copied(), (max_inbound / 4).max(4) as usize),
@@ -185,6 +192,7 @@ pub(super) fn build(
         trusted,
         scores: Scores::new(settings.scores.clone()).sparing(settings.peers.iter().map(|peer| peer.peer)),
         links: BTreeSet::new(),
+        notes: Notes::default(),
         remotes: HashMap::new(),
         allowances: Allowances::new(),
         held: Arc::new(AtomicUsize::new(0)),
@@ -263,6 +271,10 @@ impl Task {
             }
             Command::Answer { serving, answer } => self.answer(serving, answer),
             Command::Deed { peer, deed } => self.deed(&peer, deed),
+            Command::Describe { reply } => {
+                let _ = reply.send(self.describe());
+            }
+            Command::Obey { order, reply } => self.obey(order, reply),
         }
     }
 
@@ -373,10 +385,17 @@ impl Task {
             })) => {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
+            SwarmEvent::Behaviour(NetEvent::Ping(ping::Event { peer, result: Ok(latency), .. })) => {
+                self.notes.answered(&peer, latency);
+            }
+            SwarmEvent::Behaviour(NetEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.notes.identified(peer_id, &info);
+            }
             SwarmEvent::Behaviour(NetEvent::Ping(_) | NetEvent::Identify(_)) => {}
             SwarmEvent::Behaviour(NetEvent::Guard(never)) => match never {},
             SwarmEvent::Behaviour(NetEvent::Limits(never)) => match never {},
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.notes.connected(peer_id, connection_id, &endpoint);
                 if let Some(known) = self.statics.iter_mut().find(|known| known.peer == peer_id) {
                     known.dialling = None;
                     known.since.get_or_insert_with(Instant::now);
@@ -399,12 +418,14 @@ impl Task {
                     known.failed(now);
                 }
                 self.remotes.remove(&peer_id);
+                self.notes.gone(&peer_id);
                 if self.links.remove(&peer_id) {
                     self.linked();
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 debug!(%error, "a dial failed");
+                self.notes.not_connected(connection_id, &error);
                 let now = Instant::now();
                 self.statics
                     .iter_mut()
