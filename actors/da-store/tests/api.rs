@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -371,6 +371,11 @@ async fn it_answers_at_the_same_port_after_every_kind_of_death() {
     let server = Server::start(ApiLimits::default()).await;
     for fault in [Fault::Stop, Fault::Panic, Fault::Restart, Fault::Hang(LONG)] {
         let before = server.api.actors()[0].restarts;
+        // A client that waits for an answer for as long as it takes.
+        let mut waiting = server.connect();
+        waiting.write_all(b"GET /eth/v1/beacon/genesis HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        // The instance has it.
+        assert!(waiting.read(&mut [0; 4096]).unwrap() > 0);
         while server.api.inject("blob-api", fault) == Err(InjectError::Restarting { actor: "blob-api".into() }) {
             server.api.ready().await.unwrap();
         }
@@ -380,6 +385,9 @@ async fn it_answers_at_the_same_port_after_every_kind_of_death() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         server.api.ready().await.unwrap();
+        let ended = waiting.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        let is_open = matches!(ended, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!is_open, "{fault:?}: a connection of the instance before is open");
         let answer = server.get("/eth/v1/beacon/blob_sidecars/12?indices=0").await;
         assert_eq!(answer.status, 200, "after {fault:?}");
         assert!(answer.body.len() > 2 * BYTES);

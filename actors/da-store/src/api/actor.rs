@@ -29,14 +29,15 @@ impl Actor for BlobApi {
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), ApiError> {
         let bind = |source| ApiError::Bind { address: self.socket.address(), source };
-        let listener = TcpListener::from_std(self.socket.duplicate().map_err(bind)?).map_err(bind)?;
+        let listener = TcpListener::from_std(self.socket.take_over().map_err(bind)?).map_err(bind)?;
         let address = self.socket.address();
         info!(%address, "blobs are served over HTTP");
         ctx.waiting(format!("requests for blobs on {address}"));
         let service = Arc::new(Service::new(self.wiring.clone(), self.limits));
         let lease = ctx.lease();
         // Listened to rather than piped: an orderly stop does not wait for slow clients.
-        ctx.listen(serve(listener, move || lease.is_over(), service, self.limits), |me, outcome, ctx| {
+        let socket = self.socket.clone();
+        ctx.listen(serve(listener, socket, move || lease.is_over(), service, self.limits), |me, outcome, ctx| {
             match outcome {
                 Ok(()) => ctx.stop(),
                 Err(error) => {

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::service::Service;
+use super::socket::Socket;
 use crate::error::ApiError;
 use crate::metrics;
 
@@ -73,6 +74,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// When nothing can be accepted any more, or an answer panicked.
 pub(crate) async fn serve(
     listener: TcpListener,
+    socket: Socket,
     over: impl Fn() -> bool,
     service: Arc<Service>,
     limits: ApiLimits,
@@ -95,7 +97,16 @@ pub(crate) async fn serve(
             Some(Ok((stream, peer))) => {
                 failures = 0;
                 debug!(%peer, "blob API connection");
-                connections.spawn(connection(stream, service.clone(), limits));
+                match socket.hold(&stream) {
+                    Ok(held) => {
+                        let served = connection(stream, service.clone(), limits);
+                        connections.spawn(async move {
+                            served.await;
+                            drop(held);
+                        });
+                    }
+                    Err(error) => warn!(%error, "a connection to the blob API was closed"),
+                }
             }
             // The client was gone before it was accepted.
             Some(Err(error))
