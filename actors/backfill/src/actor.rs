@@ -1,0 +1,250 @@
+//! The actor: between the rules, the source and the executor.
+
+use crate::{
+    client::Source,
+    error::BackfillError,
+    metrics,
+    state::{Ports, Settings, StoredChain},
+};
+use duskevm_engine_api::backfill::{Answer, Backfill, Effect, Event, Outcome, Progress};
+use duskevm_messages::{
+    backfill::CatchingUp,
+    executor::{
+        HeadsFeed,
+        engine::{Advance, Advanced, Mandate, Offer, Offered, WantedFeed},
+    },
+};
+use duskevm_supervision::{Actor, AskError, Context, StartContext};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long the executor may take over a block, its restarts included.
+const EXECUTION: Duration = Duration::from_secs(25);
+/// How often it is looked whether a pause is over.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Fetches missing blocks.
+#[derive(Debug)]
+pub struct Backfiller {
+    source: Source,
+    url: Arc<str>,
+    ports: Ports,
+    machine: Backfill,
+    /// With what the chain is led to the wanted head.
+    mandate: Option<Mandate>,
+    start: Instant,
+}
+
+impl Backfiller {
+    /// An instance that knows nothing yet: which head is wanted is in the executor's feed.
+    ///
+    /// # Errors
+    /// [`BackfillError::Source`].
+    pub fn open(settings: &Settings, ports: Ports, start: &StartContext) -> Result<Self, BackfillError> {
+        start.fence.check()?;
+        metrics::describe();
+        ports.catching_up.send_replace(None);
+        Ok(Self {
+            source: Source::new(settings)?,
+            url: settings.source.as_str().into(),
+            ports,
+            machine: Backfill::default(),
+            mandate: None,
+            start: Instant::now(),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Waits for the heads that the consensus client wants. A feed that ended says that the node ends.
+    fn watch(&self, mut wanted: WantedFeed, ctx: &mut Context<Self>) {
+        let next = async move {
+            let alive = wanted.changed().await.is_ok();
+            (wanted, alive)
+        };
+        ctx.listen(next, |actor, (mut wanted, alive), ctx| {
+            if alive {
+                actor.wanted(&mut wanted, ctx);
+                actor.watch(wanted, ctx);
+            }
+            Ok(())
+        });
+    }
+
+    fn wanted(&mut self, feed: &mut WantedFeed, ctx: &mut Context<Self>) {
+        let wanted = *feed.borrow_and_update();
+        let mandate = wanted.map(|wanted| wanted.mandate);
+        if self.mandate != mandate {
+            // The consensus client has taken a head since, or the executor is a new one.
+            self.machine.forget();
+            self.mandate = mandate;
+            ctx.healthy();
+        }
+        if let Some(wanted) = wanted {
+            self.machine.want(wanted.head);
+        }
+        self.pump(ctx);
+    }
+
+    /// The chain is open once the executor has said where it stands.
+    fn watch_chain(&self, mut heads: HeadsFeed, ctx: &mut Context<Self>) {
+        let open = async move {
+            let _ = heads.wait_for(Option::is_some).await;
+        };
+        ctx.listen(open, |actor, (), ctx| {
+            actor.pump(ctx);
+            Ok(())
+        });
+    }
+
+    /// Does what the rules want done.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        let (now, heads) = (self.now(), self.ports.heads.borrow().clone());
+        let Some(heads) = heads else { return ctx.waiting_on("executor", "the chain to be opened") };
+        let own = StoredChain { heads, reader: &self.ports.reader };
+        for effect in self.machine.next(&own, now) {
+            match effect {
+                Effect::Ask(attempt, ask) => {
+                    let source = self.source.clone();
+                    ctx.listen(async move { source.ask(ask).await }, move |actor, answer, ctx| {
+                        actor.answered(attempt, answer, ctx);
+                        Ok(())
+                    });
+                }
+                Effect::Offer(attempt, block) => {
+                    let port = self.ports.offer.clone();
+                    let offered = async move { offered(port.ask_retry(Offer { block }, EXECUTION).await) };
+                    self.follow(attempt, offered, ctx);
+                }
+                Effect::Advance { attempt, from, to } => {
+                    let Some(mandate) = self.mandate else { continue };
+                    let (port, step) = (self.ports.advance.clone(), Advance { from, to: to.hash, mandate });
+                    let advanced = async move {
+                        Ok(match port.ask_retry(step, EXECUTION).await.map_err(unavailable)? {
+                            Ok(Advanced::Done) => Outcome::Done,
+                            Ok(Advanced::Superseded) => Outcome::Moved,
+                            Ok(Advanced::Unknown) => {
+                                Outcome::Unavailable("the executor has forgotten the block".into())
+                            }
+                            Err(refusal) => Outcome::Refused(refusal.to_string()),
+                        })
+                    };
+                    self.follow(attempt, advanced, ctx);
+                }
+            }
+        }
+        self.tell(ctx);
+    }
+
+    /// Waits for what the executor makes of a block.
+    fn follow(
+        &self,
+        attempt: u64,
+        work: impl Future<Output = Result<Outcome, Outcome>> + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        ctx.listen(work, move |actor, (Ok(outcome) | Err(outcome)), ctx| {
+            actor.machine.done(attempt, outcome, actor.now());
+            actor.pump(ctx);
+            Ok(())
+        });
+    }
+
+    fn answered(&mut self, attempt: u64, answer: Answer, ctx: &mut Context<Self>) {
+        let now = self.now();
+        if let Some(heads) = self.ports.heads.borrow().clone() {
+            let own = StoredChain { heads, reader: &self.ports.reader };
+            self.machine.answered(attempt, answer, &own, now);
+        }
+        self.pump(ctx);
+    }
+
+    /// Says what happened and how far it is.
+    fn tell(&mut self, ctx: &mut Context<Self>) {
+        if ctx.is_over() {
+            return;
+        }
+        let url = &self.url;
+        for event in self.machine.events() {
+            match event {
+                Event::Began { goal } => {
+                    tracing::info!(%goal, source = %url, "the consensus client wants a head that is not here: its blocks are fetched");
+                }
+                Event::Fetching { ancestor, goal } => {
+                    let blocks = goal.number.saturating_sub(ancestor.number);
+                    tracing::info!(blocks, from = ancestor.number + 1, to = goal.number, source = %url, "all headers are known, fetching blocks");
+                }
+                Event::Reached(head) => {
+                    metrics::ended("reached");
+                    tracing::info!(number = head.number, hash = %head.hash, "the chain has the wanted head");
+                    ctx.healthy();
+                    ctx.progress(format!("block {}", head.number));
+                }
+                Event::Ended { goal, why, pause } => {
+                    metrics::ended("failed");
+                    tracing::warn!(%goal, source = %url, %why, ?pause, "a wanted head was not reached; the next attempt waits for the pause and for the consensus client");
+                    ctx.degraded(format!("block {goal} cannot be had from {url}: {why}"));
+                }
+            }
+        }
+        let progress = self.machine.progress();
+        let catching_up = progress.and_then(|Progress { start, current, goal }| {
+            goal.map(|goal| CatchingUp { start: start.min(goal), current: current.min(goal), goal })
+        });
+        metrics::missing(catching_up.map_or(0, |at| at.goal - at.current));
+        self.ports.catching_up.send_if_modified(|now| {
+            let is_news = *now != catching_up;
+            *now = catching_up;
+            is_news
+        });
+        match (self.machine.waits_for(), self.machine.silence()) {
+            (None, _) => ctx.waiting("a head of the consensus client that is not here"),
+            (Some(what), None) => ctx.waiting(format!("{what} from {url}")),
+            (Some(what), Some(why)) => {
+                ctx.degraded(format!("{url} (engine_api.sync_from) gives no answer: {why}"));
+                ctx.waiting(format!("{what} from {url}"));
+            }
+        }
+        if progress.is_some() && self.machine.silence().is_none() {
+            ctx.healthy();
+        }
+    }
+}
+
+fn unavailable(error: AskError) -> Outcome {
+    Outcome::Unavailable(error.to_string())
+}
+
+fn offered(
+    answer: Result<Result<Offered, duskevm_messages::executor::ExecutorRefusal>, AskError>,
+) -> Result<Outcome, Outcome> {
+    Ok(match answer.map_err(unavailable)? {
+        Ok(Offered::Valid) => {
+            metrics::taken();
+            Outcome::Done
+        }
+        Ok(Offered::Invalid { why, .. }) => Outcome::Refused(why),
+        Ok(Offered::UnknownParent) => Outcome::Unavailable("the executor has forgotten its parent".into()),
+        Err(refusal) => Outcome::Refused(refusal.to_string()),
+    })
+}
+
+impl Actor for Backfiller {
+    type Error = BackfillError;
+
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BackfillError> {
+        let mut feed = self.ports.wanted.clone();
+        self.wanted(&mut feed, ctx);
+        self.watch(feed, ctx);
+        self.watch_chain(self.ports.heads.clone(), ctx);
+        ctx.every(TICK, |actor, ctx| {
+            actor.pump(ctx);
+            Ok(())
+        });
+        Ok(())
+    }
+}
