@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use alloy_consensus::Transaction as _;
+use duskevm_blobs::Hash;
 use duskevm_blobs::api::beacon::{Block as BlobBlock, BlockId};
 use duskevm_dusk_l1::record::AcceptedBlock;
 use duskevm_dusk_l1::sa::wire::{self, Frame, Inventory, Item};
+use duskevm_l1_view::ViewBlock;
 use duskevm_messages::consensus::DuskTip;
 use duskevm_store::l1::L1Store;
 
@@ -104,7 +107,9 @@ impl BlobBlocks {
 /// Finds the block that a client of the blob API means. Slots are seconds since the genesis block; timestamps rise by at least
 /// one from block to block, so a slot names at most one block.
 ///
-/// Shown are the blobs of the block's own blob transactions, in their order.
+/// Shown are first the blobs that the L1 view names in this block, in its order, because that is where programs of the OP Stack count
+/// them: an envelope stands in the block of its call of the batch inbox, which may come after the block of its blobs. The others of the
+/// block's own blob transactions follow.
 pub(crate) fn blob_block(
     store: &L1Store,
     told: DuskTip,
@@ -122,19 +127,44 @@ pub(crate) fn blob_block(
     let Some(height) = height.filter(|height| *height <= tip) else { return Ok(None) };
     let Some(block) = read_block(store, height)? else { return Ok(None) };
     let is_final = height <= last_final;
-    if let Some(known) = cache.lock().get(&block.header.hash) {
-        return Ok(Some(if known.is_final == is_final {
-            known
-        } else {
-            Arc::new(BlobBlock { is_final, ..(*known).clone() })
-        }));
+    let known = cache.lock().get(&block.header.hash);
+    let carried = match known {
+        Some(known) => known,
+        None => {
+            let carried = Arc::new(carried(&block, is_final)?);
+            cache.lock().keep(block.header.hash, carried.clone());
+            carried
+        }
+    };
+    let named = named_in_view(store, height, &block.header.hash)?;
+    if named.is_empty() && carried.is_final == is_final {
+        return Ok(Some(carried));
     }
-    let shown = Arc::new(shown(&block, is_final)?);
-    cache.lock().keep(block.header.hash, shown.clone());
-    Ok(Some(shown))
+    let blobs = in_order_of_view(named, &carried.blobs);
+    Ok(Some(Arc::new(BlobBlock { is_final, blobs, ..(*carried).clone() })))
 }
 
-fn shown(block: &AcceptedBlock, is_final: bool) -> Result<BlobBlock, ConsensusError> {
+/// The blobs that the envelopes of a view block name, one after the other; none while there is no view of this very block.
+fn named_in_view(store: &L1Store, height: u64, block: &[u8; 32]) -> Result<Vec<Hash>, ConsensusError> {
+    let Some(record) = store.view(height)? else { return Ok(Vec::new()) };
+    let view = ViewBlock::decode(&record)
+        .map_err(|error| ConsensusError::Damaged(format!("L1 view block {height}: {error}")))?;
+    // The view of a block that was replaced may be there until the new one's is.
+    if view.dusk_hash() != *block {
+        return Ok(Vec::new());
+    }
+    let named = view.transactions.iter().flat_map(|tx| tx.envelope.blob_versioned_hashes().unwrap_or_default());
+    Ok(named.map(|hash| hash.0).collect())
+}
+
+fn in_order_of_view(named: Vec<Hash>, carried: &[Hash]) -> Vec<Hash> {
+    let mut blobs = named;
+    let others: Vec<Hash> = carried.iter().filter(|hash| !blobs.contains(hash)).copied().collect();
+    blobs.extend(others);
+    blobs
+}
+
+fn carried(block: &AcceptedBlock, is_final: bool) -> Result<BlobBlock, ConsensusError> {
     let header = &block.header;
     let decoded = block.block().map_err(|error| ConsensusError::Damaged(error.to_string()))?;
     Ok(BlobBlock {
@@ -168,4 +198,20 @@ fn height_of_slot(store: &L1Store, slot: u64, tip: u64) -> Result<Option<u64>, C
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_stand_where_the_view_names_them_and_the_others_after_them() {
+        let hash = |byte: u8| [byte; 32];
+        let carried = [hash(1), hash(2), hash(3)];
+        assert_eq!(in_order_of_view(vec![], &carried), carried);
+        // One of the block before, and one of this block that comes before another envelope's.
+        assert_eq!(in_order_of_view(vec![hash(9), hash(3)], &carried), [hash(9), hash(3), hash(1), hash(2)]);
+        // Two envelopes may name the same blob: each counts.
+        assert_eq!(in_order_of_view(vec![hash(2), hash(2)], &carried[1..2]), [hash(2), hash(2)]);
+    }
 }

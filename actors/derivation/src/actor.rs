@@ -15,15 +15,16 @@ use crate::{
 };
 use alloy_eips::BlockNumHash;
 use alloy_primitives::B256;
-use duskevm_messages::{executor::ExecutorRefusal, sequencer::ResetRefusal};
+use duskevm_messages::{derivation::ResetPipeline, executor::ExecutorRefusal, sequencer::ResetRefusal};
 use duskevm_rollup::{
     L1BlockRef,
     derive::{InputError, L2Head, Pipeline},
     finality::Finalizer,
 };
-use duskevm_supervision::{Actor, AskError, Context};
+use duskevm_supervision::{Actor, AskError, Context, Handle, Reply, Responder};
 use empty::EmptyBatches;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// How long a neighbour is waited for in one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +34,9 @@ const LONG_PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long peers may be asked for blobs in one attempt.
 const BLOB_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Requests to begin anew that wait for the same beginning.
+const MOST_RESETS: usize = 16;
 
 /// Steps of the pipeline in one turn on the actor's thread.
 const TURN: usize = 16;
@@ -54,6 +58,10 @@ pub struct Derivation {
     finalizer: Finalizer,
     /// An L1 head with which the origin of the newest L2 block was found to fit, and that origin.
     fits: Option<(B256, B256)>,
+    /// Who waits for the pipeline to begin anew.
+    resetting: Vec<Responder<ResetPipeline>>,
+    /// Ends the wait for news.
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -141,11 +149,18 @@ impl Derivation {
             pause: Pause::new(),
             finalizer: Finalizer::default(),
             fits: None,
+            resetting: Vec::new(),
+            wake: Arc::new(Notify::new()),
         }
     }
 
     /// Decides what to do next.
     fn plan(&mut self, ctx: &mut Context<Self>) -> Result<(), DerivationError> {
+        if !self.resetting.is_empty() {
+            tracing::warn!("derivation begins anew, as an operator wants it");
+            self.again();
+            self.resetting.drain(..).for_each(|responder| responder.send(()));
+        }
         let heads = self.ports.heads.borrow_and_update().clone();
         let Some(heads) = heads else {
             ctx.waiting_on("executor", "the executor to open the chain");
@@ -166,10 +181,11 @@ impl Derivation {
 
     /// Plans as soon as the L2 chain or L1 has moved.
     fn plan_at_news(&self, ctx: &mut Context<Self>) {
-        let (mut l2, mut l1) = (self.ports.heads.clone(), self.ports.l1_heads.clone());
+        let (mut l2, mut l1, wake) = (self.ports.heads.clone(), self.ports.l1_heads.clone(), self.wake.clone());
         let news = async move {
             // A feed without its sender means that the node is going down.
             tokio::select! {
+                () = wake.notified() => true,
                 changed = l2.changed() => changed.is_ok(),
                 changed = l1.changed() => changed.is_ok(),
             }
@@ -225,5 +241,18 @@ impl Actor for Derivation {
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Self::Error> {
         metrics::describe();
         self.plan(ctx)
+    }
+}
+
+impl Handle<ResetPipeline> for Derivation {
+    /// What is under way ends first: the next plan begins anew.
+    fn handle(&mut self, _: ResetPipeline, _: &mut Context<Self>) -> Result<Reply<ResetPipeline>, Self::Error> {
+        let (reply, responder) = Reply::deferred();
+        // Who is one too many is told that the request was dropped.
+        if self.resetting.len() < MOST_RESETS {
+            self.resetting.push(responder);
+        }
+        self.wake.notify_one();
+        Ok(reply)
     }
 }

@@ -9,6 +9,11 @@ use crate::{
     },
     chain::{Chain, ChainReader},
     config::{AdminConfig, BlockMaker, Limits, NAMESPACES, RpcConfig},
+    engine::{
+        EngineWiring,
+        api::{EngineApi, methods as engine_methods},
+        driver::Driver,
+    },
     feed::{Feed, HeadSignal},
     fees::FeeOracle,
     filters::Filters,
@@ -23,6 +28,10 @@ use crate::{
     node::{NodeView, Rollup},
     pool::PoolPorts,
     request::Exposure,
+    rollup::{
+        RollupWiring,
+        api::{ADMIN_NAMESPACE, NAMESPACES as ROLLUP_NAMESPACES, RollupApi, methods as rollup_methods},
+    },
     simulate::CodeCache,
     socket::Socket,
     submit::{Ingress, Route},
@@ -115,9 +124,21 @@ pub struct RpcServer {
     server: Server,
 }
 
+/// The server of the Engine API.
+#[derive(Debug)]
+pub struct EngineServer {
+    server: Server,
+}
+
 /// The server of the L1 view.
 #[derive(Debug)]
 pub struct L1RpcServer {
+    server: Server,
+}
+
+/// The server of a rollup node.
+#[derive(Debug)]
+pub struct RollupRpcServer {
     server: Server,
 }
 
@@ -141,6 +162,21 @@ pub fn l1_rpc_spec(actor: &Ref<L1RpcServer>, wiring: L1Wiring) -> ChildSpec<L1Rp
         .drain(Duration::from_secs(3))
 }
 
+/// How the server of the Engine API is supervised: as [`rpc_spec`]. The payloads that are being built are lost with an instance.
+pub fn engine_spec(actor: &Ref<EngineServer>, wiring: EngineWiring) -> ChildSpec<EngineServer> {
+    metrics::describe();
+    metrics::describe_engine();
+    ChildSpec::new(actor, move |start: StartContext| Ok(EngineServer::start(&wiring, start.fence)?))
+        .drain(Duration::from_secs(3))
+}
+
+/// How the server of a rollup node is supervised: as [`rpc_spec`].
+pub fn rollup_rpc_spec(actor: &Ref<RollupRpcServer>, wiring: RollupWiring) -> ChildSpec<RollupRpcServer> {
+    metrics::describe();
+    ChildSpec::new(actor, move |start: StartContext| Ok(RollupRpcServer::start(&wiring, start.fence)?))
+        .drain(Duration::from_secs(3))
+}
+
 /// How the admin server is supervised.
 pub fn admin_spec(
     actor: &Ref<AdminServer>,
@@ -160,46 +196,89 @@ impl RpcServer {
     fn start(wiring: &Wiring, fence: Fence) -> Result<Self, RpcServerError> {
         let limits = &wiring.config.limits;
         let runtime = runtime("rpc-io", limits.io_threads)?;
-        let _entered = runtime.enter();
-        let chain = Chain::new(wiring.reader.clone(), wiring.spec.clone(), limits.cache_bytes);
-        let desk = Desk::start(["read", "heavy"], limits, wiring.config.namespaces.clone())
-            .map_err(RpcServerError::Threads)?;
-        let traces =
-            Workers::start("trace", limits.trace_workers, limits.trace_queue).map_err(RpcServerError::Threads)?;
-        let unsent = desk.unsent.clone();
-        let (feed, filters) = (Feed::new(), Filters::new(limits));
-        // A thread of its own: news must not wait behind the reads of clients.
-        let news = Workers::start("feed", 1, 1).map_err(RpcServerError::Threads)?;
-        tokio::spawn(feed.clone().follow(chain.clone(), news, wiring.heads.clone()));
-        tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
-        let route = match &wiring.config.sequencer {
-            BlockMaker::Here => Route::Pool,
-            BlockMaker::Elsewhere(url) => {
-                // Without its own genesis it has no chain to be compared either.
-                let genesis = chain.canonical_hash(0).ok().flatten();
-                Route::Sequencer(Forwarder::new(url, limits, genesis).map_err(RpcServerError::Sequencer)?)
-            }
-            BlockMaker::Unknown => Route::Nowhere,
-        };
-        let api = Arc::new(Api {
-            ingress: Ingress::start(wiring.pool.clone(), route, limits).map_err(RpcServerError::Threads)?,
-            pool: wiring.pool.clone(),
-            node: wiring.node.clone(),
-            rollup: wiring.rollup.clone(),
-            fees: FeeOracle::new(limits),
-            codes: Arc::new(CodeCache::new(CODE_CACHE)),
-            desk,
-            chain,
-            feed,
-            filters,
-            traces,
-        });
+        let entered = runtime.enter();
+        let names = ThreadNames { read: "read", heavy: "heavy", trace: "trace", feed: "feed", ingress: "ingress" };
+        let api = l2_api(wiring, names)?;
+        let unsent = api.unsent.clone();
         let config = &wiring.config;
         check_namespaces(&config.namespaces)?;
         let surface = methods(api)?;
-        drop(_entered);
+        drop(entered);
         let exposure = public(config.listen, &config.cors, &config.hosts);
         Ok(Self { server: Server::start(runtime, &wiring.socket, surface, unsent, limits, exposure, fence)? })
+    }
+}
+
+/// Names of a server's threads and of their queues in the metrics.
+struct ThreadNames {
+    read: &'static str,
+    heavy: &'static str,
+    trace: &'static str,
+    feed: &'static str,
+    ingress: &'static str,
+}
+
+/// What the methods of L2 work with. To be called on the runtime of the server.
+fn l2_api(wiring: &Wiring, names: ThreadNames) -> Result<Arc<Api>, RpcServerError> {
+    let limits = &wiring.config.limits;
+    let chain = Chain::new(wiring.reader.clone(), wiring.spec.clone(), limits.cache_bytes);
+    let desk = Desk::start([names.read, names.heavy], limits, wiring.config.namespaces.clone())
+        .map_err(RpcServerError::Threads)?;
+    let traces =
+        Workers::start(names.trace, limits.trace_workers, limits.trace_queue).map_err(RpcServerError::Threads)?;
+    let (feed, filters) = (Feed::new(), Filters::new(limits));
+    // A thread of its own: news must not wait behind the reads of clients.
+    let news = Workers::start(names.feed, 1, 1).map_err(RpcServerError::Threads)?;
+    tokio::spawn(feed.clone().follow(chain.clone(), news, wiring.heads.clone()));
+    tokio::spawn(filters.clone().remember(wiring.pool.subscribe()));
+    let route = match &wiring.config.sequencer {
+        BlockMaker::Here => Route::Pool,
+        BlockMaker::Elsewhere(url) => {
+            // Without its own genesis it has no chain to be compared either.
+            let genesis = chain.canonical_hash(0).ok().flatten();
+            Route::Sequencer(Forwarder::new(url, limits, genesis).map_err(RpcServerError::Sequencer)?)
+        }
+        BlockMaker::Unknown => Route::Nowhere,
+    };
+    let ingress = Ingress::start(names.ingress, wiring.pool.clone(), route, limits).map_err(RpcServerError::Threads)?;
+    Ok(Arc::new(Api {
+        ingress,
+        pool: wiring.pool.clone(),
+        node: wiring.node.clone(),
+        rollup: wiring.rollup.clone(),
+        fees: FeeOracle::new(limits),
+        codes: Arc::new(CodeCache::new(CODE_CACHE)),
+        desk,
+        chain,
+        feed,
+        filters,
+        traces,
+    }))
+}
+
+impl EngineServer {
+    fn start(wiring: &EngineWiring, fence: Fence) -> Result<Self, RpcServerError> {
+        let reads = &wiring.reads;
+        let config = &reads.config;
+        let limits = &config.limits;
+        let runtime = runtime("engine-io", limits.io_threads)?;
+        let entered = runtime.enter();
+        let names = ThreadNames {
+            read: "engine-read",
+            heavy: "engine-heavy",
+            trace: "engine-trace",
+            feed: "engine-feed",
+            ingress: "engine-ingress",
+        };
+        let api = l2_api(reads, names)?;
+        let unsent = api.unsent.clone();
+        // One call at a time changes something, so that it needs one thread; reads are not in its way.
+        let payloads = Workers::start("engine-payload", 1, 64).map_err(RpcServerError::Threads)?;
+        let driver = Driver::new(wiring, payloads, fence.clone());
+        let surface = engine_methods(Arc::new(EngineApi { reads: api, driver, heard: wiring.heard.clone() }))?;
+        drop(entered);
+        let exposure = Exposure { websocket: true, secret: Some(wiring.secret.clone()), ..Exposure::default() };
+        Ok(Self { server: Server::start(runtime, &reads.socket, surface, unsent, limits, exposure, fence)? })
     }
 }
 
@@ -216,8 +295,36 @@ impl L1RpcServer {
         let feed = Feed::new();
         let news = Workers::start("l1-feed", 1, 1).map_err(RpcServerError::Threads)?;
         tokio::spawn(feed.clone().follow(view.clone(), news, view.signal()));
-        let api = L1Api { view, chain_id: wiring.chain_id, settlement: wiring.settlement.clone(), feed, desk };
+        let (settlement, carrier) = (wiring.settlement.clone(), wiring.carrier.clone());
+        let api = L1Api { view, chain_id: wiring.chain_id, settlement, carrier, feed, desk };
         let surface = l1_methods(Arc::new(api))?;
+        drop(entered);
+        let exposure = public(config.listen, &config.cors, &config.hosts);
+        Ok(Self { server: Server::start(runtime, &wiring.socket, surface, unsent, limits, exposure, fence)? })
+    }
+}
+
+impl RollupRpcServer {
+    fn start(wiring: &RollupWiring, fence: Fence) -> Result<Self, RpcServerError> {
+        let config = &wiring.config;
+        let limits = &config.limits;
+        let runtime = runtime("rollup-rpc-io", limits.io_threads)?;
+        let entered = runtime.enter();
+        if config.admin && !config.listen.ip().is_loopback() {
+            tracing::warn!(listen = %config.listen, "whoever reaches the RPC of the rollup node can stop the sequencer");
+        }
+        let admin = config.admin.then_some(ADMIN_NAMESPACE);
+        let namespaces = ROLLUP_NAMESPACES.into_iter().chain(admin).map(str::to_owned).collect();
+        let desk = Desk::start(["rollup-read", "rollup-heavy"], limits, namespaces).map_err(RpcServerError::Threads)?;
+        let unsent = desk.unsent.clone();
+        let api = RollupApi {
+            chain: Chain::new(wiring.reader.clone(), wiring.spec.clone(), limits.cache_bytes),
+            node: wiring.node.clone(),
+            rollup: wiring.rollup.clone(),
+            controls: wiring.controls.clone(),
+            desk,
+        };
+        let surface = rollup_methods(Arc::new(api))?;
         drop(entered);
         let exposure = public(config.listen, &config.cors, &config.hosts);
         Ok(Self { server: Server::start(runtime, &wiring.socket, surface, unsent, limits, exposure, fence)? })
@@ -228,7 +335,7 @@ impl L1RpcServer {
 fn public(listen: SocketAddr, cors: &[String], hosts: &[String]) -> Exposure {
     // Whoever listens beyond this machine may have any name, unless the names are set.
     let hosts = (listen.ip().is_loopback() || !hosts.is_empty()).then(|| hosts.to_vec());
-    Exposure { cors: cors.to_vec(), websocket: true, hosts }
+    Exposure { cors: cors.to_vec(), websocket: true, hosts, secret: None }
 }
 
 impl AdminServer {
@@ -243,7 +350,7 @@ impl AdminServer {
         }
         let limits = Limits { max_connections: 64, max_batch: 32, ..Limits::default() };
         let hosts = config.listen.ip().is_loopback().then(Vec::new);
-        let exposure = Exposure { cors: Vec::new(), websocket: false, hosts };
+        let exposure = Exposure { hosts, ..Exposure::default() };
         let surface = Surface { name: "admin", methods: admin_methods(backend)?.into(), ..Surface::default() };
         let runtime = runtime("rpc-admin", 1)?;
         let unsent = Unsent::new(limits.max_unsent_bytes);
@@ -361,5 +468,7 @@ macro_rules! serve {
 }
 
 serve!(RpcServer);
+serve!(EngineServer);
 serve!(L1RpcServer);
+serve!(RollupRpcServer);
 serve!(AdminServer);

@@ -1,4 +1,4 @@
-//! Settings of the two servers.
+//! Settings of the public server and the admin server.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -75,6 +75,9 @@ impl Default for AdminConfig {
 pub struct Limits {
     /// Open connections, HTTP and WebSocket together; further ones are closed at once.
     pub max_connections: u32,
+    /// Milliseconds within which a new connection must show a token, where one is asked for. As many connections as
+    /// [`max_connections`](Self::max_connections) may be about to, besides those that have; an older one gives way to a newer one.
+    pub token_ms: u64,
     /// Bytes of one HTTP body or WebSocket message.
     pub max_request_bytes: u32,
     /// Bytes of one response, and of all responses of a batch together.
@@ -82,6 +85,9 @@ pub struct Limits {
     /// Bytes of all answers that clients have not taken yet; further ones are refused. The last quarter is for short answers, one
     /// connection gets an eighth (or one answer of the greatest length), and 64 KiB of each connection are admitted in any case.
     pub max_unsent_bytes: usize,
+    /// Bodies of the greatest length that may be read or answered at the same time, and messages of a WebSocket that may be answered;
+    /// further long ones are refused.
+    pub large_bodies: usize,
     /// Milliseconds that a body may stand still.
     pub body_idle_ms: u64,
     /// Milliseconds that a whole body may take.
@@ -165,9 +171,11 @@ impl Default for Limits {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             max_connections: 1024,
+            token_ms: 5_000,
             max_request_bytes: 5 * MIB,
             max_response_bytes: 32 * MIB,
             max_unsent_bytes: 512 * MIB as usize,
+            large_bodies: 32,
             body_idle_ms: 5_000,
             body_total_ms: 30_000,
             max_inflight: 32,
@@ -214,6 +222,11 @@ impl Limits {
     /// [`Self::call_timeout_ms`] as a duration.
     pub const fn call_timeout(&self) -> Duration {
         Duration::from_millis(self.call_timeout_ms)
+    }
+
+    /// [`Self::token_ms`] as a duration.
+    pub const fn token(&self) -> Duration {
+        Duration::from_millis(self.token_ms)
     }
 
     /// [`Self::trace_timeout_ms`] as a duration.

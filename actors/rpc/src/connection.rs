@@ -3,11 +3,16 @@
 //! A WebSocket layer starts a task for each message it reads, and puts answers into a queue. Both would grow without end for a
 //! client that asks and does not read, so a connection that has enough in hand neither reads questions nor starts calls.
 
-use crate::unsent::{Share, Unsent};
+use crate::{
+    engine::plain,
+    unsent::{Share, Unsent},
+};
+use hyper::{HeaderMap, header::USER_AGENT};
 use parking_lot::Mutex;
 use std::{
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Waker},
@@ -27,6 +32,9 @@ pub(crate) struct Connection {
     unsent: Unsent,
     most_calls: usize,
     most_bytes: usize,
+    peer: Option<IpAddr>,
+    /// What its client says of itself in the first request.
+    agent: OnceLock<Option<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -43,7 +51,7 @@ struct Hand {
 impl Connection {
     /// It starts no call while `most_calls` run or while the client has `most_bytes` to read. One answer of that length must be
     /// possible.
-    pub(crate) fn new(unsent: &Unsent, most_calls: usize, most_bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(unsent: &Unsent, most_calls: usize, most_bytes: usize, peer: Option<IpAddr>) -> Arc<Self> {
         let unsent = unsent.connection(most_bytes);
         let hand = Hand { calls: 0, owed: unsent.share(), broken: false, reader: None };
         Arc::new(Self {
@@ -54,7 +62,19 @@ impl Connection {
             unsent,
             most_calls: most_calls.max(1),
             most_bytes: most_bytes.max(1),
+            peer,
+            agent: OnceLock::new(),
         })
+    }
+
+    /// A request with these headers came.
+    pub(crate) fn introduce(&self, headers: &HeaderMap) {
+        self.agent.get_or_init(|| Some(plain(headers.get(USER_AGENT)?.to_str().ok()?).into()));
+    }
+
+    /// Address and name of its client, as far as they are known.
+    pub(crate) fn caller(&self) -> (Option<IpAddr>, Option<Arc<str>>) {
+        (self.peer, self.agent.get().cloned().flatten())
     }
 
     /// It is a WebSocket from now on.
@@ -176,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn calls_wait_for_turns_and_for_the_client_to_read() {
         let unsent = Unsent::new(10_000);
-        let connection = Connection::new(&unsent, 2, 1000);
+        let connection = Connection::new(&unsent, 2, 1000, None);
         let share = |bytes| {
             let mut share = connection.unsent().share();
             share.grow(bytes).unwrap();
@@ -211,7 +231,7 @@ mod tests {
     #[test]
     fn a_connection_that_ends_owes_nothing() {
         let unsent = Unsent::new(10_000);
-        let connection = Connection::new(&unsent, 2, 1000);
+        let connection = Connection::new(&unsent, 2, 1000, None);
         connection.owe(5000, connection.unsent().share());
         assert_eq!(unsent.bytes(), 5004);
         drop(connection);
@@ -221,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn a_broken_connection_owes_nothing_and_keeps_nobody_waiting() {
         let unsent = Unsent::new(10_000);
-        let connection = Connection::new(&unsent, 2, 1000);
+        let connection = Connection::new(&unsent, 2, 1000, None);
         connection.owe(5000, connection.unsent().share());
         let mut next = Box::pin(connection.enter());
         assert!(futures::poll!(&mut next).is_pending());

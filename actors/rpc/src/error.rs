@@ -3,6 +3,7 @@
 use crate::chain::ReadError;
 use alloy_primitives::Bytes;
 use alloy_sol_types::{Panic, Revert, SolError};
+use duskevm_engine_api::EngineError;
 use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::value::RawValue;
 
@@ -61,6 +62,9 @@ pub enum RpcError {
         /// Its data, as JSON.
         data: Option<String>,
     },
+    /// A refusal of the Engine API.
+    #[error("{says}: {0}", says = .0.message())]
+    Engine(#[from] EngineError),
     /// A fault of this node.
     #[error("internal error: {0}")]
     Internal(String),
@@ -77,6 +81,7 @@ impl RpcError {
             Self::ReceiptTimeout { .. } => 4,
             Self::NoNotifications => -32001,
             Self::Simulation { code, .. } | Self::Foreign { code, .. } => *code,
+            Self::Engine(error) => error.code(),
             Self::NoSuchSubscription(_) => -32601,
             Self::Internal(_) => -32603,
         }
@@ -120,6 +125,10 @@ impl From<RpcError> for ErrorObjectOwned {
             RpcError::ReceiptTimeout { message, hash } => Self::owned(code, message, Some(hash)),
             RpcError::Foreign { message, data, .. } => {
                 Self::owned(code, message, data.and_then(|data| RawValue::from_string(data).ok()))
+            }
+            // The words of the specification, and in the data what is wrong, as op-geth has it.
+            RpcError::Engine(error) => {
+                Self::owned(code, error.message(), Some(serde_json::json!({ "err": error.to_string() })))
             }
             RpcError::Internal(ref message) => {
                 tracing::error!(%message, "a JSON-RPC request met an internal error");

@@ -25,14 +25,14 @@ const MAX_ANSWER: u32 = 64 * 1024;
 /// JSON around the hex digits of a transaction.
 const ENVELOPE: u32 = 1024;
 
-/// Why text is not the address of a sequencer's JSON-RPC.
+/// Why text is not the address of another node's JSON-RPC.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SequencerUrlError {
     /// No URL, or one without a host.
     #[error("{0:?} is no URL: write one such as http://192.0.2.7:9545")]
     Malformed(String),
     /// Neither `http` nor `https`.
-    #[error("{0:?} is neither http:// nor https://: transactions are forwarded over HTTP")]
+    #[error("{0:?} is neither http:// nor https://: other nodes are called over HTTP")]
     Scheme(String),
 }
 

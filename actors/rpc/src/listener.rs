@@ -1,4 +1,4 @@
-//! Accepting connections, and the bounds on them. Shared by both servers.
+//! Accepting connections, and the bounds on them. Shared by all servers.
 
 use crate::{
     api::Surface,
@@ -6,7 +6,8 @@ use crate::{
     connection::Connection,
     metrics,
     middleware::{ObserveLayer, Observer},
-    request::{Bodies, Exposure, counted},
+    place::{Place, Places},
+    request::{Bodies, Exposure, Room, counted, full},
     throttle::Throttled,
     unsent::Unsent,
 };
@@ -26,16 +27,14 @@ use jsonrpsee::{
 };
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tower::Service as _;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -68,11 +67,12 @@ impl Listening {
         let (stop, handle) = stop_channel();
         let beats = Arc::new(AtomicU64::new(0));
         let Surface { name, methods, heavy } = surface;
+        let room = Room::new(limits);
         let acceptor = Acceptor {
-            slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
+            places: Places::new(limits.max_connections, exposure.secret.is_some().then(|| limits.token())),
             builder: builder(limits, &exposure),
-            observer: Observer::new(name, methods.method_names(), heavy, limits),
-            door: Arc::new(Door { exposure, bodies: Bodies::new(limits) }),
+            observer: Observer::new(name, methods.method_names(), heavy, limits, room.clone()),
+            door: Arc::new(Door { exposure, bodies: Bodies::new(limits, room) }),
             unsent,
             max_inflight: limits.max_inflight,
             max_owed: limits.max_response_bytes as usize,
@@ -165,7 +165,7 @@ struct Door {
 }
 
 struct Acceptor {
-    slots: Arc<Semaphore>,
+    places: Places,
     builder: Builder,
     observer: Observer,
     door: Arc<Door>,
@@ -196,9 +196,9 @@ impl Acceptor {
                     }
                 }
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => match self.slots.clone().try_acquire_owned() {
-                        Ok(slot) => self.serve(socket, slot),
-                        Err(_) => refused.increment(1),
+                    Ok((socket, peer)) => match self.places.take() {
+                        Some(place) => self.serve(socket, peer.ip(), place),
+                        None => refused.increment(1),
                     },
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -209,11 +209,11 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, socket: TcpStream, slot: OwnedSemaphorePermit) {
+    fn serve(&self, socket: TcpStream, peer: IpAddr, place: Place) {
         // Without it answers wait for the client's acknowledgement of the ones before; with an error it is only slower.
         let _ = socket.set_nodelay(true);
-        let open = Arc::new(Open::new(slot));
-        let connection = Connection::new(&self.unsent, self.max_inflight, self.max_owed);
+        let open = Arc::new(place);
+        let connection = Connection::new(&self.unsent, self.max_inflight, self.max_owed, Some(peer));
         let service = self
             .builder
             .clone()
@@ -236,6 +236,7 @@ impl Acceptor {
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
                 outcome = connection.as_mut() => outcome,
+                () = held.given_up() => return,
                 () = stop.shutdown() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -249,30 +250,10 @@ impl Acceptor {
     }
 }
 
-/// One open connection: its slot, and its part of the gauge.
-struct Open {
-    gauge: ::metrics::Gauge,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Open {
-    fn new(slot: OwnedSemaphorePermit) -> Self {
-        let gauge = metrics::connections();
-        gauge.increment(1.0);
-        Self { gauge, _slot: slot }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gauge.decrement(1.0);
-    }
-}
-
 async fn answer(
     mut service: Service,
     request: hyper::Request<Incoming>,
-    open: Arc<Open>,
+    open: Arc<Place>,
     door: &Door,
     connection: &Connection,
 ) -> Result<hyper::Response<Body>, Infallible> {
@@ -280,6 +261,10 @@ async fn answer(
     if let Some(refusal) = door.exposure.refuses(request.headers(), upgrade) {
         return Ok(refusal);
     }
+    if !open.admit() {
+        return Ok(full());
+    }
+    connection.introduce(request.headers());
     if upgrade {
         connection.upgrade();
         // The HTTP connection ends with the upgrade, the slot is taken until the WebSocket closes.

@@ -1,7 +1,7 @@
 //! What happens to every call: it waits for its turn, is measured, its parameters must not nest too deep, the calls of a batch run
 //! side by side, and the answer is counted until it is sent.
 
-use crate::{connection::Connection, error::RpcError, metrics, params::depth, unsent::Share};
+use crate::{connection::Connection, error::RpcError, metrics, params::depth, request::Room, unsent::Share};
 use ::metrics::{Counter, Histogram};
 use alloy_primitives::map::{HashMap, HashSet};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -14,7 +14,7 @@ use jsonrpsee::{
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Layer;
 
 /// Counts an answer that goes out as an HTTP body; in the extensions of its response.
@@ -70,6 +70,8 @@ struct Shared {
     batch_concurrency: usize,
     batch_heavy: usize,
     max_response: usize,
+    /// For long messages of WebSockets; HTTP bodies have theirs while they are read.
+    room: Room,
 }
 
 /// What all connections of a server have in common; makes an [`ObserveLayer`] for each.
@@ -85,6 +87,7 @@ impl Observer {
         methods: impl Iterator<Item = &'static str>,
         heavy: HashSet<&'static str>,
         limits: &crate::Limits,
+        room: Room,
     ) -> Self {
         let shared = Shared {
             meters: methods.map(|name| (name, Meters::new(server, name))).collect(),
@@ -94,6 +97,7 @@ impl Observer {
             batch_concurrency: limits.batch_concurrency.max(1),
             batch_heavy: limits.batch_heavy.max(1),
             max_response: limits.max_response_bytes as usize,
+            room,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -185,6 +189,14 @@ impl<S: Answers> Observe<S> {
         }
     }
 
+    /// Room for the message of these calls, if it needs any: it is in memory until they are answered.
+    fn hold<'a>(&self, calls: impl Iterator<Item = &'a Request<'a>>) -> Result<Option<OwnedSemaphorePermit>, RpcError> {
+        if !self.connection.is_websocket() {
+            return Ok(None);
+        }
+        self.shared.room.hold(calls.filter_map(|call| call.params.as_ref()).map(|params| params.get().len()).sum())
+    }
+
     /// The answer to one entry of a batch.
     async fn entry<'a>(
         self,
@@ -259,6 +271,13 @@ impl<S: Answers> RpcServiceT for Observe<S> {
         let this = self.clone();
         async move {
             let _turn = this.connection.enter().await;
+            let _room = match this.hold(std::iter::once(&request)) {
+                Ok(room) => room,
+                Err(error) => {
+                    let (refusal, share) = this.count(MethodResponse::error(request.id, ErrorObjectOwned::from(error)));
+                    return this.send(refusal, share);
+                }
+            };
             let (response, share) = this.run(request).await;
             this.send(response, share)
         }
@@ -268,6 +287,17 @@ impl<S: Answers> RpcServiceT for Observe<S> {
         let this = self.clone();
         async move {
             let _turn = this.connection.enter().await;
+            let calls = batch.iter().filter_map(|entry| match entry {
+                Ok(BatchEntry::Call(call)) => Some(call),
+                Ok(BatchEntry::Notification(_)) | Err(_) => None,
+            });
+            let _room = match this.hold(calls) {
+                Ok(room) => room,
+                Err(error) => {
+                    let (refusal, share) = this.count(MethodResponse::error(Id::Null, ErrorObjectOwned::from(error)));
+                    return this.send(refusal, share);
+                }
+            };
             let mut response = BatchResponseBuilder::new_with_limit(this.shared.max_response);
             let mut whole = this.connection.unsent().share();
             let heavy = Arc::new(Semaphore::new(this.shared.batch_heavy));

@@ -1,15 +1,23 @@
 //! What is asked of an HTTP request before JSON-RPC sees it, and how its answer leaves.
 
-use crate::{config::Limits, error::RpcError, middleware::Counted, unsent::Share};
+use crate::{config::Limits, error::RpcError, metrics, middleware::Counted, unsent::Share};
+use duskevm_engine_api::{JwtSecret, jwt::JwtError};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     HeaderMap, Response, StatusCode,
     body::{Body as _, Bytes, Incoming},
-    header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN},
+    header::{
+        ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN,
+        WWW_AUTHENTICATE,
+    },
 };
 use jsonrpsee::core::http_helpers::Body;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -17,8 +25,6 @@ use tokio::{
 
 /// A body of which more than this has arrived needs room, so that many long ones at once do not fill the memory.
 const LARGE_BODY: usize = 256 * 1024;
-/// There is room for this many large bodies of the greatest length that are read or answered at the same time.
-pub(crate) const LARGE_BODIES: usize = 32;
 /// Room is given out in pieces of this many bytes, as they arrive: who announces much and sends little takes it from nobody.
 const PIECE: usize = 64 * 1024;
 
@@ -35,6 +41,8 @@ pub(crate) struct Exposure {
     /// Names under which it may be called besides addresses and `localhost`; `None` is any. Without it a page whose name was made
     /// to point here could use a server on loopback.
     pub(crate) hosts: Option<Vec<String>>,
+    /// The secret of those who may call at all; `None` where anybody may.
+    pub(crate) secret: Option<JwtSecret>,
 }
 
 impl Exposure {
@@ -45,6 +53,11 @@ impl Exposure {
 
     /// Why a request is refused whatever it asks.
     pub(crate) fn refuses(&self, headers: &HeaderMap, upgrade: bool) -> Option<Response<Body>> {
+        if let Some(secret) = &self.secret
+            && let Err(why) = check_token(secret, headers)
+        {
+            return Some(unauthorized(&why));
+        }
         if let Some(hosts) = &self.hosts
             && !names_this_machine(headers, hosts)
         {
@@ -58,6 +71,37 @@ impl Exposure {
         }
         None
     }
+}
+
+/// Is there a token of this secret, issued about now?
+fn check_token(secret: &JwtSecret, headers: &HeaderMap) -> Result<(), JwtError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // What is no text is no token either.
+    let header = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    secret.check_header(header, now)
+}
+
+/// The specification wants 401, and clients show the reason to their operator.
+fn unauthorized(why: &JwtError) -> Response<Body> {
+    metrics::engine_unauthorized();
+    tracing::debug!(%why, "a call of the Engine API is not authorized");
+    let mut response = Response::new(Body::from(format!("{why}\n")));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    // Strangers keep no connection.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Too many clients are connected.
+pub(crate) fn full() -> Response<Body> {
+    metrics::connections_refused().increment(1);
+    let mut response = Response::new(Body::from("too many connections: close some, or try again later\n"));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn forbidden(why: &'static str) -> Response<Body> {
@@ -82,11 +126,37 @@ fn names_this_machine(headers: &HeaderMap, names: &[String]) -> bool {
     })
 }
 
+/// What is left for the large bodies and messages of a server, in pieces. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let most = limits.max_request_bytes as usize;
+        Self(Arc::new(Semaphore::new(limits.large_bodies.max(1) * most.div_ceil(PIECE))))
+    }
+
+    /// Room for a message that has arrived; none is needed for a short one.
+    ///
+    /// # Errors
+    /// [`RpcError::Busy`] if there is not that much.
+    pub(crate) fn hold(&self, length: usize) -> Result<Option<OwnedSemaphorePermit>, RpcError> {
+        if length <= LARGE_BODY {
+            return Ok(None);
+        }
+        let pieces = u32::try_from(length.div_ceil(PIECE)).ok();
+        let held = pieces.and_then(|pieces| self.0.clone().try_acquire_many_owned(pieces).ok());
+        held.map(Some).ok_or(RpcError::Busy(LARGE))
+    }
+}
+
+/// What there is no room for.
+const LARGE: &str = "large requests";
+
 /// Reads the bodies of all connections of a server.
 #[derive(Debug)]
 pub(crate) struct Bodies {
-    /// Pieces that are left for large bodies.
-    room: Arc<Semaphore>,
+    room: Room,
     most: usize,
     max_batch: usize,
     idle: Duration,
@@ -105,7 +175,7 @@ enum Refusal {
     BatchTooLarge(usize),
     #[error("the request came too slowly")]
     Slow,
-    #[error("{}", RpcError::Busy("large requests"))]
+    #[error("{}", RpcError::Busy(LARGE))]
     Busy,
     #[error("the request broke off")]
     Broken,
@@ -147,11 +217,10 @@ impl Refusal {
 }
 
 impl Bodies {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let most = limits.max_request_bytes as usize;
+    pub(crate) fn new(limits: &Limits, room: Room) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(LARGE_BODIES * most.div_ceil(PIECE))),
-            most,
+            room,
+            most: limits.max_request_bytes as usize,
             max_batch: limits.max_batch as usize,
             idle: Duration::from_millis(limits.body_idle_ms),
             total: Duration::from_millis(limits.body_total_ms),
@@ -208,7 +277,7 @@ impl Bodies {
             return Ok(());
         }
         let more = u32::try_from(more).map_err(|_| Refusal::Busy)?;
-        let more = self.room.clone().try_acquire_many_owned(more).map_err(|_| Refusal::Busy)?;
+        let more = self.room.0.clone().try_acquire_many_owned(more).map_err(|_| Refusal::Busy)?;
         match room {
             Some(room) => room.merge(more),
             None => *room = Some(more),
@@ -295,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_websocket_is_for_allowed_origins_and_for_those_without() {
-        let exposure = Exposure { cors: vec!["https://a.example".to_owned()], websocket: true, hosts: None };
+        let exposure = Exposure { cors: vec!["https://a.example".to_owned()], websocket: true, ..Exposure::default() };
         let from = |origin| headers(&[(ORIGIN, origin)]);
         assert!(exposure.refuses(&from("https://a.example"), true).is_none());
         assert!(exposure.refuses(&HeaderMap::new(), true).is_none());

@@ -42,11 +42,16 @@ pub(crate) struct Ingress {
 }
 
 impl Ingress {
-    /// Starts the threads.
+    /// Starts the threads, under this name.
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(crate) fn start(pool: PoolPorts, route: Route, limits: &crate::Limits) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        name: &'static str,
+        pool: PoolPorts,
+        route: Route,
+        limits: &crate::Limits,
+    ) -> std::io::Result<Self> {
         let allow_unprotected = limits.allow_unprotected_txs;
         let work = move |(raw, reply): (Bytes, Reply)| {
             if reply.is_closed() {
@@ -57,7 +62,7 @@ impl Ingress {
             // Fails only if the client went away meanwhile.
             let _ = reply.send(recovered.map(Arc::new));
         };
-        let threads = Threads::start("ingress", limits.ingress_workers, limits.ingress_queue, BATCH, work)?;
+        let threads = Threads::start(name, limits.ingress_workers, limits.ingress_queue, BATCH, work)?;
         Ok(Self { pool, route, threads, max_tx_bytes: limits.max_tx_bytes })
     }
 

@@ -152,7 +152,7 @@ mod tests {
     };
 
     fn throttled(server: DuplexStream, patience: Duration) -> Throttled<DuplexStream> {
-        Throttled::new(server, Connection::new(&Unsent::new(1000), 8, 1000), patience)
+        Throttled::new(server, Connection::new(&Unsent::new(1000), 8, 1000, None), patience)
     }
 
     #[tokio::test]
@@ -176,7 +176,7 @@ mod tests {
     async fn a_client_that_never_reads_is_given_up() {
         let (mut client, server) = duplex(4);
         let unsent = Unsent::new(1000);
-        let connection = Connection::new(&unsent, 8, 1000);
+        let connection = Connection::new(&unsent, 8, 1000, None);
         let (mut reader, mut writer) = split(Throttled::new(server, connection.clone(), Duration::from_millis(30)));
         client.write_all(b"abc").await.unwrap();
         connection.owe(5000, connection.unsent().share());
@@ -210,7 +210,7 @@ mod tests {
     async fn who_is_owed_much_must_read_fast() {
         for (owed, survives) in [(0, true), (100 << 20, false)] {
             let (mut client, server) = duplex(16 * 1024);
-            let connection = Connection::new(&Unsent::new(1 << 30), 8, 1 << 30);
+            let connection = Connection::new(&Unsent::new(1 << 30), 8, 1 << 30, None);
             let patience = Duration::from_millis(500);
             let mut owes = connection.unsent().share();
             owes.grow(owed).unwrap();

@@ -190,9 +190,11 @@ impl Derivation {
             Phase::Deriving(now) => now.safe.block.number,
             Phase::Idle | Phase::Seeking(_) => 0,
         };
+        let wake = self.wake.clone();
         let news = async move {
             let lost = l2.wait_for(|heads| heads.as_ref().is_some_and(|heads| heads.safe.number < safe));
             tokio::select! {
+                () = wake.notified() => true,
                 changed = l1.changed() => changed.is_ok(),
                 changed = lost => changed.is_ok(),
             }
@@ -200,6 +202,9 @@ impl Derivation {
         ctx.listen(news, |me, alive, ctx| {
             if !alive {
                 return Ok(());
+            }
+            if !me.resetting.is_empty() {
+                return me.plan(ctx);
             }
             let Phase::Deriving(now) = &me.phase else { return me.plan(ctx) };
             let latest = me.ports.l1_heads.borrow().map_or(u64::MAX, |heads| heads.latest.number);

@@ -5,7 +5,7 @@ mod debug;
 mod dusk;
 mod eth;
 mod net;
-mod optimism;
+pub(crate) mod optimism;
 mod registry;
 mod txpool;
 pub(crate) mod web3;
@@ -23,6 +23,7 @@ use crate::{
 };
 pub(crate) use eth::{log, subscribe};
 use jsonrpsee::core::RegisterMethodError;
+pub(crate) use optimism::RollupSource;
 pub(crate) use registry::{Backing, Desk, Registry, Surface};
 use std::{ops::Deref, sync::Arc};
 
@@ -52,6 +53,20 @@ impl Deref for Api {
 
 impl Backing for Api {
     const SERVER: &'static str = "rpc";
+}
+
+impl RollupSource for Api {
+    fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    fn node(&self) -> &dyn NodeView {
+        &*self.node
+    }
+
+    fn rollup(&self) -> &Rollup {
+        &self.rollup
+    }
 }
 
 /// The whole public surface.

@@ -184,6 +184,27 @@ impl<A: Backing> Registry<A> {
         self.note(outcome);
     }
 
+    /// As [`Self::future`], for methods that want to know who calls.
+    pub(crate) fn called<T, F, Fut>(&mut self, name: &'static str, method: F)
+    where
+        T: Serialize + Clone + 'static,
+        F: Fn(Arc<A>, Args, Option<Arc<Connection>>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, RpcError>> + Send + 'static,
+    {
+        if !self.serves(name) {
+            return;
+        }
+        let outcome = self
+            .module
+            .register_async_method(name, move |params, api, extensions| {
+                let connection = extensions.get::<Arc<Connection>>().cloned();
+                let started = Args::new(&params).map(|args| method(api, args, connection));
+                async move { Ok::<T, ErrorObjectOwned>(started?.await?) }
+            })
+            .map(drop);
+        self.note(outcome);
+    }
+
     /// Reads blocks or state, on a thread for reads.
     pub(crate) fn read<T, F>(&mut self, name: &'static str, method: F)
     where

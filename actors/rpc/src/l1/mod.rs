@@ -6,10 +6,12 @@
 
 pub(crate) mod api;
 mod block;
+pub(crate) mod carrier;
 mod state;
 mod types;
 pub(crate) mod view;
 
+pub use carrier::CarrierPorts;
 use duskevm_messages::l1::L1HeadsFeed;
 use duskevm_settlement::Settlement;
 use duskevm_store::l1::L1Store;
@@ -62,6 +64,8 @@ pub struct L1Wiring {
     pub chain_id: u64,
     /// The contracts of the rollup, if the network has them.
     pub settlement: Option<Arc<Settlement>>,
+    /// What brings transactions to Dusk, if this node does.
+    pub carrier: Option<CarrierPorts>,
 }
 
 impl fmt::Debug for L1Wiring {

@@ -59,7 +59,7 @@ async fn server(limits: Limits) -> Server {
     let address = listener.local_addr().unwrap();
     let gate = Gate::new("test");
     let fence = gate.advance(Duration::from_secs(1)).unwrap();
-    let exposure = Exposure { cors: Vec::new(), websocket: true, hosts: None };
+    let exposure = Exposure { websocket: true, ..Exposure::default() };
     let listening = Listening::start(listener, surface, unsent, &limits, exposure, fence);
     Server { address, seen, _listening: listening, _gate: gate }
 }
@@ -115,7 +115,15 @@ async fn rest(mut stream: TcpStream) -> (String, String) {
 
 /// A masked text frame; a mask of zeros leaves the text as it is.
 fn frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+    let mut frame = vec![0x81];
+    match u8::try_from(text.len()).ok().filter(|short| *short < 126) {
+        Some(short) => frame.push(0x80 | short),
+        None => {
+            frame.push(0xff);
+            frame.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(text.as_bytes());
     frame
 }
@@ -277,7 +285,7 @@ async fn bodies_that_never_end_keep_nobody_waiting() {
     let limits = Limits { body_idle_ms: 300, body_total_ms: 1_000, ..Limits::default() };
     let server = server(limits).await;
     let mut open = Vec::new();
-    for _ in 0..crate::request::LARGE_BODIES {
+    for _ in 0..Limits::default().large_bodies {
         let mut stream = server.connect().await;
         stream.write_all(format!("{POST}transfer-encoding: chunked\r\n\r\n1\r\n \r\n").as_bytes()).await.unwrap();
         open.push(stream);
@@ -329,13 +337,13 @@ async fn large_bodies_have_room_as_they_arrive() {
     };
     // What is announced takes no room: there are more of them than there is room for.
     let mut open = Vec::new();
-    for _ in 0..2 * crate::request::LARGE_BODIES {
+    for _ in 0..2 * Limits::default().large_bodies {
         open.push(announce(1000).await);
     }
     let (status, body) = server.post(&long(300 * 1024)).await;
     assert_eq!((status.as_str(), body.contains(r#""result":7"#)), ("200", true), "{body}");
     // What arrives does.
-    for _ in 0..crate::request::LARGE_BODIES {
+    for _ in 0..Limits::default().large_bodies {
         open.push(announce(MOST - 1).await);
     }
     let refused = async {
@@ -366,6 +374,58 @@ async fn large_bodies_have_room_as_they_arrive() {
     drop(open);
     let served = async {
         while server.post(&long(300 * 1024)).await.0 != "200" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), served).await.expect("the room is not given back");
+}
+
+#[tokio::test]
+async fn long_messages_of_a_websocket_need_room_as_bodies_do() {
+    const MOST: usize = 512 * 1024;
+    let limits = Limits {
+        max_request_bytes: MOST as u32,
+        large_bodies: 1,
+        body_idle_ms: 20_000,
+        body_total_ms: 20_000,
+        ..Limits::default()
+    };
+    let server = server(limits).await;
+    let mut stream = server.websocket().await;
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":7}"#.len();
+    let asked = long(300 * 1024);
+    let batch = format!("[{asked}]");
+    stream.write_all(&frame(&asked)).await.unwrap();
+    assert_eq!(message(&mut stream).await, answer);
+    // A body that is half read has all the room, unless a message had it when the body came.
+    let mut bodies = Vec::new();
+    let refused = async {
+        loop {
+            let mut body = server.connect().await;
+            body.write_all(format!("{POST}content-length: {MOST}\r\n\r\n").as_bytes()).await.unwrap();
+            // Fails if it is refused meanwhile.
+            let _ = body.write_all(&vec![b' '; MOST - 1]).await;
+            bodies.push(body);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.write_all(&frame(&asked)).await.unwrap();
+            if message(&mut stream).await != answer {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), refused).await.expect("messages take no room");
+    stream.write_all(&frame(&batch)).await.unwrap();
+    assert_ne!(message(&mut stream).await, answer + 2, "also those of a batch");
+    // Short ones need none.
+    stream.write_all(&frame(SMALL)).await.unwrap();
+    assert_eq!(message(&mut stream).await, answer);
+    drop(bodies);
+    let served = async {
+        loop {
+            stream.write_all(&frame(&asked)).await.unwrap();
+            if message(&mut stream).await == answer {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -3,8 +3,8 @@
 use alloy_consensus::{Header, Sealable as _, Sealed};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use duskevm_evm::{
-    Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, NoPool, RecoveredTx, StateSource, TrieRoots,
-    TrieState, build_block,
+    Block, BlockAttributes, ChainSpec, Eip1559Constants, ExecutedBlock, ForkTimes, NoPool, RecoveredTx, StateSource,
+    TrieRoots, TrieState, build_block,
 };
 use duskevm_genesis::{Fork, GenesisAnchor, L2Genesis, NetworkSpec};
 use duskevm_rollup::{BlockId, L1Info, L1InfoFork, RollupConfig, RollupGenesis, SystemConfig};
@@ -198,7 +198,14 @@ impl MemoryChain {
 
     /// A block on any block; it becomes the head. `salt` makes it differ from others with the same transactions.
     pub(crate) fn mine_on(&self, parent: &Block, transactions: Vec<Arc<RecoveredTx>>, salt: u8) -> Arc<Block> {
-        let header = parent.header.clone();
+        let (executed, changes) = self.execute(parent, &self.attributes(parent, transactions, salt)).unwrap();
+        let receipts = executed.decoded_receipts().unwrap();
+        self.insert(executed.block, receipts, (executed.changes, changes))
+    }
+
+    /// What a block on any block is made from: the L1-attributes deposit and these transactions.
+    pub(crate) fn attributes(&self, parent: &Block, transactions: Vec<Arc<RecoveredTx>>, salt: u8) -> BlockAttributes {
+        let header = &parent.header;
         let timestamp = header.timestamp + BLOCK_TIME;
         let config = &self.rollup.config;
         let info = L1Info::new(
@@ -214,7 +221,7 @@ impl MemoryChain {
         let forks = self.spec.fork_times();
         let mut forced = vec![Arc::new(RecoveredTx::deposit(info.deposit(true)))];
         forced.extend(transactions);
-        let attributes = BlockAttributes {
+        BlockAttributes {
             timestamp,
             prev_randao: B256::repeat_byte(salt),
             fee_recipient: duskevm_evm::header::SEQUENCER_FEE_VAULT,
@@ -223,15 +230,28 @@ impl MemoryChain {
             eip1559_params: Some(config.genesis.system_config.eip1559_params),
             min_base_fee: forks.jovian.map(|_| 0),
             transactions: forced,
-        };
+        }
+    }
+
+    /// Executes a block on any block and keeps its state. The chain stays as it is.
+    pub(crate) fn execute(
+        &self,
+        parent: &Block,
+        attributes: &BlockAttributes,
+    ) -> Result<(ExecutedBlock, Changes), String> {
+        let header = parent.header.clone();
         let mut trie = StateTrie::new(header.state_root, StateLimits::default());
         let mut roots = TrieRoots::new(&mut trie, &*self.everything);
         let state = TrieState::new(&*self.everything, header.clone());
-        let executed = build_block(&self.spec, &header, &attributes, &mut NoPool, state, &mut roots).unwrap();
+        let executed = build_block(&self.spec, &header, attributes, &mut NoPool, state, &mut roots)
+            .map_err(|error| error.to_string())?;
         let outcome = roots.into_outcome().unwrap();
         store(&self.everything, &outcome, &executed.changes);
-        let receipts = executed.decoded_receipts().unwrap();
-        self.insert(executed.block, receipts, (executed.changes, outcome.changes))
+        self.everything
+            .0
+            .write()
+            .insert(executed.block.hash(), alloy_rlp::encode(executed.block.header.inner()).into());
+        Ok((executed, outcome.changes))
     }
 
     pub(crate) fn set_labels(&self, safe: u64, finalized: u64) {

@@ -531,6 +531,12 @@ async fn the_rollup_rpc_is_op_nodes() {
     ] {
         assert!(status[field].is_object(), "{field}");
     }
+    let nothing = json!({
+        "hash": B256::ZERO, "number": 0, "parentHash": B256::ZERO, "timestamp": 0,
+        "l1origin": { "hash": B256::ZERO, "number": 0 }, "sequenceNumber": 0,
+    });
+    assert_eq!(status["queued_unsafe_l2"], nothing);
+    assert_eq!(status["engine_sync_target"], status["unsafe_l2"]);
 
     let output = client.call("optimism_outputAtBlock", json!(["0x1"])).await;
     let passer = client.call("eth_getProof", json!(["0x4200000000000000000000000000000000000016", [], "0x1"])).await;

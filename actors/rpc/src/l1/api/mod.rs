@@ -10,7 +10,7 @@ mod state;
 mod subscribe;
 mod transaction;
 
-use super::{block::L1Block, view::View};
+use super::{block::L1Block, carrier::CarrierPorts, view::View};
 use crate::{
     api::{Backing, Desk, Registry, Surface, web3},
     feed::Feed,
@@ -24,6 +24,7 @@ pub(crate) struct L1Api {
     pub(crate) view: View,
     pub(crate) chain_id: u64,
     pub(crate) settlement: Option<Arc<Settlement>>,
+    pub(crate) carrier: Option<CarrierPorts>,
     pub(crate) feed: Arc<Feed<Arc<L1Block>>>,
     pub(crate) desk: Desk,
 }

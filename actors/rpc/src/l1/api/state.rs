@@ -17,12 +17,11 @@ use alloy_rpc_types_eth::{
     BlockOverrides, EIP1186AccountProofResponse, EIP1186StorageProof, TransactionRequest, state::StateOverride,
 };
 use alloy_serde::JsonStorageKey;
+use duskevm_carrier_core::enough_gas;
 use duskevm_settlement::{Contract, Error, Settlement, ViewCallError};
 
 /// Code of the settlement contracts: the instruction INVALID. There is a contract, and the EVM cannot run it.
 const NOT_EVM: [u8; 1] = [0xfe];
-/// Gas that every transaction of the view uses.
-const GAS: u64 = 21_000;
 /// How often a read at a tag begins again because its block was replaced.
 const TRIES: usize = 4;
 
@@ -59,15 +58,10 @@ pub(super) fn register(registry: &mut Registry<L1Api>) {
         let address: Address = args.required()?;
         let block: Option<BlockId> = args.optional()?;
         args.end()?;
-        // Only the batch inbox counts anything: the envelopes of each signer.
-        let Some(settlement) = &api.settlement else {
-            return existing(api, block.unwrap_or_default()).map(|_| U64::ZERO);
-        };
-        let next = |state: &StateAt<'_>, settlement: &Settlement, _| {
-            settlement.next_nonce(state, &address).map_err(unreadable)
-        };
-        let inbox = settlement.address_of(Contract::BatchInbox);
-        Ok(U64::from(of_contract(api, inbox, block, next)?.unwrap_or_default()))
+        let count = transaction_count(api, address, block)?;
+        // And those that are carried.
+        let carrier = api.carrier.as_ref().filter(|_| block == Some(BlockId::pending()));
+        Ok(U64::from(carrier.map_or(count, |carrier| carrier.next_nonce(&address, count))))
     });
     registry.read("eth_getProof", |api, mut args| {
         let address: Address = args.required()?;
@@ -92,14 +86,28 @@ pub(super) fn register(registry: &mut Registry<L1Api>) {
         let block: Option<BlockId> = args.optional()?;
         args.end()?;
         // What a batcher sends goes to the inbox, which takes it as a Dusk transaction and not as a call.
+        let input = request.input.input().cloned();
         let to_inbox = request.to.and_then(|to| contract_at(api, to.into_to()?)) == Some(Contract::BatchInbox);
         if to_inbox {
             existing(api, block.unwrap_or_default())?;
         } else {
             call(api, request, block)?;
         }
-        Ok(U64::from(GAS))
+        // A transaction that offers so much gas can be carried to Dusk, where gas is another.
+        let data = input.filter(|_| to_inbox).unwrap_or_default();
+        Ok(U64::from(enough_gas(&data)))
     });
+}
+
+/// Only the batch inbox counts anything: the envelopes of each signer.
+fn transaction_count(api: &L1Api, address: Address, block: Option<BlockId>) -> Result<u64, RpcError> {
+    let Some(settlement) = &api.settlement else {
+        return existing(api, block.unwrap_or_default()).map(|_| 0);
+    };
+    let next =
+        |state: &StateAt<'_>, settlement: &Settlement, _| settlement.next_nonce(state, &address).map_err(unreadable);
+    let inbox = settlement.address_of(Contract::BatchInbox);
+    Ok(of_contract(api, inbox, block, next)?.unwrap_or_default())
 }
 
 fn unreadable(error: Error<ReadError>) -> RpcError {

@@ -13,7 +13,7 @@ use duskevm_l1_view::{
     DuskBlock, DuskEvent, DuskTx, ENVELOPE_TOPIC, LOG_TOPIC, ViewBlock, ViewConfig, encode_log, project,
 };
 use duskevm_messages::l1::{L1BlockRef, L1Heads};
-use duskevm_rpc::{L1RpcConfig, L1RpcServer, L1Wiring, Limits, Socket, l1_rpc_spec};
+use duskevm_rpc::{CarrierPorts, L1RpcConfig, L1RpcServer, L1Wiring, Limits, Socket, l1_rpc_spec};
 use duskevm_settlement::{Contracts, Genesis, Settlement, SystemConfig};
 use duskevm_store::{
     Identity,
@@ -204,10 +204,25 @@ impl Bed {
         Self::with(tip, finalized, Limits::default(), |spec| spec).await
     }
 
+    /// The same, with something that carries transactions.
+    pub(super) async fn carrying(tip: u64, finalized: u64, carrier: CarrierPorts) -> Self {
+        Self::made(tip, finalized, Limits::default(), Some(carrier), |spec| spec).await
+    }
+
     pub(super) async fn with(
         tip: u64,
         finalized: u64,
         limits: Limits,
+        adjust: impl FnOnce(ChildSpec<L1RpcServer>) -> ChildSpec<L1RpcServer>,
+    ) -> Self {
+        Self::made(tip, finalized, limits, None, adjust).await
+    }
+
+    async fn made(
+        tip: u64,
+        finalized: u64,
+        limits: Limits,
+        carrier: Option<CarrierPorts>,
         adjust: impl FnOnce(ChildSpec<L1RpcServer>) -> ChildSpec<L1RpcServer>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -218,6 +233,7 @@ impl Bed {
         chain.grow(tip, 1, finalized);
         let socket = Socket::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         let wiring = L1Wiring {
+            carrier,
             config: L1RpcConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), limits, ..L1RpcConfig::default() },
             socket: socket.clone(),
             store,

@@ -155,7 +155,7 @@ async fn transactions_are_refused_with_the_way_that_there_is() {
     let bed = Bed::start(1, 1).await;
     let raw = hex::encode_prefixed([2; 100]);
     let (code, message) = bed.client().error("eth_sendRawTransaction", json!([raw])).await;
-    assert_eq!((code, message.contains("does not take transactions yet")), (-32000, true), "{message}");
+    assert_eq!((code, message.contains("actors.carrier = true")), (-32000, true), "{message}");
     let (code, _) = bed.client().error("eth_sendRawTransaction", json!(["0xzz"])).await;
     assert_eq!(code, -32602);
     let (code, _) = bed.client().error("eth_newFilter", json!([{}])).await;
