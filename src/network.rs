@@ -1,5 +1,6 @@
 //! The network that a node belongs to: made once, kept as files in the data folder, read from there ever after.
 
+mod check;
 mod contracts;
 mod keys;
 mod provisioners;
@@ -7,18 +8,21 @@ mod settings;
 
 pub(crate) use contracts::CONTRACTS;
 pub use keys::{KeysError, Password, read_key_file, read_secret};
-pub use provisioners::{LOCAL_STAKE, consensus_params, local_batcher, local_producer, local_provisioner};
+pub use provisioners::{
+    LOCAL_STAKE, consensus_params, local_batcher, local_carrier, local_producer, local_provisioner,
+};
 
 use crate::config::{Config, NetworkName};
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, Sealable};
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256, keccak256};
 use duskevm_dusk_l1::{
-    genesis::{Genesis as L1Genesis, GenesisAccount, GenesisStake, MAX_TIMESTAMP},
+    genesis::{Genesis as L1Genesis, GenesisAccount, GenesisStake},
     keys::AccountId,
 };
 use duskevm_evm::{Block, ChainSpec, Eip1559Constants, header::MESSAGE_PASSER};
 use duskevm_genesis::{
-    BlockRef, Fork, ForkTimes, GenesisAnchor, L2Genesis, LOCAL_CONTRACTS, NetworkSpec, WithdrawalsRoot, evm_address,
+    BlockRef, Fork, ForkTimes, GenesisAnchor, L2Genesis, LOCAL_CONTRACTS, NetworkSpec, WithdrawalsRoot,
+    l1_chain_config_json,
 };
 use duskevm_l1_view::{DuskBlock, ViewBlock, ViewConfig, project};
 use duskevm_rollup::{BlockId, RollupConfig, RollupGenesis, SystemConfig};
@@ -35,12 +39,13 @@ use std::{
 const L2_GENESIS_FILE: &str = "genesis.json";
 const ROLLUP_FILE: &str = "rollup.json";
 const L1_GENESIS_FILE: &str = "l1-genesis.json";
+const L1_CHAIN_FILE: &str = "l1-chain-config.json";
+
+/// Where a data folder keeps these files.
+const KEPT: &str = "network";
 
 /// Balance of a provisioner's account in a new network, in lux: a million DUSK.
 const LOCAL_BALANCE: u64 = 1_000_000_000_000_000;
-
-/// Longest block time of either layer, in seconds.
-const MAX_BLOCK_TIME: u64 = 3_600;
 
 /// Why a network cannot be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +109,12 @@ pub enum NetworkError {
     /// No network where there must be one.
     #[error("{} holds no network: it is no data folder of a duskevm node", .0.display())]
     Missing(PathBuf),
+    /// There is no L1 where one must be.
+    #[error(
+        "{}{L1_GENESIS_FILE} is missing: only a node that a consensus client drives (actors.engine_api) and that runs no L1 (actors.consensus) can do without it",
+        .0.as_ref().map(|folder| format!("{}: ", folder.display())).unwrap_or_default()
+    )]
+    NoL1(Option<PathBuf>),
     /// The funded accounts cannot be derived.
     #[error(transparent)]
     Accounts(#[from] crate::cli::AccountError),
@@ -127,6 +138,13 @@ pub struct Network {
     pub genesis_state: StateChanges,
     /// Its tries.
     pub genesis_nodes: Changes,
+    /// Its L1; `None` where the files are those of L2 only, which is enough for a node that a consensus client drives.
+    pub dusk: Option<DuskNetwork>,
+}
+
+/// The L1 of a network.
+#[derive(Debug, Clone)]
+pub struct DuskNetwork {
     /// The embedded L1.
     pub l1: L1Genesis,
     /// How L1 is shown to L2.
@@ -142,8 +160,8 @@ pub struct NetworkFiles {
     pub l2: String,
     /// `rollup.json`: the rollup configuration in the form of op-node.
     pub rollup: String,
-    /// `l1-genesis.json`: the embedded L1.
-    pub l1: String,
+    /// `l1-genesis.json`: the embedded L1, if it is there.
+    pub l1: Option<String>,
 }
 
 impl NetworkFiles {
@@ -176,8 +194,8 @@ impl NetworkFiles {
             block_time: config.l1.block_time,
             block_gas_limit: 3_000_000_000,
             treasury: provisioners.first().copied().unwrap_or_else(|| local_producer().id()),
-            // The batcher of the system config is one whose key everybody knows; so is the account that pays for it.
-            accounts: provisioners.iter().chain([&local_batcher().id()]).map(account).collect(),
+            // The batcher of the system config is one whose key everybody knows; so are the accounts that pay for it and for what is carried.
+            accounts: provisioners.iter().chain([&local_batcher().id(), &local_carrier().id()]).map(account).collect(),
             stakes: provisioners.iter().map(staked).collect(),
             contracts: Vec::new(),
             consensus: consensus_params(config.l1.block_time),
@@ -203,19 +221,27 @@ impl NetworkFiles {
             l2: BlockRef { hash: block.hash(), number: 0 },
         };
         let l1_text = serde_json::to_string_pretty(&l1).map_err(|error| NetworkError::L1(error.to_string()))?;
-        Ok(Self { l2: genesis.to_geth_genesis_json()?, rollup: genesis.rollup.to_rollup_json(&anchor)?, l1: l1_text })
+        Ok(Self {
+            l2: genesis.to_geth_genesis_json()?,
+            rollup: genesis.rollup.to_rollup_json(&anchor)?,
+            l1: Some(l1_text),
+        })
     }
 
-    /// Reads the files of a folder.
+    /// Reads the files of a folder. That of L1 may be missing.
     ///
     /// # Errors
-    /// If one is missing.
+    /// If another one is missing.
     pub fn read(folder: &Path) -> Result<Self, NetworkError> {
         let read = |name: &'static str| {
             let path = folder.join(name);
             fs::read_to_string(&path).map_err(|source| NetworkError::File { path, source })
         };
-        Ok(Self { l2: read(L2_GENESIS_FILE)?, rollup: read(ROLLUP_FILE)?, l1: read(L1_GENESIS_FILE)? })
+        let l1 = match read(L1_GENESIS_FILE) {
+            Err(NetworkError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read?),
+        };
+        Ok(Self { l2: read(L2_GENESIS_FILE)?, rollup: read(ROLLUP_FILE)?, l1 })
     }
 
     /// The file in which two networks differ. How a file is formatted does not matter.
@@ -224,13 +250,33 @@ impl NetworkFiles {
             let parsed = |text| serde_json::from_str::<serde_json::Value>(text).ok();
             one == two || parsed(one).is_some_and(|one| Some(one) == parsed(two))
         };
-        [
-            (ROLLUP_FILE, &self.rollup, &other.rollup),
-            (L2_GENESIS_FILE, &self.l2, &other.l2),
-            (L1_GENESIS_FILE, &self.l1, &other.l1),
-        ]
-        .into_iter()
-        .find_map(|(file, one, two)| (!same(one, two)).then_some(file))
+        // Where one of them has no L1, the L1 block that `rollup.json` names still tells networks apart.
+        let l1 = self.l1.as_ref().zip(other.l1.as_ref()).map(|(one, two)| (L1_GENESIS_FILE, one, two));
+        [(ROLLUP_FILE, &self.rollup, &other.rollup), (L2_GENESIS_FILE, &self.l2, &other.l2)]
+            .into_iter()
+            .chain(l1)
+            .find_map(|(file, one, two)| (!same(one, two)).then_some(file))
+    }
+
+    /// The network of a data folder, or that of a folder that holds these files.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find(folder: &Path) -> Result<Self, NetworkError> {
+        [folder.join(KEPT), folder.to_owned()]
+            .iter()
+            .find(|folder| folder.join(ROLLUP_FILE).exists())
+            .map_or_else(|| Err(NetworkError::Missing(folder.to_owned())), |folder| Self::read(folder))
+    }
+
+    /// `l1-chain-config.json`: the L1 view as an Ethereum chain. Follows from the embedded L1; `None` if that is not there.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn l1_chain_config(&self) -> Result<Option<String>, NetworkError> {
+        let Some(l1) = &self.l1 else { return Ok(None) };
+        let l1: L1Genesis = serde_json::from_str(l1).map_err(|error| NetworkError::L1(error.to_string()))?;
+        Ok(Some(l1_chain_config_json(l1.chain_id.into())?))
     }
 
     /// Writes them into a folder, each whole or not at all. The rollup file comes last: where it is, the others are.
@@ -239,15 +285,12 @@ impl NetworkFiles {
     /// If the system refuses.
     pub fn write(&self, folder: &Path) -> Result<(), NetworkError> {
         fs::create_dir_all(folder).map_err(|source| NetworkError::File { path: folder.to_owned(), source })?;
-        for (name, text) in [(L2_GENESIS_FILE, &self.l2), (L1_GENESIS_FILE, &self.l1), (ROLLUP_FILE, &self.rollup)] {
-            let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
-            let write = || {
-                fs::write(&temporary, text)?;
-                fs::File::open(&temporary)?.sync_all()?;
-                fs::rename(&temporary, &path)?;
-                fs::File::open(folder)?.sync_all()
-            };
-            write().map_err(|source| NetworkError::File { path: path.clone(), source })?;
+        let chain = self.l1_chain_config()?;
+        let l1 =
+            [self.l1.as_ref().map(|text| (L1_GENESIS_FILE, text)), chain.as_ref().map(|text| (L1_CHAIN_FILE, text))];
+        let first = [(L2_GENESIS_FILE, &self.l2)].into_iter().chain(l1.into_iter().flatten());
+        for (name, text) in first.chain([(ROLLUP_FILE, &self.rollup)]) {
+            write_file(folder, name, text)?;
         }
         Ok(())
     }
@@ -258,19 +301,16 @@ impl NetworkFiles {
     /// See [`NetworkError`].
     pub fn load(&self) -> Result<Network, NetworkError> {
         let (genesis, anchor) = L2Genesis::from_json(&self.l2, &self.rollup)?;
-        let l1: L1Genesis = serde_json::from_str(&self.l1).map_err(|error| NetworkError::L1(error.to_string()))?;
-        l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
-        let view = view_config(&l1);
-        let origin = view_genesis(&view, &l1)?;
+        let l1 = self.l1.as_ref().map(|text| {
+            let l1: L1Genesis = serde_json::from_str(text).map_err(|error| NetworkError::L1(error.to_string()))?;
+            l1.validate().map_err(|error| NetworkError::L1(error.to_string()))?;
+            let view = view_config(&l1);
+            same_anchor("the L1 view's genesis block", view_genesis(&view, &l1)?.hash(), anchor.l1.hash)?;
+            Ok::<_, NetworkError>((l1, view))
+        });
+        let l1 = l1.transpose()?;
         let FirstBlock { block, state, nodes } = first_block(&genesis);
-        for (what, computed, named) in [
-            ("the L1 view's genesis block", origin.hash(), anchor.l1.hash),
-            ("the L2 genesis block", block.hash(), anchor.l2.hash),
-        ] {
-            if computed != named {
-                return Err(NetworkError::Anchor { what, computed, named });
-            }
-        }
+        same_anchor("the L2 genesis block", block.hash(), anchor.l2.hash)?;
         let params = &genesis.rollup;
         let forks = execution_forks(&params.forks);
         let constants = Eip1559Constants {
@@ -308,8 +348,15 @@ impl NetworkFiles {
             l1_system_config_address: params.addresses.system_config,
             eip1559: (constants.elasticity, constants.denominator, constants.canyon_denominator),
         };
-        check_rollup(&rollup, &l1)?;
-        let settlement = contracts::open(&rollup, &l1)?;
+        check::rollup(&rollup)?;
+        let dusk = match l1 {
+            Some((l1, view)) => {
+                check::against_l1(&rollup, &l1)?;
+                let settlement = contracts::open(&rollup, &l1)?;
+                Some(DuskNetwork { l1, view, settlement })
+            }
+            None => None,
+        };
         Ok(Network {
             spec: Arc::new(ChainSpec::new(params.l2_chain_id, forks, constants)?),
             rollup: Arc::new(rollup),
@@ -319,11 +366,25 @@ impl NetworkFiles {
             genesis_block: block,
             genesis_state: state,
             genesis_nodes: nodes,
-            l1,
-            view,
-            settlement,
+            dusk,
         })
     }
+}
+
+fn same_anchor(what: &'static str, computed: B256, named: B256) -> Result<(), NetworkError> {
+    if computed == named { Ok(()) } else { Err(NetworkError::Anchor { what, computed, named }) }
+}
+
+/// Writes a file, whole or not at all.
+fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), NetworkError> {
+    let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
+    let write = || {
+        fs::write(&temporary, text)?;
+        fs::File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| NetworkError::File { path: path.clone(), source })
 }
 
 impl Network {
@@ -333,15 +394,23 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`].
     pub fn open(config: &Config, data: &Path, now: u64) -> Result<Self, NetworkError> {
-        let kept = data.join("network");
+        let kept = data.join(KEPT);
         if kept.join(ROLLUP_FILE).exists() {
             let files = NetworkFiles::read(&kept)?;
+            // A folder from before there was such a file.
+            if !kept.join(L1_CHAIN_FILE).exists()
+                && let Some(chain) = files.l1_chain_config()?
+            {
+                write_file(&kept, L1_CHAIN_FILE, &chain)?;
+            }
             if let Some(given) = &config.network.genesis
                 && let Some(file) = files.differs_from(&NetworkFiles::read(given)?)
             {
                 return Err(NetworkError::Other { given: given.clone(), kept, file });
             }
-            return files.load();
+            let network = files.load()?;
+            network.check_l1(config, &kept)?;
+            return Ok(network);
         }
         let files = match (&config.network.genesis, config.network.name) {
             (Some(folder), _) => NetworkFiles::read(folder)?,
@@ -351,8 +420,25 @@ impl Network {
             (None, NetworkName::Mainnet) => return Err(NetworkError::NeedsFiles("mainnet")),
         };
         let network = files.load()?;
+        network.check_l1(config, config.network.genesis.as_deref().unwrap_or(&kept))?;
         files.write(&kept)?;
         Ok(network)
+    }
+
+    /// Is the L1 there, if this node runs it?
+    fn check_l1(&self, config: &Config, folder: &Path) -> Result<(), NetworkError> {
+        if config.actors.consensus && self.dusk.is_none() {
+            return Err(NetworkError::NoL1(Some(folder.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// The L1 of this network.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoL1`] if the files are those of L2 only.
+    pub fn dusk(&self) -> Result<&DuskNetwork, NetworkError> {
+        self.dusk.as_ref().ok_or(NetworkError::NoL1(None))
     }
 }
 
@@ -362,40 +448,12 @@ impl Network {
     /// # Errors
     /// If the folder holds none.
     pub fn kept(data: &Path) -> Result<Self, NetworkError> {
-        let kept = data.join("network");
+        let kept = data.join(KEPT);
         if !kept.join(ROLLUP_FILE).exists() {
             return Err(NetworkError::Missing(data.to_owned()));
         }
         NetworkFiles::read(&kept)?.load()
     }
-}
-
-/// What no hash covers: values of `rollup.json` that other files or this program know too, and bounds without which time overflows.
-fn check_rollup(rollup: &RollupConfig, l1: &L1Genesis) -> Result<(), NetworkError> {
-    let equal = |what, found: String, expected: String| {
-        if found == expected { Ok(()) } else { Err(NetworkError::Disagree { what, found, expected }) }
-    };
-    let within = |what, found: u64, least: u64, most: u64| {
-        if (least..=most).contains(&found) {
-            return Ok(());
-        }
-        let expected = format!("between {least} and {most}");
-        Err(NetworkError::Disagree { what, found: found.to_string(), expected })
-    };
-    equal("genesis.l1.number in rollup.json", rollup.genesis.l1.number.to_string(), "0".into())?;
-    equal("genesis.l2.number in rollup.json", rollup.genesis.l2.number.to_string(), "0".into())?;
-    equal("l1_chain_id in rollup.json", rollup.l1_chain_id.to_string(), l1.chain_id.to_string())?;
-    for (what, found, contract) in [
-        ("deposit_contract_address in rollup.json", rollup.deposit_contract_address, LOCAL_CONTRACTS.portal),
-        ("l1_system_config_address in rollup.json", rollup.l1_system_config_address, LOCAL_CONTRACTS.system_config),
-        ("batch_inbox_address in rollup.json", rollup.batch_inbox_address, LOCAL_CONTRACTS.batch_inbox),
-    ] {
-        equal(what, found.to_string(), evm_address(contract).to_string())?;
-    }
-    within("block_time in rollup.json", rollup.block_time, 1, MAX_BLOCK_TIME)?;
-    rollup.validate()?;
-    within("block_time in l1-genesis.json", l1.block_time, 1, MAX_BLOCK_TIME)?;
-    within("genesis.l2_time in rollup.json", rollup.genesis.l2_time, l1.timestamp, MAX_TIMESTAMP)
 }
 
 fn fork_times(config: &Config) -> Result<ForkTimes, NetworkError> {
@@ -542,6 +600,27 @@ mod tests {
     }
 
     #[test]
+    fn a_node_without_l1_needs_the_files_of_l2_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, given) = (folder.path().join("data"), folder.path().join("given"));
+        NetworkFiles { l1: None, ..local() }.write(&given).unwrap();
+        let mut config = Config::default();
+        config.network.genesis = Some(given.clone());
+        let error = Network::open(&config, &data, NOW).unwrap_err().to_string();
+        assert!(error.contains("l1-genesis.json is missing") && error.contains("given"), "{error}");
+        assert!(!data.exists());
+        config.actors.consensus = false;
+        let network = Network::open(&config, &data, NOW).unwrap();
+        assert!(network.dusk.is_none());
+        assert_eq!(network.genesis_block.hash(), local().load().unwrap().genesis_block.hash());
+        // From the data folder, which has no L1 either; the whole network is the same one.
+        local().write(&given).unwrap();
+        Network::open(&config, &data, NOW).unwrap();
+        config.actors.consensus = true;
+        assert!(matches!(Network::open(&config, &data, NOW), Err(NetworkError::NoL1(_))));
+    }
+
+    #[test]
     fn values_that_no_hash_covers_are_compared() {
         local().load().unwrap();
         assert!(with_rollup(|r| r["genesis"]["l1"]["number"] = 5.into()).contains("genesis.l1.number"));
@@ -582,6 +661,13 @@ mod tests {
         let mut config = Config::default();
         Network::open(&config, &data, NOW).unwrap();
         assert!(matches!(Network::kept(&given), Err(NetworkError::Missing(_))));
+
+        // Other programs need to know the L1 view; a folder from before gets the file.
+        let l1_chain = data.join("network/l1-chain-config.json");
+        let text = fs::read_to_string(&l1_chain).unwrap();
+        fs::remove_file(&l1_chain).unwrap();
+        Network::open(&config, &data, NOW).unwrap();
+        assert_eq!(fs::read_to_string(&l1_chain).unwrap(), text);
 
         // The same network, written otherwise, and another one.
         let kept = NetworkFiles::read(&data.join("network")).unwrap();

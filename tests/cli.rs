@@ -178,6 +178,10 @@ fn the_shipped_files_are_valid_and_say_what_is_true() {
     node.data.dir = None;
     node.log.format = Config::default().log.format;
     assert_eq!(node, Config::default());
+    let on = shipped("execution.toml").config.actors;
+    assert!(on.engine_api && on.executor && on.txpool && on.rpc && on.http);
+    assert!(!(on.consensus || on.l1 || on.da_store || on.blob_api || on.l1_rpc || on.gossip));
+    assert!(!(on.sequencer || on.derivation || on.batcher));
 }
 
 #[test]
@@ -199,6 +203,7 @@ fn the_dashboard_is_json_and_asks_for_the_documented_metrics() {
         "duskevm_batcher_backlog_blocks{",
         "duskevm_derivation_blocks_total{",
         "duskevm_block_gossip_peers{",
+        "duskevm_engine_statuses_total{",
     ] {
         assert!(text.contains(metric), "{metric}");
     }

@@ -11,7 +11,7 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_derivation::{Derivation, Ports, Settings};
 use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, NoPool, RecoveredTx};
-use duskevm_executor::{ChainState, Executor, Feeds, Suspect, genesis_commit};
+use duskevm_executor::{ChainState, Executor, Feeds, KeptBlocks, Suspect, genesis_commit};
 use duskevm_l1_view::{ViewBlock, ViewTransaction};
 use duskevm_messages::{
     executor::{Build, ChainHeads, DaLimits, Insert},
@@ -267,7 +267,9 @@ impl Node {
         });
         let settings =
             duskevm_executor::Settings { spec: rollup.spec.clone(), block_time: 2, trie: StateLimits::default() };
-        let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect: Suspect::default() };
+        let (suspect, kept) = (Suspect::default(), KeptBlocks::default());
+        let (wanted, _) = watch::channel(None);
+        let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect, wanted, kept };
         let (config, opened) = (rollup.config.clone(), store.clone());
         let executor_spec = ChildSpec::new(&executor, move |start| {
             Ok(Executor::open(settings.clone(), config.clone(), opened.clone(), feeds.clone(), &start)?)

@@ -28,7 +28,7 @@ impl Dev {
     fn start_with(arguments: &[&str], log: Stdio) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_duskevm"))
             .args(["dev", "--port", "0", "--admin-port", "0", "--metrics-port", "0", "--blob-port", "0"])
-            .args(["--l1-rpc-port", "0"])
+            .args(["--l1-rpc-port", "0", "--rollup-rpc-port", "0"])
             .args(arguments)
             .env_clear()
             .stderr(log)

@@ -20,7 +20,7 @@ use std::{
 use support::{Load, Node, Ports, accounts, call, check_included, grow, quantity, restarted, restarts, up, verify};
 
 /// Every actor that carries the chain or faces clients.
-const ACTORS: [&str; 11] = [
+const ACTORS: [&str; 12] = [
     "consensus",
     "da-store",
     "l1",
@@ -31,6 +31,7 @@ const ACTORS: [&str; 11] = [
     "batcher",
     "rpc",
     "l1-rpc",
+    "rollup-rpc",
     "http",
 ];
 

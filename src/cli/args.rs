@@ -81,6 +81,9 @@ pub struct DevArgs {
     /// Port of the L1 JSON-RPC (HTTP and WebSocket); 0 takes a free one [default: 8545].
     #[arg(long, value_name = "PORT")]
     pub l1_rpc_port: Option<u16>,
+    /// Port of the rollup node's RPC (HTTP and WebSocket); 0 takes a free one [default: 9547].
+    #[arg(long, value_name = "PORT")]
+    pub rollup_rpc_port: Option<u16>,
     /// Address that the L2 JSON-RPC and the HTTP server listen on [default: 127.0.0.1].
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<IpAddr>,
@@ -128,6 +131,9 @@ pub struct NodeArgs {
     /// Folder of the databases, instead of the file's.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// File with the secret of the Engine API, instead of the file's.
+    #[arg(long, value_name = "FILE")]
+    pub jwt_secret: Option<PathBuf>,
     /// Log level or directives, instead of the file's.
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -142,6 +148,9 @@ pub struct GenesisArgs {
     /// Folder to write into; it is made if it does not exist.
     #[arg(long, short = 'o', value_name = "DIR")]
     pub out: PathBuf,
+    /// Write the files of the network that a node keeps in this data folder, or that lies in this folder, instead of making one.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["network", "ChainArgs", "config", "provisioners"])]
+    pub from: Option<PathBuf>,
     /// Network to make [default: local]. No other can be made: the public networks exist already.
     #[arg(long, value_enum)]
     pub network: Option<NetworkName>,
@@ -348,12 +357,13 @@ mod tests {
         for line in [
             "duskevm dev",
             "duskevm dev --block-time 1 --l1-block-time 3 --accounts 100 --balance 5 --port 0 --host 0.0.0.0 \
-             --admin-port 0 --metrics-port 0 --blob-port 0 --l1-rpc-port 0 --provisioners 4 --data-dir d --archive --jovian --log debug --json-logs --no-banner \
+             --admin-port 0 --metrics-port 0 --blob-port 0 --l1-rpc-port 0 --rollup-rpc-port 0 --provisioners 4 --data-dir d --archive --jovian --log debug --json-logs --no-banner \
              --chain-id 99 --config f --gas-limit 30000000",
             "duskevm dev --silent",
             "duskevm node --config f",
             "duskevm genesis --out d --network testnet --force",
             "duskevm genesis --out d --provisioners 4 --stake 2000 --password-file p --l1-block-time 2",
+            "duskevm genesis --out d --from data --force",
             "duskevm status --json",
             "duskevm status --admin http://127.0.0.1:1",
             "duskevm actors list",
@@ -389,6 +399,9 @@ mod tests {
             "duskevm dev --silent --log debug",
             "duskevm genesis",
             "duskevm genesis --out d --network moon",
+            "duskevm genesis --from d",
+            "duskevm genesis --out d --from data --chain-id 5",
+            "duskevm genesis --out d --from data --provisioners 4",
             "duskevm genesis --out d --stake 2000",
             "duskevm genesis --out d --password-file p",
             "duskevm genesis --out d --provisioners 4 --force",

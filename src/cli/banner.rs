@@ -55,6 +55,9 @@ pub(crate) fn text(
     if let Some(rpc) = endpoints.l1_rpc {
         let _ = writeln!(text, "  L1 JSON-RPC   http://{rpc}  ws://{rpc}");
     }
+    if let Some(rpc) = endpoints.rollup_rpc {
+        let _ = writeln!(text, "  rollup node   http://{rpc}  ws://{rpc}");
+    }
     let _ = writeln!(text, "  admin         http://{}", endpoints.admin);
     if let Some(http) = endpoints.http {
         let _ = writeln!(text, "  metrics       http://{http}/metrics");
@@ -107,6 +110,8 @@ mod tests {
         let endpoints = Endpoints {
             rpc: Some(([127, 0, 0, 1], 4001).into()),
             l1_rpc: Some(([127, 0, 0, 1], 4005).into()),
+            engine_api: None,
+            rollup_rpc: Some(([127, 0, 0, 1], 4006).into()),
             admin: ([127, 0, 0, 1], 4002).into(),
             http: Some(([127, 0, 0, 1], 4003).into()),
             blobs: Some(([127, 0, 0, 1], 4004).into()),
@@ -124,6 +129,7 @@ mod tests {
             "http://127.0.0.1:4003/metrics",
             "http://127.0.0.1:4004",
             "http://127.0.0.1:4005  ws://127.0.0.1:4005",
+            "http://127.0.0.1:4006  ws://127.0.0.1:4006",
             "/tmp/d (removed at exit)",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");

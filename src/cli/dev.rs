@@ -43,6 +43,7 @@ pub(crate) fn loader(args: &DevArgs) -> Result<Loader, CliError> {
     for (flag, path, port) in [
         ("--port", "rpc.port", args.port),
         ("--l1-rpc-port", "l1_rpc.port", args.l1_rpc_port),
+        ("--rollup-rpc-port", "rollup_rpc.port", args.rollup_rpc_port),
         ("--admin-port", "admin.port", args.admin_port),
         ("--metrics-port", "http.port", args.metrics_port),
         ("--blob-port", "blobs.port", args.blob_port),

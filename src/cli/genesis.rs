@@ -1,4 +1,4 @@
-//! `duskevm genesis`: makes the files of a network.
+//! `duskevm genesis`: makes the files of a network, or writes those of an existing one.
 
 mod nodes;
 
@@ -24,12 +24,20 @@ pub struct GenesisFiles {
     pub rollup: String,
     /// `l1-genesis.json`: the embedded L1.
     pub l1: String,
+    /// `l1-chain-config.json`: the view of L1 as an Ethereum chain, in the form of geth.
+    pub l1_chain: String,
 }
 
 /// Name of the node configuration that is written beside the genesis.
 const NODE_FILE: &str = "node.toml";
 
 pub(crate) fn run(args: GenesisArgs) -> Result<u8, CliError> {
+    if let Some(folder) = &args.from {
+        let files = shared(node::genesis_in(folder).map_err(CliError::Failed)?);
+        write_all(&args.out, &files, args.force).map_err(CliError::Failed)?;
+        print(&written(&args.out, &files))?;
+        return Ok(OK);
+    }
     let mut loader = Loader::new().file(args.config.as_deref()).environment(std::env::vars_os());
     if let Some(network) = args.network {
         // Before anything else of that network is asked for, such as keys of one's own.
@@ -51,13 +59,15 @@ pub(crate) fn run(args: GenesisArgs) -> Result<u8, CliError> {
     // It may hold a mnemonic.
     files.push(Output::secret(NODE_FILE, node_file(&effective)));
     write_all(&args.out, &files, args.force).map_err(CliError::Failed)?;
-    let mut text = String::new();
-    for file in &files {
-        text.push_str(&format!("wrote {}\n", args.out.join(&file.name).display()));
-    }
+    let mut text = written(&args.out, &files);
     text.push_str(&format!("start it with: duskevm node --config {}\n", args.out.join(NODE_FILE).display()));
     print(&text)?;
     Ok(OK)
+}
+
+/// Which files there are now.
+fn written(out: &Path, files: &[Output]) -> String {
+    files.iter().map(|file| format!("wrote {}\n", out.join(&file.name).display())).collect()
 }
 
 /// Refuses the public networks: what is made here would carry the name and the chain id of one, and be another chain.
@@ -107,6 +117,7 @@ fn shared(files: GenesisFiles) -> Vec<Output> {
         Output::public("genesis.json", files.l2),
         Output::public("rollup.json", files.rollup),
         Output::public("l1-genesis.json", files.l1),
+        Output::public("l1-chain-config.json", files.l1_chain),
     ]
 }
 

@@ -36,6 +36,10 @@ pub struct Endpoints {
     pub rpc: Option<SocketAddr>,
     /// JSON-RPC of L1 over HTTP and WebSocket.
     pub l1_rpc: Option<SocketAddr>,
+    /// The Engine API over HTTP and WebSocket.
+    pub engine_api: Option<SocketAddr>,
+    /// RPC of a rollup node over HTTP and WebSocket.
+    pub rollup_rpc: Option<SocketAddr>,
     /// Admin JSON-RPC.
     pub admin: SocketAddr,
     /// Metrics and health.
@@ -50,6 +54,9 @@ pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
     if let Some(dir) = &args.data_dir {
         loader = loader.flag("--data-dir", "data.dir", path(dir)?);
     }
+    if let Some(file) = &args.jwt_secret {
+        loader = loader.flag("--jwt-secret", "engine_api.jwt_secret", path(file)?);
+    }
     if let Some(level) = &args.log {
         loader = loader.flag("--log", "log.level", level.as_str());
     }
@@ -59,7 +66,7 @@ pub(crate) fn node(args: NodeArgs) -> Result<u8, CliError> {
     let config = loader.load()?.config;
     logging::init(&config.log).map_err(Failure)?;
     run(config, Leftover::default(), |endpoints, _| {
-        tracing::info!(rpc = ?endpoints.rpc, l1_rpc = ?endpoints.l1_rpc, admin = %endpoints.admin, http = ?endpoints.http, "the node is up");
+        tracing::info!(rpc = ?endpoints.rpc, l1_rpc = ?endpoints.l1_rpc, rollup_rpc = ?endpoints.rollup_rpc, engine_api = ?endpoints.engine_api, admin = %endpoints.admin, http = ?endpoints.http, "the node is up");
     })
 }
 

@@ -227,10 +227,16 @@ impl Checker<'_> {
             ("derivation", actors.derivation, "executor", actors.executor),
             ("derivation", actors.derivation, "l1", actors.l1),
             ("txpool", actors.txpool, "executor", actors.executor),
+            ("carrier", actors.carrier, "l1", actors.l1),
+            ("carrier", actors.carrier, "l1_rpc", actors.l1_rpc),
             ("rpc", actors.rpc, "executor", actors.executor),
             ("rpc", actors.rpc, "txpool", actors.txpool),
             ("l1_rpc", actors.l1_rpc, "l1", actors.l1),
-            ("executor", actors.executor, "l1", actors.l1),
+            // A consensus client does what L1 is needed for.
+            ("executor", actors.executor && !actors.engine_api, "l1", actors.l1),
+            ("engine_api", actors.engine_api, "executor", actors.executor),
+            ("engine_api", actors.engine_api, "txpool", actors.txpool),
+            ("rollup_rpc", actors.rollup_rpc, "executor", actors.executor),
             ("l1", actors.l1, "consensus", actors.consensus),
             ("da_store", actors.da_store, "consensus", actors.consensus),
             ("blob_api", actors.blob_api, "da_store", actors.da_store),
@@ -246,6 +252,19 @@ impl Checker<'_> {
                 !on || other_on,
                 &format!("actors.{other}"),
                 format!("off, but {actor} needs it: turn it on, or turn `actors.{actor}` off"),
+            );
+        }
+        // Two that drive one chain would take back each other's blocks.
+        for (key, other, on) in [
+            ("actors.sequencer", "the sequencer", actors.sequencer),
+            ("actors.derivation", "derivation", actors.derivation),
+            ("actors.batcher", "the batcher", actors.batcher),
+            ("gossip.l2_listen", "gossip of L2 blocks", config.has_l2_peers()),
+        ] {
+            self.require(
+                !(actors.engine_api && on),
+                key,
+                format!("{other} does not go with `actors.engine_api`, by which a consensus client drives the chain: switch one of them off"),
             );
         }
     }
@@ -310,7 +329,7 @@ impl Checker<'_> {
     }
 
     fn services(&mut self) {
-        let config = &self.effective.config;
+        let config = self.config().clone();
         self.require(
             config.admin.host.is_loopback() || config.admin.allow_remote,
             "admin.host",
@@ -319,6 +338,17 @@ impl Checker<'_> {
                 config.admin.host
             ),
         );
+        let rollup_rpc = &config.rollup_rpc;
+        let is_open = config.actors.rollup_rpc && rollup_rpc.admin && !rollup_rpc.host.is_loopback();
+        self.require(
+            !is_open || rollup_rpc.allow_remote_admin,
+            "rollup_rpc.admin",
+            format!(
+                "whoever reaches {} can stop the sequencer, and no password is asked: use 127.0.0.1, or set `rollup_rpc.allow_remote_admin = true` if something else guards the port",
+                config.rollup_rpc.host
+            ),
+        );
+        let config = &self.effective.config;
         if let Some(url) = &config.rpc.sequencer {
             let wrong = duskevm_rpc::check_sequencer_url(url).err().map(|error| error.to_string());
             let own = config.actors.sequencer.then(|| {
@@ -329,6 +359,24 @@ impl Checker<'_> {
             .then(|| "this is the port of this node's own RPC: name the node that makes the blocks".to_owned());
             if let Some(problem) = wrong.or(own).or(itself) {
                 self.refuse("rpc.sequencer", problem);
+            }
+        }
+        let config = &self.effective.config;
+        if let Some(url) = &config.engine_api.sync_from {
+            let wrong = duskevm_rpc::check_sequencer_url(url).err().map(|error| error.to_string());
+            let undriven = (!config.actors.engine_api).then(|| {
+                "`actors.engine_api` is off, and only a node that a consensus client drives fetches blocks: switch it on, or leave this out".to_owned()
+            });
+            let own = [
+                (config.actors.rpc, config.rpc.host, config.rpc.port),
+                (config.actors.engine_api, config.engine_api.host, config.engine_api.port),
+            ];
+            let itself = own
+                .into_iter()
+                .any(|(on, host, port)| on && duskevm_rpc::is_own_url(url, SocketAddr::new(host, port)))
+                .then(|| "this is a port of this node itself: name another node".to_owned());
+            if let Some(problem) = wrong.or(undriven).or(itself) {
+                self.refuse("engine_api.sync_from", problem);
             }
         }
         let config = &self.effective.config;
@@ -349,6 +397,8 @@ impl Checker<'_> {
         for (key, used, host, port) in [
             ("rpc.port", on.rpc, config.rpc.host, config.rpc.port),
             ("l1_rpc.port", on.l1_rpc, config.l1_rpc.host, config.l1_rpc.port),
+            ("engine_api.port", on.engine_api, config.engine_api.host, config.engine_api.port),
+            ("rollup_rpc.port", on.rollup_rpc, config.rollup_rpc.host, config.rollup_rpc.port),
             ("admin.port", true, config.admin.host, config.admin.port),
             ("http.port", on.http, config.http.host, config.http.port),
             ("blobs.port", on.blob_api, config.blobs.host, config.blobs.port),
@@ -388,6 +438,12 @@ impl Checker<'_> {
             "sequencer.time_budget_ms",
             format!("{budget} ms is more than {MAX_TIME_BUDGET_MS} ms: the executor would seem to hang"),
         );
+        let budget = config.engine_api.time_budget_ms;
+        self.require(
+            (1..=MAX_TIME_BUDGET_MS).contains(&budget),
+            "engine_api.time_budget_ms",
+            format!("{budget} ms is not between 1 ms and {MAX_TIME_BUDGET_MS} ms, beyond which the executor would seem to hang"),
+        );
         self.require(
             config.sequencer.max_safe_lag == 0 || config.actors.derivation || !config.actors.sequencer,
             "sequencer.max_safe_lag",
@@ -398,7 +454,13 @@ impl Checker<'_> {
         {
             self.refuse("batcher", error.to_string());
         }
-        let at_least_one: [(&str, u64); 38] = [
+        if config.actors.carrier {
+            let rules = crate::node::unknown_rules(&config.carrier);
+            if let Err(error) = crate::node::carrier_rules(&config.carrier, rules, 1).validate() {
+                self.refuse("carrier", error.to_string());
+            }
+        }
+        let at_least_one: [(&str, u64); 47] = [
             ("sequencer.max_transactions", config.sequencer.max_transactions),
             ("txpool.max_slots", config.txpool.max_slots),
             ("txpool.max_bytes", config.txpool.max_bytes),
@@ -428,6 +490,15 @@ impl Checker<'_> {
             ("l1_rpc.max_log_results", config.l1_rpc.max_log_results.into()),
             ("l1_rpc.call_timeout_ms", config.l1_rpc.call_timeout_ms),
             ("l1_rpc.cache_bytes", config.l1_rpc.cache_bytes),
+            ("engine_api.max_transactions", config.engine_api.max_transactions),
+            ("engine_api.max_connections", config.engine_api.max_connections.into()),
+            ("engine_api.max_request_bytes", config.engine_api.max_request_bytes.into()),
+            ("engine_api.max_response_bytes", config.engine_api.max_response_bytes.into()),
+            ("rollup_rpc.max_connections", config.rollup_rpc.max_connections.into()),
+            ("rollup_rpc.max_request_bytes", config.rollup_rpc.max_request_bytes.into()),
+            ("rollup_rpc.max_response_bytes", config.rollup_rpc.max_response_bytes.into()),
+            ("rollup_rpc.max_batch", config.rollup_rpc.max_batch.into()),
+            ("rollup_rpc.cache_bytes", config.rollup_rpc.cache_bytes),
             ("http.max_connections", config.http.max_connections.into()),
             ("http.header_timeout_ms", config.http.header_timeout_ms),
             ("http.connection_timeout_ms", config.http.connection_timeout_ms),

@@ -20,16 +20,18 @@ const REFUSED: [(&str, &str); 2] = [
 ];
 
 /// Keys whose value is a path.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 11] = [
     "network.genesis",
     "data.dir",
     "keys.consensus",
     "keys.batcher",
     "keys.batcher_account",
+    "keys.carrier_account",
     "keys.unsafe_signer",
     "keys.password_file",
     "gossip.identity",
     "gossip.l2_identity",
+    "engine_api.jwt_secret",
 ];
 
 /// The effective configuration, and where every value of it came from.
@@ -144,6 +146,15 @@ impl Loader {
         if l1 < l2 && matches!(effective.origin("l1.block_time"), Origin::Default | Origin::Dev) {
             effective.config.l1.block_time = l2.saturating_mul(2);
         }
+        // Whoever takes away what it stands on means it as well.
+        let on = &mut effective.config.actors;
+        if on.carrier
+            && !(on.consensus && on.l1 && on.l1_rpc)
+            && self.dev
+            && matches!(effective.origin("actors.carrier"), Origin::Dev)
+        {
+            effective.config.actors.carrier = false;
+        }
         // What a value means together with others can only be said when each is right.
         if problems.is_empty() {
             problems = check(&effective, self.needs_data_dir);
@@ -159,12 +170,14 @@ pub(crate) const DEV_L2_BLOCK_TIME: u64 = 1;
 
 /// What `duskevm dev` changes of the defaults.
 fn dev_settings() -> Vec<Setting> {
-    let settings: [(&str, toml::Value); 6] = [
+    let settings: [(&str, toml::Value); 8] = [
+        ("actors.carrier", true.into()),
         ("faults.allow", true.into()),
         ("l1.block_time", i64::try_from(DEV_L1_BLOCK_TIME).unwrap_or(i64::MAX).into()),
         ("l2.block_time", i64::try_from(DEV_L2_BLOCK_TIME).unwrap_or(i64::MAX).into()),
         ("rpc.cors", vec!["*"].into()),
         ("l1_rpc.cors", vec!["*"].into()),
+        ("rollup_rpc.admin", true.into()),
         ("rpc.namespaces", duskevm_rpc::NAMESPACES.to_vec().into()),
     ];
     settings

@@ -32,8 +32,8 @@ pub use load::{Effective, Loader};
 pub use origin::Origin;
 pub use schema::{Key, SectionSpec};
 pub use sections::{
-    Actors, Admin, Batcher, Blobs, Data, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L1Rpc, L2, Log, Network, Rpc,
-    Sequencer, Supervision, TEST_MNEMONIC, Txpool,
+    Actors, Admin, Batcher, Blobs, Carrier, Data, EngineApi, Faults, Forks, Genesis, Gossip, Http, Keys, L1, L1Rpc, L2,
+    Log, Network, RollupRpc, Rpc, Sequencer, Supervision, TEST_MNEMONIC, Txpool,
 };
 pub use show::Show;
 pub use types::{BatchCarrier, BatchCompression, ForkTime, L1Backend, L1Follow, LogFormat, NetworkName, Secret};
@@ -91,12 +91,18 @@ config! {
     sequencer: Sequencer,
     /// What posts blocks.
     batcher: Batcher,
+    /// What carries the batches of others.
+    carrier: Carrier,
     /// The transaction pool.
     txpool: Txpool,
     /// The L2 JSON-RPC.
     rpc: Rpc,
     /// The JSON-RPC of L1.
     l1_rpc: L1Rpc,
+    /// The Engine API.
+    engine_api: EngineApi,
+    /// The RPC of a rollup node.
+    rollup_rpc: RollupRpc,
     /// The admin JSON-RPC.
     admin: Admin,
     /// Metrics and health.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use alloy_primitives::Address;
 use duskevm_gossip::BlockPeer;
 use duskevm_p2p::{Endpoint, PeerAddress};
 
@@ -62,10 +63,18 @@ section! {
         sequencer: bool = true,
         /// Posts the sequencer's blocks to L1. The sequencer's node has it on, and no other.
         batcher: bool = true,
+        /// Carries transactions to the batch inbox that clients send to the JSON-RPC of L1 (`l1_rpc`), such as an op-batcher, and pays for
+        /// them on Dusk. On in `dev`.
+        carrier: bool = false,
         /// The L2 JSON-RPC.
         rpc: bool = true,
         /// The JSON-RPC of L1 as an Ethereum chain.
         l1_rpc: bool = true,
+        /// The Engine API, by which a consensus client of the OP Stack (op-node, kona-node) drives L2. Not together with what would
+        /// drive it too: `sequencer`, `derivation`, `batcher`, gossip of blocks. Such a node can do without `consensus` and all of L1.
+        engine_api: bool = false,
+        /// The RPC of a rollup node, as op-node has it.
+        rollup_rpc: bool = true,
         /// Metrics and health over HTTP.
         http: bool = true,
     }
@@ -154,12 +163,15 @@ section! {
         /// File with the encrypted BLS key of the Dusk account that pays for batches. Without it the batcher pays from the account
         /// of a local network whose key everybody knows.
         batcher_account: Option<PathBuf> = None,
+        /// File with the encrypted BLS key of the Dusk account that pays for what is carried (`actors.carrier`): one that nothing else
+        /// uses. Without it the carrier pays from the account of a local network whose key everybody knows.
+        carrier_account: Option<PathBuf> = None,
         /// File with the secp256k1 key by which the sequencer signs the blocks that it announces to peers, as 64 hex digits: its address
         /// is the unsafe-block signer of the system config. Without it the sequencer signs with the key of a local network that
         /// everybody knows.
         unsafe_signer: Option<PathBuf> = None,
-        /// File whose first line is the password of `keys.consensus` and `keys.batcher_account`; otherwise it is read from
-        /// DUSKEVM_PASSWORD.
+        /// File whose first line is the password of `keys.consensus`, `keys.batcher_account` and `keys.carrier_account`; otherwise
+        /// it is read from DUSKEVM_PASSWORD.
         password_file: Option<PathBuf> = None,
     }
 }
@@ -174,6 +186,9 @@ section! {
         /// L1 blocks that an L2 origin must be below the L1 tip. `l1.block_time` times this plus 2 must stay below 1800 s, the
         /// distance that L2 may run ahead of its origin.
         l1_confirmations: u64 = 0,
+        /// Start without making blocks, until `admin_startSequencer` of `rollup_rpc` says so: for op-conductor, or while another node is
+        /// the sequencer. What an operator started or stopped holds until the process ends.
+        stopped: bool = false,
         /// Stop building when the unsafe head is this many blocks ahead of the safe head; 0 is no bound. Needs `actors.derivation`.
         max_safe_lag: u64 = 0,
     }
@@ -213,6 +228,28 @@ section! {
         throttle_from_bytes: u64 = 8 * 1024 * 1024,
         /// Bytes at which it is asked for as little as it can.
         throttle_full_bytes: u64 = 64 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// What carries transactions from `eth_sendRawTransaction` of the JSON-RPC of L1 to the batch inbox on Dusk.
+    Carrier = "carrier" {
+        /// Ethereum addresses whose transactions are carried, at most 16. Empty: the batcher that the network's genesis names.
+        senders: Vec<Address> = Vec::new(),
+        /// Lux for each gas of L1 at first.
+        gas_price: u64 = 1,
+        /// Most lux for each gas of L1.
+        max_gas_price: u64 = 1_000,
+        /// By how many percent each further attempt pays more.
+        fee_bump_percent: u64 = 20,
+        /// L1 blocks that a Dusk transaction may wait before another attempt.
+        bump_after: u64 = 3,
+        /// Transactions that are under way on Dusk at one time, 1 to 16.
+        max_in_flight: u64 = 3,
+        /// How far the nonce of a transaction may lie beyond the sender's next one.
+        max_nonce_gap: u64 = 16,
+        /// Bytes of all transactions that are kept, with their blobs: at least one with six blobs, 917504.
+        max_bytes: u64 = 64 * 1024 * 1024,
     }
 }
 
@@ -372,6 +409,61 @@ section! {
         call_timeout_ms: u64 = 5_000,
         /// Bytes of recently read blocks to keep in memory.
         cache_bytes: u64 = 32 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// The Engine API: JSON-RPC over HTTP and WebSocket on one port, for those who have the secret only.
+    EngineApi = "engine_api" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one.
+        port: u16 = 8551,
+        /// File with the secret that this node and the consensus client share, as 64 hex digits. Without it the secret is made at the
+        /// first start and kept in the data folder, as `jwt.hex`.
+        jwt_secret: Option<PathBuf> = None,
+        /// URL of the JSON-RPC of another node of this L2 (`eth`, over HTTP): the sequencer's, an op-geth's, a reth's. Blocks that lack
+        /// before a head that the consensus client wants are fetched there. Without it they are the client's to bring.
+        sync_from: Option<String> = None,
+        /// Milliseconds a payload may take pool transactions for; at most 5000.
+        time_budget_ms: u64 = 500,
+        /// Pool transactions in one payload.
+        max_transactions: u64 = 100_000,
+        /// Connections at one time.
+        max_connections: u32 = 64,
+        /// Bytes of one HTTP body or WebSocket message: a payload has two hex digits for each byte of its transactions.
+        max_request_bytes: u32 = 128 * 1024 * 1024,
+        /// Bytes of one answer, and of all answers of a batch together.
+        max_response_bytes: u32 = 128 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// The RPC of a rollup node as op-node serves it, for op-batcher, op-proposer and op-challenger: HTTP and WebSocket on one port.
+    RollupRpc = "rollup_rpc" {
+        /// Address to listen on.
+        host: IpAddr = LOOPBACK,
+        /// Port; 0 takes a free one. op-node's own default, 9545, is the port of the L2 JSON-RPC here.
+        port: u16 = 9547,
+        /// Origins that browsers may call from, over HTTP and WebSocket; `["*"]` is every origin.
+        cors: Vec<String> = Vec::new(),
+        /// Names under which it may be called besides addresses and `localhost`, as for `rpc.hosts`.
+        hosts: Vec<String> = Vec::new(),
+        /// Serve `admin_` as well, by which op-conductor and operators start and stop the sequencer; op-batcher asks it which of several
+        /// nodes makes the blocks. No password is asked. On in `dev`.
+        admin: bool = false,
+        /// Allow `admin` on an address that other machines can reach.
+        allow_remote_admin: bool = false,
+        /// Connections at one time.
+        max_connections: u32 = 256,
+        /// Bytes of one HTTP body or WebSocket message.
+        max_request_bytes: u32 = 5 * 1024 * 1024,
+        /// Bytes of one answer, and of all answers of a batch together.
+        max_response_bytes: u32 = 5 * 1024 * 1024,
+        /// Calls in one batch.
+        max_batch: u32 = 100,
+        /// Bytes of recently read blocks to keep in memory.
+        cache_bytes: u64 = 16 * 1024 * 1024,
     }
 }
 

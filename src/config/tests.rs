@@ -252,6 +252,8 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[l2]\nsequencing_window = 9\n[sequencer]\nl1_confirmations = 5\n", "l2.sequencing_window", "(9, with"),
         ("[actors]\nsequencer = false\n", "actors.sequencer", "batcher needs it"),
         ("[actors]\nderivation = false\n", "actors.derivation", "batcher needs it"),
+        ("[actors]\ncarrier = true\nl1_rpc = false\n", "actors.l1_rpc", "carrier needs it"),
+        ("[actors]\ncarrier = true\n[carrier]\ngas_price = 0\n", "carrier", "gas_price is 0"),
         ("[l2.forks]\nisthmus = \"never\"\njovian = 0\n", "l2.forks.jovian", "isthmus before it"),
         ("[l2.forks]\nholocene = 50\nisthmus = 40\n", "l2.forks.isthmus", "holocene before it"),
         (
@@ -285,6 +287,18 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[l1_rpc]\nmax_log_blocks = 0\n", "l1_rpc.max_log_blocks", "at least 1"),
         ("[l1_rpc]\nmax_unsent_bytes = 1000\n", "l1_rpc.max_unsent_bytes", "raise it"),
         ("[l1_rpc]\nport = 9545\n", "l1_rpc.port", "taken by `rpc.port`"),
+        ("[engine_api]\ntime_budget_ms = 6000\n", "engine_api.time_budget_ms", "5000"),
+        ("[engine_api]\nsync_from = \"http://192.0.2.7:9545\"\n", "engine_api.sync_from", "`actors.engine_api` is off"),
+        ("[engine_api]\nsync_from = \"192.0.2.7:9545\"\n", "engine_api.sync_from", "is no URL"),
+        ("[engine_api]\nsync_from = \"ws://192.0.2.7:9545\"\n", "engine_api.sync_from", "neither http:// nor https://"),
+        ("[rollup_rpc]\nport = 9545\n", "rollup_rpc.port", "taken by `rpc.port`"),
+        ("[rollup_rpc]\nadmin = true\nhost = \"0.0.0.0\"\n", "rollup_rpc.admin", "allow_remote_admin"),
+        (
+            "[actors]\nexecutor = false\nsequencer = false\nbatcher = false\nderivation = false\ntxpool = false\nrpc = false\n",
+            "actors.executor",
+            "rollup_rpc needs it",
+        ),
+        ("[rollup_rpc]\nmax_batch = 0\n", "rollup_rpc.max_batch", "at least 1"),
         (
             "[actors]\nl1 = false\nexecutor = false\nsequencer = false\nbatcher = false\nderivation = false\ntxpool = false\nrpc = false\n",
             "actors.l1",
@@ -298,7 +312,7 @@ fn senseless_values_are_refused_with_what_to_do() {
         ("[gossip]\nl2_listen = [\"0.0.0.0:7300\"]\n", "gossip.l2_listen", "taken by `http.port`"),
         ("[gossip]\nlisten = [\"[::]:9\"]\nl2_listen = [\"[::]:9\"]\n", "gossip.l2_listen", "taken by `gossip.listen`"),
         (
-            "[gossip]\nl2_listen = [\"127.0.0.1:9\"]\n[actors]\nexecutor = false\nsequencer = false\nbatcher = false\nderivation = false\ntxpool = false\nrpc = false\n",
+            "[gossip]\nl2_listen = [\"127.0.0.1:9\"]\n[actors]\nexecutor = false\nrollup_rpc = false\nsequencer = false\nbatcher = false\nderivation = false\ntxpool = false\nrpc = false\n",
             "actors.executor",
             "gossip needs it",
         ),
@@ -323,6 +337,29 @@ fn senseless_values_are_refused_with_what_to_do() {
         let problem = found.iter().map(ToString::to_string).find(|problem| problem.starts_with(&format!("`{key}` ")));
         assert!(problem.as_ref().is_some_and(|problem| problem.contains(part)), "{text}: {found:?}");
     }
+    // A chain has one driver.
+    let driven = "[actors]\nengine_api = true\n";
+    let off = ["sequencer", "batcher", "derivation"].map(|actor| format!("{actor} = false\n"));
+    for (index, own) in off.iter().enumerate() {
+        let others = off.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, text)| text.as_str());
+        let text: String = [driven].into_iter().chain(others).collect();
+        let found = problems(from_file(&text)).iter().map(ToString::to_string).collect::<String>();
+        let actor = own.split(' ').next().unwrap();
+        assert!(found.contains(&format!("`actors.{actor}`")) && found.contains("drives the chain"), "{text}: {found}");
+    }
+    let alone = format!("{driven}{}", off.concat());
+    from_file(&alone).unwrap();
+    from_file(&format!("{alone}[engine_api]\nsync_from = \"http://192.0.2.7:9545\"\n")).unwrap();
+    for port in [9545, 8551] {
+        let itself = format!("{alone}[engine_api]\nsync_from = \"http://localhost:{port}\"\n");
+        assert!(the_problem(from_file(&itself)).contains("a port of this node itself"));
+    }
+    let gossiping = format!("{alone}[gossip]\nl2_listen = [\"127.0.0.1:9\"]\n");
+    assert!(the_problem(from_file(&gossiping)).contains("gossip of L2 blocks does not go with"));
+    let bare = "consensus = false\ngossip = false\nda_store = false\nblob_api = false\nl1 = false\nl1_rpc = false\n";
+    from_file(&format!("{alone}{bare}")).unwrap();
+    let poolless = format!("{alone}{bare}rpc = false\ntxpool = false\n");
+    assert!(the_problem(from_file(&poolless)).contains("engine_api needs it"));
     // The same port on different addresses, and free ports, are no clash; nor is a port of an actor that is off.
     from_file("[rpc]\nport = 7300\nhost = \"127.0.0.2\"\n").unwrap();
     from_file("[rpc]\nport = 0\n[http]\nport = 0\n[admin]\nport = 0\n").unwrap();
@@ -436,4 +473,16 @@ fn building_ends_long_before_the_executor_counts_as_hung() {
     let text = |budget| format!("[l2]\nblock_time = 30\n[sequencer]\ntime_budget_ms = {budget}\n");
     assert!(the_problem(from_file(&text(5_001))).contains("seem to hang"));
     assert!(from_file(&text(5_000)).is_ok());
+}
+
+#[test]
+fn dev_carries_unless_what_it_stands_on_is_off() {
+    let carries = |variables| Loader::dev().environment(env(variables)).load().unwrap().config.actors.carrier;
+    assert!(carries(&[]));
+    assert!(!carries(&[("DUSKEVM_ACTORS__L1_RPC", "false")]));
+    assert!(!Loader::new().load().unwrap().config.actors.carrier);
+    // Whoever asks for it in so many words is told what it needs.
+    let asked = env(&[("DUSKEVM_ACTORS__L1_RPC", "false"), ("DUSKEVM_ACTORS__CARRIER", "true")]);
+    let refused = Loader::dev().environment(asked).load().unwrap_err().to_string();
+    assert!(refused.contains("carrier needs it"), "{refused}");
 }

@@ -1,6 +1,6 @@
 //! The rollup's contracts on the embedded L1: what they begin with, and whether that fits the rollup.
 
-use super::{Network, NetworkError};
+use super::{DuskNetwork, NetworkError};
 use alloy_primitives::{Address, B64, B256};
 use duskevm_dusk_l1::{
     contracts::{NativeContracts, NoContracts},
@@ -22,7 +22,7 @@ pub(crate) const CONTRACTS: Contracts = Contracts {
     system_config: LOCAL_CONTRACTS.system_config,
 };
 
-impl Network {
+impl DuskNetwork {
     /// What can be called on the embedded L1 besides the stake contract.
     pub fn contracts(&self) -> Arc<dyn NativeContracts + Send + Sync> {
         match &self.settlement {
@@ -137,6 +137,7 @@ mod tests {
         let mut config = Config::default();
         config.l2.gas_limit = 33_000_000;
         let network = NetworkFiles::local(&config, 1_700_000_000).unwrap().load().unwrap();
+        let network = network.dusk().unwrap();
         let kept = SystemConfig::load(&Records(&network.l1.contracts), &CONTRACTS.system_config).unwrap();
         assert_eq!(kept.gas_limit, 33_000_000);
         assert_eq!(kept.owner, wallet_address(crate::network::local_producer().id().as_bytes()));
@@ -154,7 +155,7 @@ mod tests {
         let refused = |change: fn(&mut duskevm_rollup::SystemConfig)| {
             let mut rollup = (*network.rollup).clone();
             change(&mut rollup.genesis.system_config);
-            open(&rollup, &network.l1).unwrap_err().to_string()
+            open(&rollup, &network.dusk().unwrap().l1).unwrap_err().to_string()
         };
         assert!(refused(|config| config.gas_limit = 45_000_000).contains("gas_limit: 45000000"));
         assert!(refused(|config| config.batcher_address = Address::ZERO).contains("as in l1-genesis.json"));
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn a_network_without_contracts_has_none() {
         let network = files().load().unwrap();
-        let mut l1 = network.l1.clone();
+        let mut l1 = network.dusk().unwrap().l1.clone();
         l1.contracts.clear();
         assert_eq!(open(&network.rollup, &l1).unwrap(), None);
         l1.contracts = vec![GenesisRecord { contract: B256::ZERO, key: vec![1].into(), value: vec![1].into() }];

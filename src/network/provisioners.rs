@@ -28,6 +28,12 @@ pub fn local_batcher() -> Signer {
     Signer::from_seed(b"duskevm local batcher")
 }
 
+/// The key of the Dusk account by which a local network's node carries what clients send to the batch inbox. Public knowledge, like the
+/// mnemonic of the local L2.
+pub fn local_carrier() -> Signer {
+    Signer::from_seed(b"duskevm local carrier")
+}
+
 /// How the provisioners of a network with this block time agree. Where blocks follow each other faster than on Dusk itself, the
 /// steps of an iteration are shorter too, because a provisioner that is down costs some iterations in every round.
 pub fn consensus_params(block_time: u64) -> ConsensusParams {
@@ -57,7 +63,7 @@ impl Network {
     }
 
     pub(super) fn has_stake(&self, signer: &Signer) -> bool {
-        self.l1.stakes.iter().any(|stake| stake.key == signer.id())
+        self.dusk.as_ref().is_some_and(|dusk| dusk.l1.stakes.iter().any(|stake| stake.key == signer.id()))
     }
 }
 
@@ -97,11 +103,15 @@ mod tests {
         let mut config = Config::default();
         let network = |config: &Config| NetworkFiles::local(config, 1_700_000_000).unwrap().load().unwrap();
         let one = network(&config);
-        assert_eq!(one.l1.provisioners().collect::<Vec<_>>(), [local_producer().id()], "the key that it always had");
+        assert_eq!(
+            one.dusk().unwrap().l1.provisioners().collect::<Vec<_>>(),
+            [local_producer().id()],
+            "the key that it always had"
+        );
         config.l1.provisioners = 3;
         let three = network(&config);
         let keys: Vec<_> = (1..=3).map(|number| local_provisioner(number).id()).collect();
-        assert_eq!(three.l1.provisioners().collect::<Vec<_>>(), keys);
+        assert_eq!(three.dusk().unwrap().l1.provisioners().collect::<Vec<_>>(), keys);
         assert_eq!(three.in_force(&Config::default()).unwrap().l1.provisioners, 3);
         assert_eq!(three.in_force(&config).unwrap().l1.provisioners, 3);
         let error = one.in_force(&config).unwrap_err().to_string();

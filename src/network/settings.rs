@@ -18,6 +18,7 @@ impl Network {
         let defaults = Config::default();
         // What the loader takes for `dev`, or where the default would be too short, nobody has set.
         let slow_l1 = config.l2.block_time.saturating_mul(2);
+        let l1_block_time = self.dusk.as_ref().map_or(config.l1.block_time, |dusk| dusk.l1.block_time);
         let l2 = &mut config.l2;
         let system = &self.rollup.genesis.system_config;
         for (setting, value, unset, kept) in [
@@ -39,7 +40,7 @@ impl Network {
                 "l1.block_time",
                 &mut config.l1.block_time,
                 vec![defaults.l1.block_time, DEV_L1_BLOCK_TIME, slow_l1],
-                self.l1.block_time,
+                l1_block_time,
             ),
             ("l1.provisioners", &mut config.l1.provisioners, vec![defaults.l1.provisioners], provisioners),
         ] {
@@ -118,7 +119,7 @@ impl Network {
             return;
         }
         let drift = self.rollup.max_sequencer_drift_at(self.rollup.genesis.l2_time);
-        let behind = self.l1.block_time.saturating_mul(config.sequencer.l1_confirmations.saturating_add(2));
+        let behind = config.l1.block_time.saturating_mul(config.sequencer.l1_confirmations.saturating_add(2));
         if behind >= drift {
             wrong.push(format!(
                 "with sequencer.l1_confirmations {} L2 would run {behind} s ahead of L1, but it may run {drift} s ahead at most",

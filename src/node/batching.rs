@@ -14,7 +14,7 @@ use duskevm_settlement::enough_gas;
 use std::path::{Path, PathBuf};
 
 /// Least gas limit that a Dusk mempool takes.
-const LEAST_GAS: u64 = 75_000;
+pub(super) const LEAST_GAS: u64 = 75_000;
 
 /// Why the batcher cannot sign.
 #[derive(Debug, thiserror::Error)]
@@ -100,13 +100,14 @@ pub(crate) fn batcher_keys(config: &Config, network: &Network) -> Result<Keys, B
         }
         None => local_batcher(),
     };
-    let inbox = network.settlement.as_ref().ok_or(BatcherKeysError::NoInbox)?.contracts().batch_inbox;
+    let l1 = network.dusk.as_ref().ok_or(BatcherKeysError::NoInbox)?;
+    let inbox = l1.settlement.as_ref().ok_or(BatcherKeysError::NoInbox)?.contracts().batch_inbox;
     let envelopes = EnvelopeRules {
         chain_id: network.rollup.l1_chain_id,
         inbox: network.rollup.batch_inbox_address,
         base_fee: duskevm_l1_view::BASE_FEE.into(),
     };
-    Ok(Keys { ethereum, dusk, envelopes, dusk_chain_id: network.l1.chain_id, inbox })
+    Ok(Keys { ethereum, dusk, envelopes, dusk_chain_id: l1.l1.chain_id, inbox })
 }
 
 fn secp256k1(path: &Path) -> Result<PrivateKeySigner, BatcherKeysError> {
@@ -134,7 +135,16 @@ mod tests {
         let network = network();
         let keys = batcher_keys(&Config::default(), &network).unwrap();
         assert_eq!(keys.batcher(), network.rollup.genesis.system_config.batcher_address);
-        assert!(network.l1.accounts.iter().any(|account| account.key == keys.account() && account.balance > 0));
+        assert!(
+            network
+                .dusk
+                .as_ref()
+                .unwrap()
+                .l1
+                .accounts
+                .iter()
+                .any(|account| account.key == keys.account() && account.balance > 0)
+        );
     }
 
     #[test]

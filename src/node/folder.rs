@@ -10,6 +10,7 @@
 //!   txpool/     journal of accepted transactions
 //!   sequencer/  journal of sealed blocks
 //!   provisioners/2/ …  the same of L1 for each further provisioner of a local network: l1/ blobs/ votes/ gossip/
+//!   jwt.hex     the secret of the Engine API, unless engine_api.jwt_secret names another one
 //!   lock        held by the running process
 //! ```
 
@@ -31,10 +32,28 @@ use std::{
 };
 
 /// Everything that belongs into a data folder, besides the lock.
-const KNOWN: [&str; 11] =
-    ["network", "l1", "l2", "blobs", "votes", "gossip", "block-gossip", "txpool", "sequencer", "batcher", PROVISIONERS];
+const KNOWN: [&str; 14] = [
+    "network",
+    "l1",
+    "l2",
+    "blobs",
+    "votes",
+    "gossip",
+    "block-gossip",
+    "txpool",
+    "sequencer",
+    "batcher",
+    "carrier",
+    PROVISIONERS,
+    JWT_SECRET,
+    JWT_SECRET_NEW,
+];
 const PROVISIONERS: &str = "provisioners";
 const LOCK: &str = "lock";
+/// The secret of the Engine API.
+pub(super) const JWT_SECRET: &str = "jwt.hex";
+/// The same while it is being written.
+pub(super) const JWT_SECRET_NEW: &str = "jwt.new";
 /// What the root of a file system of its own holds.
 const LOST_AND_FOUND: &str = "lost+found";
 /// The file that every database of this program begins with.
@@ -45,8 +64,8 @@ const EMPTY_SEGMENT: u64 = 32;
 /// The databases of a node, opened once: actors come and go on top of them.
 #[derive(Debug, Clone)]
 pub struct Stores {
-    /// L1 as this node's provisioner has it.
-    pub l1: DuskStores,
+    /// L1 as this node's provisioner has it; `None` where no L1 runs.
+    pub l1: Option<DuskStores>,
     /// L2 blocks and state.
     pub l2: Arc<L2Store>,
     /// L1 as the further provisioners of this process have it.
@@ -85,7 +104,7 @@ impl DuskStores {
 impl Stores {
     /// The L1 of each provisioner of this process, this node's own first.
     pub fn provisioners(&self) -> impl Iterator<Item = &DuskStores> {
-        [&self.l1].into_iter().chain(&self.further)
+        self.l1.iter().chain(&self.further)
     }
 
     /// Lets go of all files; what fails is logged.
@@ -175,7 +194,11 @@ impl DataFolder {
     fn open_l2(&self, config: &Config, network: &Network) -> Result<Arc<L2Store>, NodeError> {
         let identity = Identity { chain_id: network.rollup.l2_chain_id, genesis: network.rollup.genesis.l2.hash };
         let settings = L2Settings {
-            unsafe_blocks: if config.actors.derivation { unsafe_blocks(network) } else { 0 },
+            unsafe_blocks: if config.actors.derivation || config.actors.engine_api {
+                unsafe_blocks(config, network)
+            } else {
+                0
+            },
             history_blocks: (!config.data.archive).then_some(config.data.history_blocks),
             ..L2Settings::default()
         };
@@ -207,13 +230,16 @@ impl DataFolder {
     /// # Errors
     /// See [`NodeError`].
     pub fn stores(&self, config: &Config, network: &Network) -> Result<Stores, NodeError> {
-        let identity = l1_identity(network);
-        let open = |folder| DuskStores::open(folder, &identity, config.actors.da_store);
+        let identity = l1_identity(network).filter(|_| config.actors.consensus);
+        let open = |folder| {
+            identity.as_ref().map(|identity| DuskStores::open(folder, identity, config.actors.da_store)).transpose()
+        };
         let l1 = open(self.path.clone())?;
         let l2 = self.open_l2(config, network)?;
         if l2.is_empty() {
             // Who makes no blocks derives those that were made.
             if config.actors.sequencer
+                && let Some(l1) = &l1
                 && let Some(trace) = self.trace_of_l2(&l1.chain)?
             {
                 return Err(NodeError::LostL2 { path: self.path.join("l2"), trace });
@@ -230,7 +256,8 @@ impl DataFolder {
             fs::create_dir_all(&folder).map_err(|source| NodeError::Folder { path: folder.clone(), source })?;
             open(folder)
         });
-        Ok(Stores { l1, l2, further: further.collect::<Result<_, _>>()? })
+        let further = further.collect::<Result<Vec<_>, NodeError>>()?;
+        Ok(Stores { l1, l2, further: further.into_iter().flatten().collect() })
     }
 
     /// Where a further provisioner keeps its L1; they are counted from 2.
@@ -243,7 +270,7 @@ impl DataFolder {
     /// # Errors
     /// See [`NodeError`].
     pub fn existing_l1(&self, network: &Network) -> Result<Vec<DuskStores>, NodeError> {
-        let identity = l1_identity(network);
+        let Some(identity) = l1_identity(network) else { return Ok(Vec::new()) };
         let further = (2..).map(|number| self.provisioner(number));
         let folders = [self.path.clone()].into_iter().chain(further);
         let there = |folder: &PathBuf, name| folder.join(name).join(DATABASE_FILE).exists();
@@ -257,14 +284,18 @@ impl DataFolder {
     }
 }
 
-fn l1_identity(network: &Network) -> Identity {
-    Identity { chain_id: network.rollup.l1_chain_id, genesis: network.l1.identity() }
+fn l1_identity(network: &Network) -> Option<Identity> {
+    let dusk = network.dusk.as_ref()?;
+    Some(Identity { chain_id: network.rollup.l1_chain_id, genesis: dusk.l1.identity() })
 }
 
 /// L2 blocks that L1 can take back at most: those of a sequencing window without batches, and of the time until that is noticed.
-fn unsafe_blocks(network: &Network) -> u64 {
+///
+/// Whoever does not run L1 goes by the configured time of its blocks.
+fn unsafe_blocks(config: &Config, network: &Network) -> u64 {
     const MARGIN: u64 = 100;
-    let seconds = network.rollup.seq_window_size.saturating_add(MARGIN).saturating_mul(network.l1.block_time);
+    let l1_block_time = network.dusk.as_ref().map_or(config.l1.block_time, |dusk| dusk.l1.block_time);
+    let seconds = network.rollup.seq_window_size.saturating_add(MARGIN).saturating_mul(l1_block_time);
     seconds / network.rollup.block_time.max(1)
 }
 
@@ -307,7 +338,7 @@ mod tests {
         };
         let (_folder, data, stores) = make();
         let block = BlockCommit { height: 0, hash: [1; 32], ..Default::default() };
-        stores.l1.chain.commit_block(&Fence::unfenced(), &block).unwrap();
+        stores.l1.as_ref().unwrap().chain.commit_block(&Fence::unfenced(), &block).unwrap();
         stores.close();
         drop(stores);
         // As it was: fine.

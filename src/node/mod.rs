@@ -1,6 +1,8 @@
 //! A running node: opens the data folder, starts the tree, and stays with it to the end.
 
 mod batching;
+mod carrying;
+mod engine_secret;
 mod folder;
 mod offline;
 mod provisioner;
@@ -9,6 +11,8 @@ mod unsafe_blocks;
 mod wiring;
 
 pub(crate) use batching::batcher_rules;
+pub(crate) use carrying::{carrier_rules, unknown_rules};
+pub use engine_secret::EngineSecretError;
 pub use folder::{DataFolder, DuskStores, Stores};
 pub use unsafe_blocks::UnsafeSignerError;
 
@@ -20,7 +24,7 @@ use crate::{
 use duskevm_dusk_l1::keys::AccountId;
 use std::{
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -77,9 +81,15 @@ pub enum NodeError {
     /// The batcher has no keys.
     #[error(transparent)]
     Batcher(#[from] batching::BatcherKeysError),
+    /// The carrier has no key.
+    #[error(transparent)]
+    Carrier(#[from] carrying::CarrierKeysError),
     /// The key that signs blocks.
     #[error(transparent)]
     UnsafeSigner(#[from] UnsafeSignerError),
+    /// The secret of the Engine API.
+    #[error(transparent)]
+    EngineSecret(#[from] EngineSecretError),
     /// The combination of roles is not possible yet.
     #[error("{0}")]
     Roles(&'static str),
@@ -142,7 +152,8 @@ async fn run_in(config: Config, options: RunOptions) -> anyhow::Result<u8> {
                 let endpoints = running.endpoints();
                 let _ = status.endpoints.set(serde_json::json!({
                     "rpc": endpoints.rpc, "admin": endpoints.admin, "http": endpoints.http,
-                    "blobs": endpoints.blobs, "l1_rpc": endpoints.l1_rpc,
+                    "blobs": endpoints.blobs, "l1_rpc": endpoints.l1_rpc, "rollup_rpc": endpoints.rollup_rpc,
+                    "engine_api": endpoints.engine_api,
                 }));
                 (options.started)(&endpoints, &config);
                 tokio::select! {
@@ -191,6 +202,8 @@ fn check_ports(config: &Config) -> Result<(), NodeError> {
     let ports = [
         (config.actors.rpc, config.rpc.host, config.rpc.port, "rpc.port"),
         (config.actors.l1_rpc, config.l1_rpc.host, config.l1_rpc.port, "l1_rpc.port"),
+        (config.actors.engine_api, config.engine_api.host, config.engine_api.port, "engine_api.port"),
+        (config.actors.rollup_rpc, config.rollup_rpc.host, config.rollup_rpc.port, "rollup_rpc.port"),
         (true, config.admin.host, config.admin.port, "admin.port"),
         (config.actors.http, config.http.host, config.http.port, "http.port"),
         (config.actors.blob_api, config.blobs.host, config.blobs.port, "blobs.port"),
@@ -233,8 +246,24 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
     if on.rpc && !on.executor {
         return Err(NodeError::Roles("actors.rpc needs actors.executor: switch it on, or the RPC off"));
     }
+    if on.engine_api && !(on.executor && on.txpool) {
+        return Err(NodeError::Roles(
+            "actors.engine_api needs actors.executor and actors.txpool: switch them on, or it off",
+        ));
+    }
+    if on.engine_api && (on.sequencer || on.derivation || on.batcher || config.has_l2_peers()) {
+        return Err(NodeError::Roles(
+            "actors.engine_api does not go with actors.sequencer, actors.derivation, actors.batcher and gossip of L2 blocks, which drive the chain too: switch it or them off",
+        ));
+    }
     if on.l1_rpc && !on.l1 {
         return Err(NodeError::Roles("actors.l1_rpc needs actors.l1: switch it on, or the RPC of L1 off"));
+    }
+    if on.carrier && !(on.l1 && on.l1_rpc) {
+        return Err(NodeError::Roles("actors.carrier needs actors.l1 and actors.l1_rpc: switch them on, or it off"));
+    }
+    if on.rollup_rpc && !on.executor {
+        return Err(NodeError::Roles("actors.rollup_rpc needs actors.executor: switch it on, or the rollup RPC off"));
     }
     if on.l1 && !on.consensus {
         return Err(NodeError::Roles(
@@ -273,8 +302,23 @@ fn check_roles(config: &Config) -> Result<(), NodeError> {
 /// # Errors
 /// If the settings make no sense together.
 pub fn genesis(config: &Config) -> anyhow::Result<GenesisFiles> {
-    let NetworkFiles { l2, rollup, l1 } = NetworkFiles::local(config, now())?;
-    Ok(GenesisFiles { l2, rollup, l1 })
+    genesis_files(NetworkFiles::local(config, now())?)
+}
+
+/// The files of the network of a data folder, or of a folder that holds such files.
+///
+/// # Errors
+/// If there is none, or they do not belong together.
+pub fn genesis_in(folder: &Path) -> anyhow::Result<GenesisFiles> {
+    let files = NetworkFiles::find(folder)?;
+    files.load()?;
+    genesis_files(files)
+}
+
+fn genesis_files(files: NetworkFiles) -> anyhow::Result<GenesisFiles> {
+    let l1_chain = files.l1_chain_config()?.ok_or(NetworkError::NoL1(None))?;
+    let NetworkFiles { l2, rollup, l1 } = files;
+    Ok(GenesisFiles { l2, rollup, l1: l1.ok_or(NetworkError::NoL1(None))?, l1_chain })
 }
 
 /// The files of a new network with these provisioners, each with this stake in lux.
@@ -282,8 +326,7 @@ pub fn genesis(config: &Config) -> anyhow::Result<GenesisFiles> {
 /// # Errors
 /// If the settings make no sense together.
 pub fn genesis_of(config: &Config, provisioners: &[AccountId], stake: u64) -> anyhow::Result<GenesisFiles> {
-    let NetworkFiles { l2, rollup, l1 } = NetworkFiles::with_provisioners(config, now(), provisioners, stake)?;
-    Ok(GenesisFiles { l2, rollup, l1 })
+    genesis_files(NetworkFiles::with_provisioners(config, now(), provisioners, stake)?)
 }
 
 /// Looks at a data folder without changing it: can everything be opened, and does it fit together?
@@ -343,6 +386,7 @@ mod tests {
         let ports = [
             &mut config.rpc.port,
             &mut config.l1_rpc.port,
+            &mut config.rollup_rpc.port,
             &mut config.admin.port,
             &mut config.http.port,
             &mut config.blobs.port,

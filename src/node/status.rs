@@ -5,12 +5,14 @@ use crate::network::Network;
 use alloy_primitives::B256;
 use duskevm_http::{Readiness, ReadyReport};
 use duskevm_messages::{
+    backfill::CatchingUpFeed,
     executor::HeadsFeed,
     l1::{L1BlockRef, L1HeadsFeed},
+    sequencer::SequencingFeed,
     txpool::GetStatus,
 };
 use duskevm_rpc::{
-    AdminBackend, DuskPorts,
+    AdminBackend, DuskPorts, Heard,
     node::{L1Ref, L1Status, NodeView, SyncProgress},
 };
 use duskevm_supervision::{ActorState, ActorStatus, Cause, Fault, InjectError, Port, Supervisor};
@@ -32,6 +34,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// L2 heads older than this many block times count as standing still.
 const LATE_BLOCKS: u64 = 5;
 
+/// A consensus client that has not called for so long is gone.
+const SILENT: Duration = Duration::from_secs(60);
+
 /// What the parts of the node that face operators know of the rest.
 pub(super) struct NodeStatus {
     pub(super) network: Arc<Network>,
@@ -44,8 +49,12 @@ pub(super) struct NodeStatus {
     pub(super) provisioners: Vec<Provisioner>,
     /// The ways to the L1 of this node.
     pub(super) dusk: Option<DuskPorts>,
-    /// Does this node make blocks, so that heads must move?
-    pub(super) sequencing: bool,
+    /// Whether this node makes blocks, so that heads must move; `None` if it never does.
+    pub(super) sequencing: Option<SequencingFeed>,
+    /// Who drives this node through the Engine API was heard from last; `None` where nobody may.
+    pub(super) driver: Option<Heard>,
+    /// How far the chain is behind what the consensus client wants, while blocks are fetched.
+    pub(super) catching_up: CatchingUpFeed,
     pub(super) started: Instant,
     /// Known once the tree runs.
     pub(super) supervisor: OnceLock<Supervisor>,
@@ -54,7 +63,7 @@ pub(super) struct NodeStatus {
 
 impl std::fmt::Debug for NodeStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeStatus").field("sequencing", &self.sequencing).finish_non_exhaustive()
+        f.debug_struct("NodeStatus").field("sequencing", &self.is_sequencing()).finish_non_exhaustive()
     }
 }
 
@@ -67,6 +76,10 @@ const fn l1_ref(block: &L1BlockRef) -> L1Ref {
 }
 
 impl NodeStatus {
+    fn is_sequencing(&self) -> bool {
+        self.sequencing.as_ref().is_some_and(|sequencing| sequencing.borrow().active)
+    }
+
     fn supervisor(&self) -> Option<&Supervisor> {
         self.supervisor.get()
     }
@@ -100,7 +113,7 @@ impl NodeStatus {
         if let Some(down) = supervisor.actors().iter().find(|actor| !is_at_work(&actor.state)) {
             seen.push(format!("{} is {}", down.name, state_text(&down.state)));
         }
-        if self.sequencing {
+        if self.is_sequencing() {
             match self.heads.borrow().as_ref() {
                 None => seen.push("no L2 head yet".into()),
                 Some(heads) => {
@@ -111,7 +124,12 @@ impl NodeStatus {
                 }
             }
         }
-        seen.extend(l1.and_then(|l1| l1.obstacle(now(), self.network.l1.block_time)));
+        seen.extend(self.driver.as_ref().and_then(silence));
+        if let Some(at) = *self.catching_up.borrow() {
+            seen.push(format!("the chain catches up with its consensus client: block {} of {}", at.current, at.goal));
+        }
+        let l1_block_time = self.network.dusk.as_ref().map(|dusk| dusk.l1.block_time);
+        seen.extend(l1.zip(l1_block_time).and_then(|(l1, block_time)| l1.obstacle(now(), block_time)));
         if !seen.is_empty() {
             seen.extend(links(&supervisor.why()).map(ToString::to_string));
         }
@@ -154,6 +172,10 @@ impl NodeStatus {
             "peers": self.peers(),
             "actors": actors,
         });
+        if let Some(last) = self.driver.as_ref().and_then(Heard::last) {
+            screen["consensusClient"] =
+                json!({ "name": last.client, "lastCall": last.method, "heardSeconds": last.ago.as_secs() });
+        }
         match l1 {
             [] => {}
             [own] => screen["l1"] = own.json(),
@@ -161,6 +183,17 @@ impl NodeStatus {
         }
         screen
     }
+}
+
+/// What keeps a driven node from moving: nobody drives it.
+fn silence(driver: &Heard) -> Option<String> {
+    let Some(last) = driver.last() else {
+        return Some("no consensus client has called the Engine API yet".into());
+    };
+    (last.ago > SILENT).then(|| {
+        let (client, seconds) = (last.client, last.ago.as_secs());
+        format!("the consensus client ({client}) has not called the Engine API for {seconds} s")
+    })
 }
 
 /// The causes that explain something. An actor that waits for work explains nothing, unless another one waits for it.
@@ -231,7 +264,8 @@ impl NodeView for SharedStatus {
     }
 
     fn syncing(&self) -> Option<SyncProgress> {
-        None
+        let at = (*self.catching_up.borrow())?;
+        Some(SyncProgress { starting_block: at.start, current_block: at.current, highest_block: at.goal })
     }
 }
 

@@ -46,7 +46,8 @@ pub(crate) fn signer(config: &Config) -> Result<UnsafeSigner, UnsafeSignerError>
 /// # Errors
 /// [`UnsafeSignerError::NoSystemConfig`].
 pub(crate) fn system_config(network: &Network) -> Result<B256, UnsafeSignerError> {
-    let settlement = network.settlement.as_ref().ok_or(UnsafeSignerError::NoSystemConfig)?;
+    let settlement = network.dusk.as_ref().and_then(|dusk| dusk.settlement.as_ref());
+    let settlement = settlement.ok_or(UnsafeSignerError::NoSystemConfig)?;
     Ok(settlement.contracts().system_config)
 }
 

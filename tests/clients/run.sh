@@ -116,11 +116,11 @@ if [ -z "$URL" ]; then
     BINARY=${CARGO_TARGET_DIR:-$ROOT/target}/debug/duskevm
   fi
   [ -x "$BINARY" ] || { echo "$BINARY is not a program; build it with: cargo build --workspace --bin duskevm" >&2; exit 2; }
-  read -r PORT ADMIN METRICS L1 <<<"$(free_ports 4)"
+  read -r PORT ADMIN METRICS L1 ROLLUP <<<"$(free_ports 5)"
   URL=http://127.0.0.1:$PORT
   # Its own temporary folder, so that nothing of it stays behind even if it has to be killed.
   mkdir "$WORK/tmp"
-  TMPDIR=$WORK/tmp "$BINARY" dev --port "$PORT" --admin-port "$ADMIN" --metrics-port "$METRICS" --blob-port 0 --l1-rpc-port "$L1" >"$NODE_LOG" 2>&1 &
+  TMPDIR=$WORK/tmp "$BINARY" dev --port "$PORT" --admin-port "$ADMIN" --metrics-port "$METRICS" --blob-port 0 --l1-rpc-port "$L1" --rollup-rpc-port "$ROLLUP" >"$NODE_LOG" 2>&1 &
   PID=$!
   for _ in $(seq 300); do
     kill -0 "$PID" 2>/dev/null || break
@@ -141,7 +141,7 @@ fi
 
 export CLIENTS_URL=$URL CLIENTS_PLAIN=$PLAIN CLIENTS_PID=$PID
 if [ -n "$PID" ]; then
-  export CLIENTS_L1_URL=http://127.0.0.1:$L1 CLIENTS_ADMIN=http://127.0.0.1:$ADMIN CLIENTS_BINARY=$BINARY
+  export CLIENTS_L1_URL=http://127.0.0.1:$L1 CLIENTS_ROLLUP_URL=http://127.0.0.1:$ROLLUP CLIENTS_ADMIN=http://127.0.0.1:$ADMIN CLIENTS_BINARY=$BINARY
 fi
 CAST=$(tool cast CAST)
 FORGE=$(tool forge FORGE)

@@ -69,13 +69,13 @@ impl Branch {
     /// A branch of nothing but the genesis block; `key` is that of the network's one provisioner.
     pub fn new(network: &Network, key: Signer) -> Self {
         let mut state = MemoryState::default();
-        state.apply(&network.l1.state()).unwrap();
+        state.apply(&network.dusk().unwrap().l1.state()).unwrap();
         Self {
-            genesis: network.l1.clone(),
-            contracts: network.contracts(),
+            genesis: network.dusk().unwrap().l1.clone(),
+            contracts: network.dusk().unwrap().contracts(),
             key,
             state,
-            parent: network.l1.block().header().clone(),
+            parent: network.dusk().unwrap().l1.block().header().clone(),
             previous: None,
             blocks: Vec::new(),
         }

@@ -44,13 +44,14 @@ pub struct Ports {
     pub http: u16,
     pub blobs: u16,
     pub l1: u16,
+    pub rollup: u16,
 }
 
 impl Ports {
     pub fn free() -> Self {
-        let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<TcpListener> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let port = |i: usize| listeners[i].local_addr().unwrap().port();
-        Self { rpc: port(0), admin: port(1), http: port(2), blobs: port(3), l1: port(4) }
+        Self { rpc: port(0), admin: port(1), http: port(2), blobs: port(3), l1: port(4), rollup: port(5) }
     }
 }
 
@@ -80,7 +81,13 @@ impl Node {
             .args(["dev", "--no-banner", "--block-time", "1", "--l1-block-time", "2"])
             .args(["--port", &ports.rpc.to_string(), "--admin-port", &ports.admin.to_string()])
             .args(["--metrics-port", &ports.http.to_string(), "--blob-port", &ports.blobs.to_string()])
-            .args(["--l1-rpc-port", &ports.l1.to_string(), "--data-dir"])
+            .args([
+                "--l1-rpc-port",
+                &ports.l1.to_string(),
+                "--rollup-rpc-port",
+                &ports.rollup.to_string(),
+                "--data-dir",
+            ])
             .arg(data)
             .args(extra)
             .envs(settings.iter().copied())

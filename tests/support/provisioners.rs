@@ -90,6 +90,7 @@ impl Network {
             .env("DUSKEVM_HTTP__PORT", port(2))
             .env("DUSKEVM_BLOBS__PORT", port(3))
             .env("DUSKEVM_L1_RPC__PORT", port(6))
+            .env("DUSKEVM_ROLLUP_RPC__PORT", port(7))
             .env("DUSKEVM_GOSSIP__LISTEN", format!("127.0.0.1:{}", port(4)))
             .current_dir(folder.path())
             .output()

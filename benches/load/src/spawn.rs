@@ -142,7 +142,7 @@ pub(crate) fn duskevm(
         binary: binary.to_owned(),
         args,
         env,
-        ports: vec!["--port", "--admin-port", "--metrics-port", "--blob-port", "--l1-rpc-port"],
+        ports: vec!["--port", "--admin-port", "--metrics-port", "--blob-port", "--l1-rpc-port", "--rollup-rpc-port"],
         folder: Some("--data-dir"),
         ready_at: 1,
     }

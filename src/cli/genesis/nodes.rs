@@ -215,6 +215,7 @@ fn member_settings(
     for (key, port) in [
         ("rpc.port", config.rpc.port),
         ("l1_rpc.port", config.l1_rpc.port),
+        ("rollup_rpc.port", config.rollup_rpc.port),
         ("admin.port", config.admin.port),
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
@@ -240,6 +241,7 @@ fn no_port_twice(node: &Effective, member: &Member, taken: &mut BTreeMap<u16, St
     let ports = [
         ("rpc.port", config.rpc.port),
         ("l1_rpc.port", config.l1_rpc.port),
+        ("rollup_rpc.port", config.rollup_rpc.port),
         ("admin.port", config.admin.port),
         ("http.port", config.http.port),
         ("blobs.port", config.blobs.port),
@@ -300,6 +302,7 @@ mod tests {
             .flag("--metrics-port", "http.port", 4002)
             .flag("--blob-port", "blobs.port", 4003)
             .flag("--l1-rpc-port", "l1_rpc.port", 4006)
+            .flag("--rollup-rpc-port", "rollup_rpc.port", 4007)
             .flag("--listen", "gossip.listen", vec!["127.0.0.1:4004"])
             .load()
             .unwrap()
@@ -325,8 +328,8 @@ mod tests {
         write(&out, &outputs).unwrap();
         let files = NetworkFiles::read(&out).unwrap();
         let network = files.load().unwrap();
-        assert_eq!(network.l1.block_time, 2);
-        assert!(network.l1.stakes.iter().all(|stake| stake.amount == 2_000 * LUX));
+        assert_eq!(network.dusk().unwrap().l1.block_time, 2);
+        assert!(network.dusk().unwrap().l1.stakes.iter().all(|stake| stake.amount == 2_000 * LUX));
         let ids: Vec<_> =
             (1..=4).map(|number| Identity::read(&out.join(format!("node-{number}.p2p"))).unwrap().id()).collect();
         for number in 1..=4 {
@@ -337,7 +340,7 @@ mod tests {
             let key = read_key_file(&file("keys"), "keys.consensus", &password).unwrap().id();
             assert_eq!(fs::read(file("cpk")).unwrap(), key.as_bytes());
             let at = usize::from(number) - 1;
-            assert_eq!(network.l1.stakes[at].key, key);
+            assert_eq!(network.dusk().unwrap().l1.stakes[at].key, key);
 
             let config = loaded(&out, number);
             let config = network.in_force(&config).unwrap();
@@ -350,7 +353,7 @@ mod tests {
                 (config.rpc.port, config.admin.port, config.http.port, config.blobs.port),
                 (4000 + step, 4001 + step, 4002 + step, 4003 + step)
             );
-            assert_eq!(config.l1_rpc.port, 4006 + step);
+            assert_eq!((config.l1_rpc.port, config.rollup_rpc.port), (4006 + step, 4007 + step));
             assert_eq!(config.gossip.listen, [SocketAddr::from(([127, 0, 0, 1], 4004 + step))]);
             assert!(config.has_peers() && config.gossip.allow_private);
             let others: Vec<String> = (1..=4u16)

@@ -1,4 +1,4 @@
-//! Gossip of L2 blocks: the sequencer's node announces them, the others import them.
+//! Gossip of L2 blocks: the sequencer's node announces them, the others, and a stopped sequencer, import them.
 
 use super::{Base, LEAST_DEADLINE, l1::DuskL1};
 use crate::node::{NodeError, unsafe_blocks};
@@ -9,7 +9,9 @@ use duskevm_gossip::{
 use duskevm_messages::{
     consensus::ReadDuskContract,
     executor::{HeadsFeed, Import},
+    sequencer::SequencingFeed,
 };
+use duskevm_rpc::PeerPorts;
 use duskevm_supervision::{ChildSpec, Port, Ref};
 use std::{
     sync::Arc,
@@ -25,6 +27,8 @@ const NO_ARGUMENTS: &[u8] = &[0xc0];
 /// The actor, and the connections that outlive it.
 pub(super) struct Blocks {
     pub(super) host: BlockHost,
+    /// What operators ask of it.
+    pub(super) peers: PeerPorts,
     pub(super) spec: ChildSpec<BlockGossip>,
 }
 
@@ -35,14 +39,18 @@ impl Blocks {
         l1: &DuskL1,
         heads: &HeadsFeed,
         import: Port<Import>,
+        sequencing: SequencingFeed,
     ) -> Result<Option<Self>, NodeError> {
         let Base { config, network, .. } = base;
         if !config.has_l2_peers() {
             return Ok(None);
         }
         let contract = unsafe_blocks::system_config(network)?;
-        let role =
-            if config.actors.sequencer { Role::Announce(unsafe_blocks::signer(config)?) } else { Role::Follow(import) };
+        let role = if config.actors.sequencer {
+            Role::Sequence { signer: unsafe_blocks::signer(config)?, sequencing, import }
+        } else {
+            Role::Follow(import)
+        };
         let folder = base.data.join("block-gossip");
         let identity = match &config.gossip.l2_identity {
             Some(file) => BlockIdentity::read(file)?,
@@ -81,6 +89,6 @@ impl Blocks {
         let actor: Ref<BlockGossip> = Ref::declare("block-gossip");
         let spec = duskevm_gossip::block_spec(&actor, Arc::new(settings), host.clone())
             .deadline(base.deadline(LEAST_DEADLINE));
-        Ok(Some(Self { host, spec }))
+        Ok(Some(Self { host, peers: PeerPorts::of(&actor), spec }))
     }
 }

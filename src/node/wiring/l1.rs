@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     config::L1Follow,
+    network::DuskNetwork,
     node::{NodeError, folder::DuskStores, provisioner::Provisioner},
 };
 use duskevm_consensus::Consensus;
@@ -14,6 +15,7 @@ use duskevm_dusk_l1::keys::Signer;
 use duskevm_gossip::{Gossip, GossipSettings, Host, Pace};
 use duskevm_l1::{Embedded, Follow, L1};
 use duskevm_messages::{consensus::DuskTipFeed, gossip::PeerFeed, l1::L1HeadsFeed};
+use duskevm_store::l1::L1Store;
 use duskevm_supervision::{ChildSpec, Port, Ref, Strategy, Tree};
 use std::{
     path::{Path, PathBuf},
@@ -31,30 +33,36 @@ pub(super) struct DuskL1 {
     pub(super) own: Stack,
     /// The other provisioners of a local network.
     pub(super) further: Vec<Stack>,
+    /// What it is.
+    pub(super) network: DuskNetwork,
+    /// Its blocks, as this node has them.
+    pub(super) store: L1Store,
     l1: Option<ChildSpec<L1>>,
 }
 
 impl DuskL1 {
-    pub(super) fn new(base: Base<'_>) -> Result<Self, NodeError> {
+    pub(super) fn new(base: Base<'_>, network: &DuskNetwork, stores: &DuskStores) -> Result<Self, NodeError> {
         let port: Ref<L1> = Ref::declare("l1");
         let (heads_out, heads) = watch::channel(None);
         let mut signers = base.signers.iter().cloned();
-        let mut links = links(base)?.into_iter();
-        let own = Stack::new(base, 1, &base.stores.l1, signers.next(), links.next());
+        let mut links = links(base, &network.l1)?.into_iter();
+        let own = Stack::new(base, network, 1, stores, signers.next(), links.next());
         let further = (2..).zip(&base.stores.further);
-        let further =
-            further.map(|(number, stores)| Stack::new(base, number, stores, signers.next(), links.next())).collect();
+        let further = further
+            .map(|(number, stores)| Stack::new(base, network, number, stores, signers.next(), links.next()))
+            .collect();
         let l1_spec = duskevm_l1::spec(
             &port,
-            base.network.view.clone(),
+            network.view.clone(),
             duskevm_l1::Wiring {
-                store: base.stores.l1.chain.clone(),
-                backend: Arc::new(Embedded::new(own.consensus.port(), own.tip.clone(), follow(base))),
+                store: stores.chain.clone(),
+                backend: Arc::new(Embedded::new(own.consensus.port(), own.tip.clone(), follow(base, network))),
                 heads: heads_out,
             },
         )
         .deadline(base.deadline(duskevm_l1::DEADLINE));
-        Ok(Self { port, heads, own, further, l1: base.config.actors.l1.then_some(l1_spec) })
+        let l1 = base.config.actors.l1.then_some(l1_spec);
+        Ok(Self { port, heads, own, further, network: network.clone(), store: stores.chain.clone(), l1 })
     }
 
     /// The connections of all provisioners.
@@ -63,11 +71,8 @@ impl DuskL1 {
         stacks.filter_map(|stack| stack.host.clone()).collect()
     }
 
-    /// What operators may ask, of all provisioners; nothing if the L1 does not run here.
-    pub(super) fn provisioners(&self, base: Base<'_>) -> Vec<Provisioner> {
-        if !base.config.actors.consensus {
-            return Vec::new();
-        }
+    /// What operators may ask, of all provisioners.
+    pub(super) fn provisioners(&self) -> Vec<Provisioner> {
         [&self.own].into_iter().chain(&self.further).map(Stack::status).collect()
     }
 
@@ -89,11 +94,11 @@ impl DuskL1 {
 }
 
 /// Which L1 blocks L2 is shown: when an L1 block that it has used is replaced, so are the L2 blocks that stand on it.
-fn follow(base: Base<'_>) -> Follow {
+fn follow(base: Base<'_>, network: &DuskNetwork) -> Follow {
     match base.config.l1.follow {
         L1Follow::Tip => Follow::Tip,
         // With peers there may be other provisioners, if not now then later.
-        L1Follow::Auto if base.network.l1.provisioners().count() <= 1 && !base.config.has_peers() => Follow::Tip,
+        L1Follow::Auto if network.l1.provisioners().count() <= 1 && !base.config.has_peers() => Follow::Tip,
         L1Follow::Auto | L1Follow::Final => Follow::Final,
     }
 }
@@ -118,7 +123,14 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    fn new(base: Base<'_>, number: u64, stores: &DuskStores, signer: Option<Signer>, link: Option<Link>) -> Self {
+    fn new(
+        base: Base<'_>,
+        network: &DuskNetwork,
+        number: u64,
+        stores: &DuskStores,
+        signer: Option<Signer>,
+        link: Option<Link>,
+    ) -> Self {
         let name = |actor: &str| if number == 1 { actor.to_owned() } else { format!("{actor}-{number}") };
         // References exist before their actors: these three talk to each other in every direction.
         let consensus: Ref<Consensus> = Ref::declare(name("consensus"));
@@ -134,10 +146,10 @@ impl Stack {
         let consensus_spec = duskevm_consensus::spec(
             &consensus,
             duskevm_consensus::Settings {
-                genesis: base.network.l1.clone(),
+                genesis: network.l1.clone(),
                 signer,
                 limits: duskevm_dusk_l1::mempool::Limits::default(),
-                contracts: base.network.contracts(),
+                contracts: network.contracts(),
                 clock: duskevm_consensus::system_clock(),
                 uptime: duskevm_consensus::system_uptime(),
             },

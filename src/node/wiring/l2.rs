@@ -5,11 +5,19 @@ use crate::node::{
     NodeError,
     batching::{batcher_keys, batcher_rules},
 };
+use duskevm_backfill::Backfiller;
 use duskevm_batcher::BatcherActor;
 use duskevm_derivation::Derivation;
 use duskevm_executor::Executor;
 use duskevm_gossip::BlockHost;
-use duskevm_messages::{executor::HeadsFeed, l1::L1BlockRef, txpool::PendingFeed};
+use duskevm_messages::{
+    backfill::{CatchingUp, CatchingUpFeed},
+    executor::{HeadsFeed, engine::WantedFeed},
+    l1::L1BlockRef,
+    sequencer::{Sequencing, SequencingFeed},
+    txpool::PendingFeed,
+};
+use duskevm_rpc::{RollupControls, SequencerPorts};
 use duskevm_sequencer::Sequencer;
 use duskevm_supervision::{ChildSpec, Ref, Tree};
 use duskevm_txpool::TxPool;
@@ -29,24 +37,36 @@ pub(super) struct Rollup {
     pub(super) heads: HeadsFeed,
     /// The L1 block that derivation reads.
     pub(super) current_l1: watch::Receiver<Option<L1BlockRef>>,
+    /// The executor, for whom drives it from outside.
+    pub(super) driven: Ref<Executor>,
+    /// How far it is behind what its consensus client wants, where blocks are fetched.
+    pub(super) catching_up: CatchingUpFeed,
+    /// What the sequencer was told; `None` where there is none.
+    pub(super) sequencing: Option<SequencingFeed>,
+    /// What an operator can move.
+    pub(super) controls: RollupControls,
     executor: Option<ChildSpec<Executor>>,
     txpool: Option<ChildSpec<TxPool>>,
     sequencer: Option<ChildSpec<Sequencer>>,
     derivation: Option<ChildSpec<Derivation>>,
     batcher: Option<ChildSpec<BatcherActor>>,
+    backfill: Option<ChildSpec<Backfiller>>,
     blocks: Option<Blocks>,
 }
 
 impl Rollup {
-    pub(super) fn new(base: Base<'_>, l1: &DuskL1) -> Result<Self, NodeError> {
+    pub(super) fn new(base: Base<'_>, l1: Option<&DuskL1>) -> Result<Self, NodeError> {
         let executor: Ref<Executor> = Ref::declare("executor");
         let txpool: Ref<TxPool> = Ref::declare("txpool");
         let sequencer: Ref<Sequencer> = Ref::declare("sequencer");
         let derivation: Ref<Derivation> = Ref::declare("derivation");
         let (heads_out, heads_feed) = watch::channel(None);
         let (pool_heads, pool_heads_feed) = watch::channel(None);
+        let (wanted_out, wanted) = watch::channel(None);
         let (current_l1_out, current_l1) = watch::channel(None);
         let (throttle_out, throttle) = watch::channel(0);
+        let (sequencing_out, sequencing) =
+            watch::channel(Sequencing { active: !base.config.sequencer.stopped, recovering: false });
         let (pending, _) = broadcast::channel(PENDING_BACKLOG);
         let on = &base.config.actors;
 
@@ -61,6 +81,8 @@ impl Rollup {
                 pool: pool_heads,
                 head_changed: txpool.port(),
                 suspect: duskevm_executor::Suspect::default(),
+                wanted: wanted_out,
+                kept: duskevm_executor::KeptBlocks::default(),
             };
             let (rollup, store) = (base.network.rollup.clone(), base.stores.l2.clone());
             ChildSpec::new(&executor, move |start| {
@@ -86,7 +108,7 @@ impl Rollup {
             duskevm_txpool::spec(&txpool, settings, wiring, duskevm_txpool::journal_in(base.data.join("txpool")))
                 .deadline(base.deadline(LEAST_DEADLINE))
         };
-        let sequencer_spec = {
+        let sequencer_spec = l1.filter(|_| on.sequencer).map(|l1| {
             let settings = Arc::new(duskevm_sequencer::Settings {
                 rollup: base.network.rollup.clone(),
                 spec: base.network.spec.clone(),
@@ -111,13 +133,14 @@ impl Rollup {
                 l1_heads: l1.heads.clone(),
                 l1_tip: l1.own.tip.clone(),
                 derived: on.derivation.then(|| current_l1.clone()),
+                sequencing: sequencing_out,
                 throttle,
             };
             ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
                 .mailbox(duskevm_sequencer::MAILBOX)
                 .deadline(base.deadline(duskevm_sequencer::DEADLINE))
-        };
-        let derivation_spec = {
+        });
+        let derivation_spec = l1.filter(|_| on.derivation).map(|l1| {
             let settings = Arc::new(duskevm_derivation::Settings {
                 rollup: base.network.rollup.clone(),
                 spec: base.network.spec.clone(),
@@ -138,19 +161,36 @@ impl Rollup {
             ChildSpec::new(&derivation, move |_| Ok(Derivation::new(settings.clone(), ports.clone())))
                 .mailbox(duskevm_derivation::MAILBOX)
                 .deadline(base.deadline(duskevm_derivation::DEADLINE))
+        });
+        let batcher_spec =
+            l1.filter(|_| on.batcher).map(|l1| batcher(base, l1, &heads_feed, throttle_out)).transpose()?;
+        let (catching_up_out, catching_up) = watch::channel(None);
+        let backfill_spec = backfill(base, &executor, &heads_feed, wanted, catching_up_out);
+        let blocks = match l1 {
+            Some(l1) => Blocks::new(base, l1, &heads_feed, executor.port(), sequencing.clone())?,
+            None => None,
         };
-        let batcher_spec = on.batcher.then(|| batcher(base, l1, &heads_feed, throttle_out)).transpose()?;
-        let blocks = Blocks::new(base, l1, &heads_feed, executor.port())?;
+        let controls = RollupControls {
+            sequencer: on.sequencer.then(|| SequencerPorts::of(&sequencer, sequencing.clone())),
+            reset: on.derivation.then(|| derivation.port()),
+            import: executor.port(),
+            peers: blocks.as_ref().map(|blocks| blocks.peers.clone()),
+        };
         Ok(Self {
             pool: txpool,
             pending,
             heads: heads_feed,
             current_l1,
+            driven: executor.clone(),
+            catching_up,
+            sequencing: on.sequencer.then_some(sequencing),
+            controls,
             executor: on.executor.then_some(executor_spec),
             txpool: on.txpool.then_some(txpool_spec),
-            sequencer: on.sequencer.then_some(sequencer_spec),
-            derivation: on.derivation.then_some(derivation_spec),
+            sequencer: sequencer_spec,
+            derivation: derivation_spec,
             batcher: batcher_spec,
+            backfill: backfill_spec,
             blocks,
         })
     }
@@ -176,11 +216,37 @@ impl Rollup {
         if let Some(spec) = self.batcher {
             tree = tree.actor(spec);
         }
+        if let Some(spec) = self.backfill {
+            tree = tree.actor(spec);
+        }
         if let Some(blocks) = self.blocks {
             tree = tree.actor(blocks.spec);
         }
         tree
     }
+}
+
+/// What fetches blocks that lack before a head of the consensus client; `None` where nobody is to be asked.
+fn backfill(
+    base: Base<'_>,
+    executor: &Ref<Executor>,
+    heads: &HeadsFeed,
+    wanted: WantedFeed,
+    catching_up: watch::Sender<Option<CatchingUp>>,
+) -> Option<ChildSpec<Backfiller>> {
+    let source = base.config.engine_api.sync_from.as_ref().filter(|_| base.config.actors.engine_api)?;
+    let settings = duskevm_backfill::Settings::new(source);
+    let ports = duskevm_backfill::Ports {
+        wanted,
+        offer: executor.port(),
+        advance: executor.port(),
+        heads: heads.clone(),
+        reader: base.stores.l2.reader(),
+        catching_up,
+    };
+    let backfill: Ref<Backfiller> = Ref::declare("backfill");
+    let spec = ChildSpec::new(&backfill, move |start| Ok(Backfiller::open(&settings, ports.clone(), &start)?));
+    Some(spec.mailbox(duskevm_backfill::MAILBOX).deadline(base.deadline(duskevm_backfill::DEADLINE)))
 }
 
 /// What posts the blocks.
@@ -190,7 +256,7 @@ fn batcher(
     heads: &HeadsFeed,
     throttle: watch::Sender<u16>,
 ) -> Result<ChildSpec<BatcherActor>, NodeError> {
-    let gas_per_blob = base.network.l1.consensus.gas_per_blob;
+    let gas_per_blob = l1.network.l1.consensus.gas_per_blob;
     let settings = Arc::new(duskevm_batcher::Settings {
         rollup: base.network.rollup.clone(),
         rules: batcher_rules(&base.config.batcher, gas_per_blob),

@@ -2,6 +2,7 @@
 
 use super::Base;
 use crate::node::NodeError;
+use duskevm_dusk_l1::genesis::Genesis;
 use duskevm_gossip::{Host, HostSettings, Identity, Transport};
 use duskevm_p2p::{Endpoint, NetworkId, PeerAddress, PeerId, Topic};
 use std::{
@@ -31,19 +32,18 @@ pub(super) struct Link {
 }
 
 /// A link for each provisioner of this process, in their order; none where there is nobody to talk to.
-pub(super) fn links(base: Base<'_>) -> Result<Vec<Link>, NodeError> {
+pub(super) fn links(base: Base<'_>, l1: &Genesis) -> Result<Vec<Link>, NodeError> {
     let folders: Vec<PathBuf> = base.stores.provisioners().map(|stores| stores.folder.join("gossip")).collect();
     if folders.len() > 1 {
-        return within_this_process(base, folders);
+        return within_this_process(base, l1, folders);
     }
     match folders.into_iter().next() {
-        Some(folder) if base.config.has_peers() => Ok(vec![over_tcp(base, folder)?]),
+        Some(folder) if base.config.has_peers() => Ok(vec![over_tcp(base, l1, folder)?]),
         _ => Ok(Vec::new()),
     }
 }
 
-fn settings(base: Base<'_>) -> HostSettings {
-    let l1 = &base.network.l1;
+fn settings(base: Base<'_>, l1: &Genesis) -> HostSettings {
     let network = NetworkId::new(l1.chain_id, &l1.identity().0);
     HostSettings {
         max_peers: base.config.gossip.max_peers,
@@ -52,9 +52,10 @@ fn settings(base: Base<'_>) -> HostSettings {
     }
 }
 
-fn over_tcp(base: Base<'_>, folder: PathBuf) -> Result<Link, NodeError> {
+fn over_tcp(base: Base<'_>, l1: &Genesis, folder: PathBuf) -> Result<Link, NodeError> {
     let gossip = &base.config.gossip;
-    let settings = HostSettings { trusted: gossip.boot.clone(), external: gossip.external.clone(), ..settings(base) };
+    let settings =
+        HostSettings { trusted: gossip.boot.clone(), external: gossip.external.clone(), ..settings(base, l1) };
     let transport = Transport::Tcp { listen: gossip.listen.clone() };
     let identity = match &gossip.identity {
         Some(file) => Identity::read(file)?,
@@ -67,10 +68,10 @@ fn over_tcp(base: Base<'_>, folder: PathBuf) -> Result<Link, NodeError> {
 }
 
 /// Each provisioner dials all others, so that two of them may connect twice.
-fn within_this_process(base: Base<'_>, folders: Vec<PathBuf>) -> Result<Vec<Link>, NodeError> {
+fn within_this_process(base: Base<'_>, l1: &Genesis, folders: Vec<PathBuf>) -> Result<Vec<Link>, NodeError> {
     let others = folders.len() - 1;
     let room = u32::try_from(2 * others).unwrap_or(u32::MAX);
-    let settings = HostSettings { max_peers: room, max_inbound: room, ..settings(base) };
+    let settings = HostSettings { max_peers: room, max_inbound: room, ..settings(base, l1) };
     let mut hosts = Vec::new();
     for folder in folders {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);

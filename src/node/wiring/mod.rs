@@ -30,11 +30,15 @@ pub(super) struct Running {
     block_host: Option<BlockHost>,
     rpc: RpcSocket,
     l1_rpc: RpcSocket,
+    engine_api: RpcSocket,
+    rollup_rpc: RpcSocket,
     admin: RpcSocket,
     http: HttpSocket,
     blobs: BlobSocket,
     has_rpc: bool,
     has_l1_rpc: bool,
+    has_engine_api: bool,
+    has_rollup_rpc: bool,
     has_http: bool,
     has_blobs: bool,
 }
@@ -46,6 +50,8 @@ impl Running {
         Endpoints {
             rpc: self.has_rpc.then(|| self.rpc.local_addr().unwrap_or(unbound)),
             l1_rpc: self.has_l1_rpc.then(|| self.l1_rpc.local_addr().unwrap_or(unbound)),
+            engine_api: self.has_engine_api.then(|| self.engine_api.local_addr().unwrap_or(unbound)),
+            rollup_rpc: self.has_rollup_rpc.then(|| self.rollup_rpc.local_addr().unwrap_or(unbound)),
             admin: self.admin.local_addr().unwrap_or(unbound),
             http: self.has_http.then(|| self.http.address()),
             blobs: self.has_blobs.then(|| self.blobs.address()),
@@ -90,13 +96,18 @@ pub(super) fn start(
     metrics: &Metrics,
 ) -> Result<(Running, SharedStatus), NodeError> {
     let base = Base { config, network, data, stores, signers };
-    let l1 = DuskL1::new(base)?;
-    let hosts = l1.hosts();
-    let l2 = Rollup::new(base, &l1)?;
+    // Where a consensus client drives L2 there may be no L1 at all.
+    let l1 = match &stores.l1 {
+        Some(own) => Some(DuskL1::new(base, network.dusk()?, own)?),
+        None => None,
+    };
+    let hosts = l1.as_ref().map(DuskL1::hosts).unwrap_or_default();
+    let l2 = Rollup::new(base, l1.as_ref())?;
     let block_host = l2.block_host();
-    let services = Services::new(base, &l1, &l2, metrics);
-    let Services { status, rpc, l1_rpc, admin, http, blobs, .. } = &services;
-    let (status, rpc, l1_rpc) = (status.clone(), rpc.clone(), l1_rpc.clone());
+    let services = Services::new(base, l1.as_ref(), &l2, metrics)?;
+    let Services { status, rpc, l1_rpc, rollup_rpc, engine_api, admin, http, blobs, .. } = &services;
+    let (status, rpc, l1_rpc, rollup_rpc) = (status.clone(), rpc.clone(), l1_rpc.clone(), rollup_rpc.clone());
+    let engine_api = engine_api.clone();
     let (admin, http, blobs) = (admin.clone(), http.clone(), blobs.clone());
 
     let supervision = &config.supervision;
@@ -107,7 +118,11 @@ pub(super) fn start(
             cap: Duration::from_millis(supervision.backoff_max_ms),
         })
         .allow_faults(config.faults.allow);
-    let tree = l1.plant(tree).subtree("l2", Strategy::OneForOne, |tree| l2.plant(tree)).subtree(
+    let tree = match l1 {
+        Some(l1) => l1.plant(tree),
+        None => tree,
+    };
+    let tree = tree.subtree("l2", Strategy::OneForOne, |tree| l2.plant(tree)).subtree(
         "services",
         Strategy::OneForOne,
         |tree| services.plant(tree),
@@ -120,11 +135,15 @@ pub(super) fn start(
         block_host,
         rpc,
         l1_rpc,
+        engine_api,
+        rollup_rpc,
         admin,
         http,
         blobs,
         has_rpc: config.actors.rpc,
         has_l1_rpc: config.actors.l1_rpc,
+        has_engine_api: config.actors.engine_api,
+        has_rollup_rpc: config.actors.rollup_rpc,
         has_http: config.actors.http,
         has_blobs: config.actors.blob_api,
     };

@@ -110,6 +110,21 @@ reads_l1() {
   equal "$(cast call "$config" 'gasLimit()(uint64)' | cut -d' ' -f1)" 60000000
   equal "$(cast call "$config" 'version()(string)' | tr -d '"' | cut -d. -f1)" 0
 }
+asks_the_rollup_node() {
+  local status url output
+  for url in "$CLIENTS_URL" "$CLIENTS_ROLLUP_URL"; do
+    status=$(cast rpc optimism_syncStatus --rpc-url "$url")
+    [ "$(field unsafe_l2.number <<<"$status")" -gt 0 ]
+    equal "$(field unsafe_l2.hash <<<"$status")" "$(cast block "$(field unsafe_l2.number <<<"$status")" -f hash)"
+    equal "$(field head_l1.hash <<<"$status")" \
+      "$("$CAST" block "$(field head_l1.number <<<"$status")" -f hash --rpc-url "$CLIENTS_L1_URL")"
+    output=$(cast rpc optimism_outputAtBlock 0x1 --rpc-url "$url")
+    equal "$(field blockRef.number <<<"$output")" 1
+    equal "$(cast rpc optimism_rollupConfig --rpc-url "$url" | field l2_chain_id)" 31310
+  done
+  equal "$(cast rpc admin_sequencerActive --rpc-url "$CLIENTS_ROLLUP_URL")" true
+  if cast rpc admin_sequencerActive >/dev/null 2>&1; then echo "admin_ is served to the public"; return 1; fi
+}
 builds() { forge build --use "$SOLC"; }
 creates() {
   local out; out=$(forge create --use "$SOLC" --private-key "$KEY" --broadcast --json \
@@ -144,6 +159,8 @@ check "cast rpc debug_traceTransaction" traces_over_rpc
 check "cast legacy transaction, mktx and publish" makes_a_typed_transaction
 if [ -n "${CLIENTS_L1_URL:-}" ]; then check "cast reads L1" reads_l1
 else skip "cast reads L1" "it needs a node that this script started"; fi
+if [ -n "${CLIENTS_ROLLUP_URL:-}" ]; then check "cast asks the rollup node" asks_the_rollup_node
+else skip "cast asks the rollup node" "it needs a node that this script started"; fi
 if [ -z "${FORGE:-}" ]; then
   skip "forge" "no forge for this machine: put one on PATH or set FORGE"
 else
