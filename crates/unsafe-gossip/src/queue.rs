@@ -372,11 +372,12 @@ impl<P: Copy + Ord> Queue<P> {
         effects
     }
 
-    /// Forgets what the own chain has, and everything if it contradicts what is safe.
+    /// Forgets what the own chain has, and everything if it contradicts what is safe. The chain may be ahead of the head that this
+    /// queue was told of: a block is in it before its import is reported.
     fn connect(&mut self, own: &impl Fn(u64) -> Option<B256>) {
         while let Some((number, slot)) = self.slots.first_key_value() {
             let number = *number;
-            if number > self.head.number || own(number) != Some(slot.hash) {
+            if own(number) != Some(slot.hash) {
                 break;
             }
             self.remove(number);

@@ -93,6 +93,18 @@ fn a_child_of_the_head_is_imported_at_once() {
 }
 
 #[test]
+fn a_block_is_not_imported_again_before_the_head_is_told() {
+    let blocks = chain(&genesis(), 2, b"");
+    let mut node = Node::new(vec![genesis()], 0);
+    node.gossip(&blocks[0]);
+    node.gossip(&blocks[1]);
+    assert_eq!(node.next(NOW), [Effect::Import(blocks[0].clone())]);
+    node.chain.push(blocks[0].clone());
+    node.queue.imported(id(&blocks[0]), Imported::Done, NOW);
+    assert_eq!(node.next(NOW), [Effect::Import(blocks[1].clone())], "the chain has the first");
+}
+
+#[test]
 fn what_is_at_or_below_the_head_is_dropped() {
     let blocks = chain(&genesis(), 3, b"");
     let mut node = Node::new([vec![genesis()], blocks.clone()].concat(), 0);
