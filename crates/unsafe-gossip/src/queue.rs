@@ -382,6 +382,7 @@ impl<P: Copy + Ord> Queue<P> {
             }
             self.remove(number);
         }
+        self.link_again(own);
         if self.void.because.is_some_and(|safe| own(safe.number) != Some(safe.hash)) {
             self.void = Void { hashes: VecDeque::new(), because: None };
         }
@@ -396,6 +397,15 @@ impl<P: Copy + Ord> Queue<P> {
                 }
             }
             self.clear();
+        }
+    }
+
+    /// The chain may have left what the lowest block stands on since that was found in it: then the way down is walked again.
+    fn link_again(&mut self, own: &impl Fn(u64) -> Option<B256>) {
+        let Some((number, Slot { block: Some((block, _)), .. })) = self.slots.first_key_value() else { return };
+        let (below, parent) = (number.saturating_sub(1), block.header.parent_hash);
+        if below >= self.safe && own(below) != Some(parent) {
+            self.link(below, parent);
         }
     }
 

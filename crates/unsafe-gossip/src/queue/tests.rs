@@ -105,6 +105,25 @@ fn a_block_is_not_imported_again_before_the_head_is_told() {
 }
 
 #[test]
+fn when_the_chain_leaves_what_waiting_blocks_stand_on_it_is_fetched_again() {
+    let blocks = chain(&genesis(), 3, b"");
+    let sibling = chain(&genesis(), 1, b"sibling").remove(0);
+    let mut node = Node::new(vec![genesis()], 0);
+    node.gossip(&blocks[0]);
+    assert_eq!(node.next(NOW), [Effect::Import(blocks[0].clone())]);
+    node.chain.push(blocks[0].clone());
+    node.queue.imported(id(&blocks[0]), Imported::Done, NOW);
+    // Signed too, and imported before the head is told.
+    node.gossip(&sibling);
+    assert_eq!(node.next(NOW), [Effect::Import(sibling.clone())]);
+    node.gossip(&blocks[1]);
+    assert_eq!(node.next(NOW), [], "its parent is in the chain still");
+    node.import(&sibling);
+    assert_eq!(node.run(&blocks), [1]);
+    assert_eq!(node.chain[1..], blocks[..2]);
+}
+
+#[test]
 fn what_is_at_or_below_the_head_is_dropped() {
     let blocks = chain(&genesis(), 3, b"");
     let mut node = Node::new([vec![genesis()], blocks.clone()].concat(), 0);
