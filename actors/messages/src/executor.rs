@@ -117,6 +117,31 @@ pub struct DaLimits {
     pub block: Option<u64>,
 }
 
+impl DaLimits {
+    /// The narrower bound of each kind.
+    pub fn and(self, other: Self) -> Self {
+        let narrower = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Self { transaction: narrower(self.transaction, other.transaction), block: narrower(self.block, other.block) }
+    }
+}
+
+/// The bounds that a batcher outside of this node has set (`miner_setMaxDASize`), for whoever builds blocks. They outlive actors, and
+/// hold until others are set or the process ends: op-batcher repeats them.
+#[derive(Debug, Clone, Default)]
+pub struct DaOrders(tokio::sync::watch::Sender<DaLimits>);
+
+impl DaOrders {
+    /// Sets them.
+    pub fn set(&self, limits: DaLimits) {
+        self.0.send_replace(limits);
+    }
+
+    /// What was set last; no bounds at the start.
+    pub fn limits(&self) -> DaLimits {
+        *self.0.borrow()
+    }
+}
+
 /// A block that waits to be inserted.
 #[derive(Debug, Clone)]
 pub struct Built {

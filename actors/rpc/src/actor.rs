@@ -39,6 +39,7 @@ use crate::{
     workers::Workers,
 };
 use duskevm_evm::ChainSpec;
+use duskevm_messages::executor::DaOrders;
 use duskevm_supervision::{Actor, ActorError, ChildSpec, Context, Fence, Reaction, Ref, StartContext};
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
@@ -110,6 +111,8 @@ pub struct Wiring {
     pub node: Arc<dyn NodeView>,
     /// The rollup that the chain is.
     pub rollup: Rollup,
+    /// What a batcher outside of this node asks of whoever builds blocks.
+    pub da_orders: DaOrders,
 }
 
 impl fmt::Debug for Wiring {
@@ -246,6 +249,7 @@ fn l2_api(wiring: &Wiring, names: ThreadNames) -> Result<Arc<Api>, RpcServerErro
         pool: wiring.pool.clone(),
         node: wiring.node.clone(),
         rollup: wiring.rollup.clone(),
+        da_orders: wiring.da_orders.clone(),
         fees: FeeOracle::new(limits),
         codes: Arc::new(CodeCache::new(CODE_CACHE)),
         desk,

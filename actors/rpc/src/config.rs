@@ -9,7 +9,7 @@ use std::{
 const MIB: u32 = 1024 * 1024;
 
 /// All namespaces that the public server has.
-pub const NAMESPACES: [&str; 7] = ["debug", "eth", "net", "optimism", "rpc", "txpool", "web3"];
+pub const NAMESPACES: [&str; 8] = ["debug", "eth", "miner", "net", "optimism", "rpc", "txpool", "web3"];
 
 /// The public JSON-RPC server: HTTP and WebSocket on one port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -476,7 +476,7 @@ async fn attempt(
         }
     };
     let until = Some(Instant::now() + settings.time_budget);
-    let da = settings.throttle.limits(*ports.throttle.borrow());
+    let da = settings.throttle.limits(*ports.throttle.borrow()).and(ports.da_orders.limits());
     let build = Build { parent: parent.hash(), attributes, pool, until, da };
     let built = ports.build.ask_within(build, PATIENCE + settings.time_budget).await??;
     Ok(Attempt { built, origin, took: started.elapsed(), holds_back })

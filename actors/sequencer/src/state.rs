@@ -4,7 +4,7 @@ use crate::throttle::DaThrottle;
 use duskevm_evm::ChainSpec;
 use duskevm_messages::{
     consensus::DuskTipFeed,
-    executor::{Build, HeadsFeed, Import, Insert, Rewind},
+    executor::{Build, DaOrders, HeadsFeed, Import, Insert, Rewind},
     l1::{L1BlockRef, L1HeadsFeed, ViewBlockByHash, ViewBlockByNumber},
     sequencer::Sequencing,
     txpool::{Best, Invalid},
@@ -92,6 +92,8 @@ pub struct Ports {
     pub sequencing: watch::Sender<Sequencing>,
     /// By how many thousandths the batcher asks for less data; 0 where none runs here.
     pub throttle: watch::Receiver<u16>,
+    /// What a batcher outside of this node asks for.
+    pub da_orders: DaOrders,
 }
 
 /// A pause that grows from one failure to the next.

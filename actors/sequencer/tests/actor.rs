@@ -9,7 +9,7 @@ use duskevm_fence::Fence;
 use duskevm_l1_view::ViewBlock;
 use duskevm_messages::{
     consensus::DuskTip,
-    executor::{Build, Built, ChainHeads, DaLimits, Import, Insert, Rewind},
+    executor::{Build, Built, ChainHeads, DaLimits, DaOrders, Import, Insert, Rewind},
     l1::{L1BlockRef, L1Heads},
     sequencer::{NotSequencing, ResetTo, Sequencing, SetRecovery, StartRefusal, StartSequencing, StopSequencing},
 };
@@ -76,6 +76,7 @@ struct Bed {
     l1_tip: watch::Sender<Option<DuskTip>>,
     derived: Option<watch::Sender<Option<L1BlockRef>>>,
     throttle: watch::Sender<u16>,
+    da_orders: DaOrders,
     sequencing: watch::Sender<Sequencing>,
     clock: Arc<AtomicU64>,
     /// How often the pool was asked.
@@ -107,6 +108,7 @@ impl Bed {
             l1_tip: watch::Sender::new(None),
             derived: None,
             throttle: watch::Sender::new(0),
+            da_orders: DaOrders::default(),
             sequencing: watch::Sender::new(Sequencing { active: true, recovering: false }),
             clock: Arc::new(AtomicU64::new(START + 1_000)),
             pool_asked: Arc::default(),
@@ -212,6 +214,7 @@ impl Bed {
             l1_tip: self.l1_tip.subscribe(),
             derived: self.derived.as_ref().map(watch::Sender::subscribe),
             throttle: self.throttle.subscribe(),
+            da_orders: self.da_orders.clone(),
             sequencing: self.sequencing.clone(),
         }
     }
@@ -390,6 +393,15 @@ async fn blocks_have_as_much_data_as_the_batcher_can_post() {
         assert_eq!(bed.built.try_recv().unwrap().1, expected);
         supervisor.shutdown(PATIENCE).await;
     }
+
+    // Of the own batcher and another one the narrower bound of each kind.
+    let mut bed = Bed::new(vec![]);
+    bed.throttle.send_replace(1000);
+    bed.da_orders.set(bounds(90, 2_000));
+    let (_, supervisor) = bed.start();
+    assert_eq!(bed.next().await, Asked::Build(bed.genesis.hash()));
+    assert_eq!(bed.built.try_recv().unwrap().1, bounds(90, 1_000));
+    supervisor.shutdown(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use duskevm_executor::Executor;
 use duskevm_gossip::BlockHost;
 use duskevm_messages::{
     backfill::{CatchingUp, CatchingUpFeed},
-    executor::{HeadsFeed, engine::WantedFeed},
+    executor::{DaOrders, HeadsFeed, engine::WantedFeed},
     l1::L1BlockRef,
     sequencer::{Sequencing, SequencingFeed},
     txpool::PendingFeed,
@@ -43,6 +43,8 @@ pub(super) struct Rollup {
     pub(super) catching_up: CatchingUpFeed,
     /// What the sequencer was told; `None` where there is none.
     pub(super) sequencing: Option<SequencingFeed>,
+    /// What a batcher outside of this node asks of whoever builds blocks.
+    pub(super) da_orders: DaOrders,
     /// What an operator can move.
     pub(super) controls: RollupControls,
     executor: Option<ChildSpec<Executor>>,
@@ -65,6 +67,7 @@ impl Rollup {
         let (wanted_out, wanted) = watch::channel(None);
         let (current_l1_out, current_l1) = watch::channel(None);
         let (throttle_out, throttle) = watch::channel(0);
+        let da_orders = DaOrders::default();
         let (sequencing_out, sequencing) =
             watch::channel(Sequencing { active: !base.config.sequencer.stopped, recovering: false });
         let (pending, _) = broadcast::channel(PENDING_BACKLOG);
@@ -135,6 +138,7 @@ impl Rollup {
                 derived: on.derivation.then(|| current_l1.clone()),
                 sequencing: sequencing_out,
                 throttle,
+                da_orders: da_orders.clone(),
             };
             ChildSpec::new(&sequencer, move |start| Sequencer::open(settings.clone(), ports.clone(), &start.fence))
                 .mailbox(duskevm_sequencer::MAILBOX)
@@ -184,6 +188,7 @@ impl Rollup {
             driven: executor.clone(),
             catching_up,
             sequencing: on.sequencer.then_some(sequencing),
+            da_orders,
             controls,
             executor: on.executor.then_some(executor_spec),
             txpool: on.txpool.then_some(txpool_spec),

@@ -218,6 +218,7 @@ fn reads(base: Base<'_>, l2: &Rollup, status: &SharedStatus, config: RpcConfig, 
         heads: reader.signal(),
         reader: Arc::new(reader),
         pool: PoolPorts::of(&l2.pool, l2.pending.clone()),
+        da_orders: l2.da_orders.clone(),
         node: Arc::new(status.clone()),
         rollup: duskevm_rpc::node::Rollup { config: (*network.rollup).clone(), json: network.rollup_json.clone() },
     }

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 mod debug;
 mod dusk;
 mod eth;
+mod miner;
 mod net;
 pub(crate) mod optimism;
 mod registry;
@@ -21,6 +22,7 @@ use crate::{
     submit::Ingress,
     workers::Workers,
 };
+use duskevm_messages::executor::DaOrders;
 pub(crate) use eth::{log, subscribe};
 use jsonrpsee::core::RegisterMethodError;
 pub(crate) use optimism::RollupSource;
@@ -41,6 +43,7 @@ pub(crate) struct Api {
     /// For replays under a tracer, which are so long that calls must not queue behind them.
     pub(crate) traces: Workers,
     pub(crate) ingress: Ingress,
+    pub(crate) da_orders: DaOrders,
 }
 
 impl Deref for Api {
@@ -77,6 +80,7 @@ pub(crate) fn methods(api: Arc<Api>) -> Result<Surface, RegisterMethodError> {
     let mut registry = Registry::new(api);
     eth::register(&mut registry);
     debug::register(&mut registry);
+    miner::register(&mut registry);
     net::register(&mut registry);
     optimism::register(&mut registry);
     txpool::register(&mut registry);

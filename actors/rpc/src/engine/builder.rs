@@ -11,7 +11,7 @@ use duskevm_engine_api::BuildRequest;
 use duskevm_evm::{Block, RecoveredTx};
 use duskevm_messages::{
     executor::{
-        DaLimits, ExecutorRefusal,
+        DaOrders, ExecutorRefusal,
         engine::{BuildPayload, BuiltPayload},
     },
     txpool::{Best, Invalid},
@@ -61,6 +61,7 @@ pub(super) struct Builder {
     pub(super) ports: EnginePorts,
     pub(super) time_budget: Duration,
     pub(super) max_transactions: usize,
+    pub(super) da_orders: DaOrders,
 }
 
 impl Builder {
@@ -166,7 +167,7 @@ impl Builder {
             no_tx_pool: request.no_tx_pool,
             pool,
             until,
-            da: DaLimits::default(),
+            da: self.da_orders.limits(),
         };
         self.ports.build.ask_within(build, PATIENCE).await.map_err(unavailable)
     }

@@ -69,6 +69,7 @@ impl Driver {
                 ports: wiring.ports.clone(),
                 time_budget: wiring.time_budget,
                 max_transactions: wiring.max_transactions,
+                da_orders: wiring.reads.da_orders.clone(),
             },
         }
     }

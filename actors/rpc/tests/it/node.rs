@@ -11,6 +11,7 @@ use alloy_primitives::{Address, Bytes, TxKind, U256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use duskevm_evm::RecoveredTx;
+use duskevm_messages::executor::DaOrders;
 use duskevm_rpc::{Limits, RpcConfig, RpcServer, Socket, Wiring, rpc_spec};
 use duskevm_supervision::{ChildSpec, Ref, Strategy, Supervisor, Tree};
 use op_alloy_consensus::OpTxEnvelope;
@@ -19,6 +20,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 pub(crate) struct Node {
     pub(crate) chain: Arc<MemoryChain>,
     pub(crate) pool: ScriptedPool,
+    pub(crate) da_orders: DaOrders,
     pub(crate) supervisor: Supervisor,
     pub(crate) address: SocketAddr,
 }
@@ -52,6 +54,7 @@ impl Node {
     ) -> Self {
         let pool = ScriptedPool::new();
         let socket = Socket::new(config.listen);
+        let da_orders = DaOrders::default();
         let wiring = Wiring {
             socket: socket.clone(),
             reader: chain.clone(),
@@ -60,6 +63,7 @@ impl Node {
             pool: pool.ports(),
             node: Arc::new(Alone),
             rollup: chain.rollup.clone(),
+            da_orders: da_orders.clone(),
             config,
         };
         let actor: Ref<RpcServer> = Ref::declare("rpc");
@@ -67,7 +71,7 @@ impl Node {
             Tree::new("root", Strategy::OneForOne).allow_faults(true).actor(adjust(rpc_spec(&actor, wiring))).start();
         supervisor.ready().await.unwrap();
         let address = socket.local_addr().unwrap();
-        Self { chain, pool, supervisor, address }
+        Self { chain, pool, da_orders, supervisor, address }
     }
 
     pub(crate) fn client(&self) -> Client {

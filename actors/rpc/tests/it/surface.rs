@@ -9,6 +9,7 @@ use alloy_consensus::{TxEip2930, TxLegacy};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
 use alloy_trie::{Nibbles, proof::verify_proof};
+use duskevm_messages::executor::DaLimits;
 use duskevm_rpc::chain::BlockRef;
 use serde_json::{Value, json};
 
@@ -591,5 +592,22 @@ async fn a_filter_loses_nothing_when_the_chain_cannot_be_read() {
     let logs = client.call("eth_getFilterChanges", json!([filter])).await;
     assert_eq!(logs.as_array().unwrap().len(), 1, "{logs}");
     assert_eq!(client.call("eth_getFilterChanges", json!([filter])).await, json!([]));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_batcher_bounds_the_data_of_blocks() {
+    let node = Node::start(MemoryChain::isthmus()).await;
+    let client = node.client();
+    assert_eq!(client.call("miner_setMaxDASize", json!(["0x96", "0x0"])).await, true);
+    assert_eq!(node.da_orders.limits(), DaLimits { transaction: Some(150), block: None });
+    for wrong in [json!([]), json!(["0x96"]), json!(["0x96", "much"]), json!(["0x96", "0x0", "0x1"])] {
+        assert_eq!(client.error("miner_setMaxDASize", wrong).await.0, -32602);
+    }
+    let more = format!("0x1{}", "0".repeat(16));
+    assert_eq!(client.call("miner_setMaxDASize", json!([more, "0x7d0"])).await, true);
+    assert_eq!(node.da_orders.limits(), DaLimits { transaction: Some(u64::MAX), block: Some(2_000) });
+    assert_eq!(client.call("miner_setMaxDASize", json!(["0x0", "0x0"])).await, true);
+    assert_eq!(node.da_orders.limits(), DaLimits::default());
     node.stop().await;
 }

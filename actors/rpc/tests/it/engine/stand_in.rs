@@ -13,7 +13,7 @@ use duskevm_engine_api::{
 use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
 use duskevm_messages::{
     executor::{
-        ExecutorRefusal,
+        DaOrders, ExecutorRefusal,
         engine::{BuildPayload, BuiltPayload, Chosen, Forkchoice, Offer, Offered},
     },
     txpool::{Best, Invalid},
@@ -284,6 +284,7 @@ impl EngineNode {
                 pool: ScriptedPool::new().ports(),
                 node: Arc::new(Alone),
                 rollup: chain.rollup.clone(),
+                da_orders: DaOrders::default(),
                 config,
             },
             secret: JwtSecret::new(SECRET),
