@@ -34,6 +34,10 @@ pub struct Backfiller {
     machine: Backfill,
     /// With what the chain is led to the wanted head.
     mandate: Option<Mandate>,
+    /// The last attempt ended without the wanted head.
+    has_failed: bool,
+    /// It was said that the source does not answer.
+    told_of_silence: bool,
     start: Instant,
 }
 
@@ -52,6 +56,8 @@ impl Backfiller {
             ports,
             machine: Backfill::default(),
             mandate: None,
+            has_failed: false,
+            told_of_silence: false,
             start: Instant::now(),
         })
     }
@@ -82,6 +88,7 @@ impl Backfiller {
             // The consensus client has taken a head since, or the executor is a new one.
             self.machine.forget();
             self.mandate = mandate;
+            self.has_failed = false;
             ctx.healthy();
         }
         if let Some(wanted) = wanted {
@@ -180,27 +187,41 @@ impl Backfiller {
                 }
                 Event::Reached(head) => {
                     metrics::ended("reached");
+                    self.has_failed = false;
                     tracing::info!(number = head.number, hash = %head.hash, "the chain has the wanted head");
                     ctx.healthy();
                     ctx.progress(format!("block {}", head.number));
                 }
                 Event::Ended { goal, why, pause } => {
                     metrics::ended("failed");
+                    self.has_failed = true;
                     tracing::warn!(%goal, source = %url, %why, ?pause, "a wanted head was not reached; the next attempt waits for the pause and for the consensus client");
                     ctx.degraded(format!("block {goal} cannot be had from {url}: {why}"));
                 }
             }
         }
         let progress = self.machine.progress();
-        let catching_up = progress.and_then(|Progress { start, current, goal }| {
-            goal.map(|goal| CatchingUp { start: start.min(goal), current: current.min(goal), goal })
-        });
+        let before = *self.ports.catching_up.borrow();
+        let catching_up = match progress {
+            // While nobody has told the number of the wanted head, at least one block is missing.
+            Some(Progress { start, current, goal }) => {
+                let goal = goal.or(before.map(|before| before.goal)).unwrap_or_else(|| current.saturating_add(1));
+                Some(CatchingUp { start: start.min(goal), current: current.min(goal), goal })
+            }
+            // It is still not here: the next attempt waits for its turn.
+            None => before.filter(|_| self.has_failed),
+        };
         metrics::missing(catching_up.map_or(0, |at| at.goal - at.current));
         self.ports.catching_up.send_if_modified(|now| {
             let is_news = *now != catching_up;
             *now = catching_up;
             is_news
         });
+        let is_silent = self.machine.silence().is_some();
+        if let Some(why) = self.machine.silence().filter(|_| !self.told_of_silence) {
+            tracing::warn!(source = %url, %why, "the source of missing blocks (engine_api.sync_from) gives no answer: it is asked again");
+        }
+        self.told_of_silence = is_silent;
         match (self.machine.waits_for(), self.machine.silence()) {
             (None, _) => ctx.waiting("a head of the consensus client that is not here"),
             (Some(what), None) => ctx.waiting(format!("{what} from {url}")),
