@@ -1,5 +1,8 @@
 //! `db check` and `db verify`: a data folder whose node does not run.
 
+mod journals;
+mod l1;
+
 use super::{
     NodeError,
     folder::{DataFolder, DuskStores},
@@ -65,10 +68,13 @@ pub(super) fn check(config: &Config) -> anyhow::Result<DbReport> {
         let height = |height: Option<u64>| height.map_or_else(|| "none".to_owned(), |height| height.to_string());
         found.facts.push((format!("L1 tip{of}"), height(l1.chain.tip()?)));
         found.facts.push((format!("final L1 block{of}"), height(l1.chain.final_height()?)));
+        l1::check(&l1.chain, &of, &mut found).with_context(|| format!("checking the L1 database{of}"))?;
+        journals::check_votes(&l1.folder, &of, &mut found);
         if let Some(blobs) = &l1.blobs {
             check_blobs(blobs, &of, &mut found).with_context(|| format!("checking the blob database{of}"))?;
         }
     }
+    journals::check(config.data_dir()?, &mut found);
     Ok(found)
 }
 

@@ -102,6 +102,8 @@ impl ActorError for ConsensusError {
             | Self::Store(L1StoreError::Db(DbError::DiskFull { .. }))
             | Self::Journal(JournalError::Damaged { .. } | JournalError::TooLarge { .. }) => Reaction::Abort,
             Self::Build(BuildError::HeightOverflow) => Reaction::Abort,
+            Self::Store(L1StoreError::Db(error)) if error.is_damage() => Reaction::Abort,
+            Self::Store(L1StoreError::Reopen(error)) if error.is_lasting() => Reaction::Abort,
             // Memory and disk may differ now: begin again from the disk.
             Self::Store(_) | Self::State(_) | Self::Encode(_) | Self::Fenced(_) | Self::Journal(_) | Self::Lost(_) => {
                 Reaction::RestartSelf

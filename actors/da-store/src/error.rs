@@ -42,6 +42,8 @@ impl From<BlobStoreError> for DaStoreError {
 impl ActorError for DaStoreError {
     fn reaction(&self) -> Reaction {
         match self {
+            // Another start would read the same.
+            Self::Store(BlobStoreError::Db(error)) if error.is_damage() => Reaction::Abort,
             // Memory and disk may differ now: begin again from the disk.
             Self::Store(_) | Self::Fenced(_) => Reaction::RestartSelf,
             Self::Full(_) => Reaction::Degrade,

@@ -54,6 +54,7 @@ impl ActorError for DerivationError {
     fn reaction(&self) -> Reaction {
         match self {
             Self::Store(L2Error::Damaged { .. }) | Self::Damaged { .. } | Self::Foreign { .. } => Reaction::Abort,
+            Self::Store(L2Error::Db(error)) if error.is_damage() => Reaction::Abort,
             // The executor reopens the database; then it can be read again.
             Self::Store(_) | Self::Fenced(_) => Reaction::RestartSelf,
             Self::Sync(error) => match error {

@@ -41,6 +41,8 @@ impl ActorError for ExecutorError {
                 | L2Error::WrongGenesis { .. }
                 | L2Error::Empty
                 | L2Error::NotEmpty { .. } => Reaction::Abort,
+                L2Error::Db(error) if error.is_damage() => Reaction::Abort,
+                L2Error::Open(error) if error.is_lasting() => Reaction::Abort,
                 // Nothing was written, and the block can be brought again.
                 L2Error::Db(DbError::DiskFull { .. }) => Reaction::Degrade,
                 // The next instance opens the database again.

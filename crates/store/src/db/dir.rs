@@ -101,6 +101,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether another start would find the same: what is there is damaged, or not of this network or program.
+    pub const fn is_lasting(&self) -> bool {
+        match self {
+            Self::Foreign { .. } | Self::Damaged { .. } | Self::Version { .. } | Self::WrongChain { .. } => true,
+            Self::Io { .. } | Self::Locked { .. } => false,
+        }
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), action, source }
     }

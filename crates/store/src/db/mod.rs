@@ -147,6 +147,11 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// Whether the files hold what cannot be: another start would find the same.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
     /// If reopening helps: the epoch that came to its end, for [`Db::reopen`].
     pub fn ended_epoch(&self) -> Option<u64> {
         match self {

@@ -103,6 +103,15 @@ pub struct Recovered {
     pub torn_bytes: u64,
 }
 
+/// Reads the journal in this directory, whatever it is for, and changes nothing; nobody may be writing to it. `None` if there is none.
+///
+/// # Errors
+///
+/// [`JournalError::Damaged`]; [`JournalError::Io`].
+pub fn inspect(directory: &Path) -> Result<Option<Recovered>, JournalError> {
+    Ok(Files::read(directory, None, |_, _| {})?.map(|files| files.recovered))
+}
+
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
@@ -136,7 +145,7 @@ impl Journal {
         let kind = crc32fast::hash(name.as_bytes());
         fence.write(|| {
             crate::db::create_directory(directory).map_err(|error| io_error("create", directory, error))?;
-            let last = match Files::read(directory, kind, visit)? {
+            let last = match Files::read(directory, Some(kind), visit)? {
                 Some(found) => found.write_anew(directory)?,
                 None => {
                     let header = Header { kind, base: true, first: 0, salt: rand::random() };
@@ -258,7 +267,7 @@ impl Journal {
     /// As [`open`](Self::open); `reopen` may be tried again.
     pub fn reopen(&mut self, fence: &Fence, visit: impl FnMut(u64, &[u8])) -> Result<Recovered, JournalError> {
         let (directory, limits, kind) = (self.directory.clone(), self.limits, self.kind);
-        let result = fence.write(|| match Files::read(&directory, kind, visit)? {
+        let result = fence.write(|| match Files::read(&directory, Some(kind), visit)? {
             Some(found) => found.write_anew(&directory),
             None => Err(damaged(&directory, 0, "its segments are gone")),
         })?;
@@ -345,15 +354,20 @@ struct Last {
 }
 
 impl Files {
-    /// Reads all records, and changes nothing. `None` if there is no segment.
-    fn read(directory: &Path, kind: u32, mut visit: impl FnMut(u64, &[u8])) -> Result<Option<Self>, JournalError> {
+    /// Reads all records, and changes nothing. `None` if there is no segment. Without a `kind` it is that of the first segment.
+    fn read(
+        directory: &Path,
+        kind: Option<u32>,
+        mut visit: impl FnMut(u64, &[u8]),
+    ) -> Result<Option<Self>, JournalError> {
         let found = list(directory)?;
         let mut headers = Vec::new();
         for number in &found {
             let path = segment_path(directory, *number);
             let raw = read_start(&path)?;
             let header = Header::decode(&raw).map_err(|what| damaged(&path, 0, what))?;
-            if header.kind != kind {
+            let kind = kind.or(headers.first().map(|first: &Header| first.kind));
+            if kind.is_some_and(|kind| kind != header.kind) {
                 return Err(damaged(&path, 8, "it is the journal of something else"));
             }
             if header.first != *number {
