@@ -9,7 +9,10 @@ use brotli_decompressor::{
 };
 use miniz_oxide::inflate::{
     TINFLStatus,
-    core::{DecompressorOxide, decompress, inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER},
+    core::{
+        DecompressorOxide, decompress,
+        inflate_flags::{TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+    },
 };
 
 /// Low nibbles of a first byte that say zlib: the compression methods 8 and 15 of RFC 1950.
@@ -17,8 +20,13 @@ const ZLIB_METHODS: [u8; 2] = [8, 15];
 /// A first byte that says brotli.
 pub(crate) const BROTLI_VERSION: u8 = 1;
 
-/// Memory for zlib's window. Twice what the format needs, so that less time goes into its wrapping around.
-const ZLIB_WINDOW: usize = 1 << 16;
+/// How far back a match of zlib can reach (RFC 1951, section 2).
+const ZLIB_WINDOW: usize = 1 << 15;
+/// Memory for zlib's output: the window, and room behind it for what is decompressed at a time.
+const ZLIB_BUFFER: usize = ZLIB_WINDOW + (1 << 17);
+/// The buffer does not wrap around: the codec then refuses a match that reaches beyond the beginning of the stream, as RFC 1951 has it
+/// and Go's decoder does. In a buffer that wraps around it would read what was never written.
+const ZLIB_FLAGS: u32 = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 
 /// Channel data of no known compression. The channel is then to be ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +61,9 @@ enum Codec {
 
 struct Zlib {
     state: DecompressorOxide,
-    window: Box<[u8]>,
-    /// Where the next decompressed bytes go in the window.
-    next: usize,
-    /// Decompressed bytes in the window that were not read yet.
+    /// Decompressed bytes up to the end of `pending`: all of them, or at least a window of the last ones.
+    buffer: Box<[u8]>,
+    /// Those that were not read yet.
     pending: core::ops::Range<usize>,
 }
 
@@ -75,8 +82,8 @@ impl Decompressor {
     pub(crate) fn new(input: Bytes, brotli: bool) -> Result<Self, CompressionError> {
         let first = *input.first().ok_or(CompressionError::Empty)?;
         let (codec, at) = if ZLIB_METHODS.contains(&(first & 0x0f)) {
-            let window = vec![0; ZLIB_WINDOW].into_boxed_slice();
-            (Codec::Zlib(Box::new(Zlib { state: DecompressorOxide::new(), window, next: 0, pending: 0..0 })), 0)
+            let buffer = vec![0; ZLIB_BUFFER].into_boxed_slice();
+            (Codec::Zlib(Box::new(Zlib { state: DecompressorOxide::new(), buffer, pending: 0..0 })), 0)
         } else if first == BROTLI_VERSION {
             if !brotli {
                 return Err(CompressionError::BrotliBeforeFjord);
@@ -111,7 +118,7 @@ impl Zlib {
         let mut filled = 0;
         loop {
             let free = out.len() - filled;
-            let ready = self.window.get(self.pending.clone()).unwrap_or_default();
+            let ready = self.buffer.get(self.pending.clone()).unwrap_or_default();
             let count = free.min(ready.len());
             if let (Some(to), Some(from)) = (out.get_mut(filled..filled + count), ready.get(..count)) {
                 to.copy_from_slice(from);
@@ -122,11 +129,14 @@ impl Zlib {
                 return filled;
             }
             let rest = input.get(*at..).unwrap_or_default();
-            let (status, read, written) =
-                decompress(&mut self.state, rest, &mut self.window, self.next, TINFL_FLAG_PARSE_ZLIB_HEADER);
+            let mut next = self.pending.end;
+            if next == ZLIB_BUFFER {
+                self.buffer.copy_within(ZLIB_BUFFER - ZLIB_WINDOW.., 0);
+                next = ZLIB_WINDOW;
+            }
+            let (status, read, written) = decompress(&mut self.state, rest, &mut self.buffer, next, ZLIB_FLAGS);
             *at += read;
-            self.pending = self.next..self.next + written;
-            self.next = self.pending.end % ZLIB_WINDOW;
+            self.pending = next..next + written;
             *ended = status != TINFLStatus::HasMoreOutput;
             *corrupt = *ended && status != TINFLStatus::Done;
         }
@@ -190,3 +200,6 @@ macro_rules! allocates {
 }
 
 allocates!(u8, u32, HuffmanCode);
+
+#[cfg(test)]
+mod tests;
