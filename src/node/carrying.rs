@@ -8,7 +8,11 @@ use crate::{
 use alloy_primitives::Address;
 use duskevm_carrier::Keys;
 use duskevm_carrier_core::{Gas, Rules, Settings};
+use duskevm_dusk_l1::blobs::WINDOW;
 use duskevm_settlement::enough_gas;
+
+/// Blobs are brought again when L1 soon forgets them: the call that needs them has the last eighth of the time to come.
+const BLOB_LIFE: u64 = WINDOW - WINDOW / 8;
 
 /// Why nothing can be carried.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,7 @@ pub(crate) fn carrier_rules(settings: &Carrier, rules: Rules, gas_per_blob: u64)
         max_in_flight: size(settings.max_in_flight),
         max_ahead: settings.max_nonce_gap,
         max_bytes: size(settings.max_bytes),
+        blob_life: BLOB_LIFE,
     }
 }
 

@@ -72,6 +72,7 @@ mod tests {
             max_in_flight: 1,
             max_ahead: 1,
             max_bytes: 1 << 20,
+            blob_life: 1_890,
         })
     }
 

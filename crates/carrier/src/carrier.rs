@@ -269,7 +269,7 @@ impl Carrier {
             self.pause(&role, *height);
         }
         notices.into_iter().for_each(|notice| self.notice(notice));
-        self.forget_steps();
+        self.forget_steps(*height);
         self.release();
         self.hurry(*height);
     }
@@ -345,13 +345,14 @@ impl Carrier {
     }
 
     /// Forgets nonces that are used for good. Blobs are remembered as long as an envelope needs them: until its call is final, too, as
-    /// they need not be paid for again if it is taken back.
-    fn forget_steps(&mut self) {
+    /// they need not be paid for again if it is taken back. What L1 may have forgotten is brought again.
+    fn forget_steps(&mut self, height: u64) {
         let open: Vec<&[B256]> = self.pool.slots.values().map(|slot| slot.envelope.blob_hashes()).collect();
         let over = self.steps.values().filter(|step| {
-            let State::Included { attempt, is_final: true, failed } = step.state else { return false };
+            let State::Included { attempt, is_final: true, failed, .. } = step.state else { return false };
+            let is_stale = step.has_stale_blobs(height, self.settings.blob_life);
             match step.attempts.get(attempt).map(|attempt| &attempt.role) {
-                Some(Role::Blobs(hashes)) => failed || !open.contains(&hashes.as_slice()),
+                Some(Role::Blobs(hashes)) => failed || is_stale || !open.contains(&hashes.as_slice()),
                 Some(Role::Call(_)) | None => true,
             }
         });

@@ -34,7 +34,8 @@ impl Carrier {
     pub(crate) fn plan(&mut self, seen: &Seen) {
         self.give_turns();
         let wanted = self.wanted(seen);
-        let used = self.steps.values().filter(|step| step.is_used()).map(|step| step.nonce).max();
+        // The account's nonce says so of final ones. Those of the journal may be of another account, which was configured before.
+        let used = self.steps.values().filter(|step| step.is_used() && !step.is_final()).map(|step| step.nonce).max();
         let mut nonce = used.unwrap_or(0).max(seen.nonce).saturating_add(1);
         for step in self.steps.values_mut() {
             step.is_planned = false;
@@ -130,7 +131,9 @@ impl Carrier {
         let mut wanted: Vec<Role> = Vec::new();
         // Senders one of whose envelopes waits: the later ones wait, too.
         let mut held: BTreeSet<Address> = BTreeSet::new();
-        let done: Vec<&Role> = self.steps.values().filter_map(Step::done).collect();
+        let life = self.settings.blob_life;
+        let lasting = self.steps.values().filter(|step| !step.has_stale_blobs(seen.height, life));
+        let done: Vec<&Role> = lasting.filter_map(Step::done).collect();
         for (key, slot) in self.under_way() {
             let (sender, follows) = (&key.0, self.follows(key));
             let is_executed = done.iter().any(|role| matches!(role, Role::Call(hash) if slot.has(hash)));
@@ -172,7 +175,7 @@ impl Carrier {
     /// What is to be signed next.
     ///
     /// # Errors
-    /// If the account cannot pay for it.
+    /// If the account cannot pay for it. Blobs are only brought if the call that needs them can be paid for, too: L1 forgets blobs.
     pub(crate) fn next_sign(&self, seen: &Seen) -> Result<Option<Order>, Wait> {
         let order = self.steps.values().find_map(|step| self.to_sign(step));
         let Some(order) = order else { return Ok(None) };
@@ -180,7 +183,12 @@ impl Carrier {
         let others = others.filter_map(|step| {
             step.attempts.iter().map(|attempt| attempt.gas_limit.saturating_mul(attempt.gas_price)).max()
         });
-        let need = others.fold(order.gas_limit.saturating_mul(order.gas_price), u64::saturating_add);
+        let call = match order.role {
+            Role::Blobs(_) => self.call_gas(order.envelope.raw().len()),
+            Role::Call(_) => 0,
+        };
+        let gas = order.gas_limit.saturating_add(call);
+        let need = others.fold(gas.saturating_mul(order.gas_price), u64::saturating_add);
         if need > seen.balance {
             return Err(Wait::Funds { need, have: seen.balance });
         }

@@ -62,6 +62,8 @@ pub struct Settings {
     pub max_ahead: u64,
     /// Most bytes of all envelopes with their blobs.
     pub max_bytes: usize,
+    /// L1 blocks after which blobs are brought again: fewer than those for which L1 knows a blob, by as many as a call may take.
+    pub blob_life: u64,
 }
 
 /// Settings that make no sense.
@@ -115,6 +117,7 @@ impl Settings {
             ("bump_after", self.bump_after == 0),
             ("max_in_flight", self.max_in_flight == 0),
             ("max_ahead", self.max_ahead == 0),
+            ("blob_life", self.blob_life == 0),
         ] {
             if is_zero {
                 return Err(SettingsError::Zero(what));
@@ -159,6 +162,7 @@ mod tests {
         assert!(refused(|s| s.max_in_flight = 0).contains("max_in_flight"));
         assert!(refused(|s| s.max_in_flight = 17).contains("at most 16"));
         assert!(refused(|s| s.max_ahead = 0).contains("max_ahead"));
+        assert!(refused(|s| s.blob_life = 0).contains("blob_life"));
         assert!(refused(|s| s.max_bytes = super::LARGEST - 1).contains("max_bytes"));
         assert!(refused(|s| s.rules.senders.clear()).contains("0 senders"));
     }

@@ -27,7 +27,7 @@ pub(crate) enum State {
     /// One of the attempts is in a block that is not on disk yet.
     Executed { attempt: usize },
     /// One of the attempts is in a block.
-    Included { attempt: usize, is_final: bool, failed: bool },
+    Included { attempt: usize, height: u64, is_final: bool, failed: bool },
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +73,12 @@ impl Step {
         }
     }
 
+    /// Did it bring blobs in a block that is at least `life` blocks old at block `now`? L1 may not know them any more.
+    pub(crate) fn has_stale_blobs(&self, now: u64, life: u64) -> bool {
+        let State::Included { height, .. } = self.state else { return false };
+        matches!(self.done(), Some(Role::Blobs(_))) && now.saturating_sub(height) >= life
+    }
+
     /// Is its nonce used in a block that can never be replaced?
     pub(crate) const fn is_final(&self) -> bool {
         matches!(self.state, State::Included { is_final: true, .. })
@@ -95,9 +101,9 @@ impl Step {
             return Change::Nothing;
         }
         for (attempt, status) in statuses.iter().enumerate() {
-            let TxStatus::Included { is_final, error, .. } = status else { continue };
+            let TxStatus::Included { height, is_final, error } = status else { continue };
             let was = matches!(self.state, State::Included { attempt: before, .. } if before == attempt);
-            self.state = State::Included { attempt, is_final: *is_final, failed: error.is_some() };
+            self.state = State::Included { attempt, height: *height, is_final: *is_final, failed: error.is_some() };
             self.wanted = None;
             return match error {
                 Some(why) if !was => Change::Failed { attempt, why: why.clone() },

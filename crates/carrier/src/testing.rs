@@ -42,6 +42,7 @@ pub(crate) fn settings() -> Settings {
         max_in_flight: 3,
         max_ahead: 8,
         max_bytes: 16 << 20,
+        blob_life: 1_890,
     }
 }
 

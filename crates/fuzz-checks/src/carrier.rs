@@ -16,6 +16,7 @@ fn settings() -> Settings {
         max_in_flight: 1,
         max_ahead: 1,
         max_bytes: 1 << 20,
+        blob_life: 1,
     }
 }
 

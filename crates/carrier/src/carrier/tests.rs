@@ -232,3 +232,58 @@ fn nonces_count_from_the_journal_before_the_first_look_at_l1() {
     let again = restarted(&first);
     assert_eq!(again.carried().next_nonce(&signer(1).address(), 4), 6);
 }
+
+#[test]
+fn blobs_that_l1_may_have_forgotten_are_brought_again() {
+    let mut carrier = carrier();
+    carrier.take(with_blob(0, 2, 0), 0).unwrap();
+    let orders = submitted(&mut carrier);
+    let [blobs, call] = &orders[..] else { panic!("{orders:?}") };
+    let failed = TxStatus::Included { height: 3, is_final: true, error: Some("out of gas".into()) };
+    look(&mut carrier, 3, 2, 0, &[included(blobs, 2, true), (call.id.unwrap(), failed)]);
+    // Soon after, the call alone is tried again.
+    let mut young = restarted(&carrier);
+    look(&mut young, 10, 2, 0, &[included(blobs, 2, true)]);
+    assert_eq!(submitted(&mut young).iter().map(|order| &order.role).collect::<Vec<_>>(), [&call.role]);
+    // Long after, the blobs come first, and what is known of the old ones is forgotten.
+    let late = 2 + carrier.settings.blob_life;
+    look(&mut carrier, late, 2, 0, &[included(blobs, 2, true)]);
+    let again = submitted(&mut carrier);
+    assert_eq!(
+        again.iter().map(|order| (order.nonce, &order.role)).collect::<Vec<_>>(),
+        [(3, &blobs.role), (4, &call.role)]
+    );
+    assert!(!carrier.watched().contains(&blobs.id.unwrap()));
+}
+
+#[test]
+fn blobs_wait_until_their_call_can_be_paid_for_too() {
+    let mut carrier = carrier();
+    let envelope = with_blob(0, 2, 0);
+    let (blobs, call) = (carrier.blob_gas(1), carrier.call_gas(envelope.raw().len()));
+    let price = carrier.settings.gas_price;
+    carrier.take(envelope, 0).unwrap();
+    let mut poor = observation(&carrier, 2, 0, 0, &[]);
+    poor.balance = (blobs + call) * price - 1;
+    carrier.observe(&poor);
+    assert_eq!(submitted(&mut carrier), []);
+    poor.balance += 1;
+    carrier.observe(&poor);
+    let Action::Sign(order) = carrier.advance() else { panic!("nothing to sign") };
+    assert!(matches!(order.role, Role::Blobs(_)));
+}
+
+#[test]
+fn another_account_begins_with_its_own_nonces() {
+    let mut carrier = carrier();
+    look(&mut carrier, 2, 500, 0, &[]);
+    carrier.take(with_blob(0, 2, 0), 0).unwrap();
+    let blobs = submitted(&mut carrier).swap_remove(0);
+    assert_eq!(blobs.nonce, 501);
+    look(&mut carrier, 3, 501, 0, &[included(&blobs, 3, true)]);
+    // The blobs are there, whoever paid for them. The account that is configured now has never done anything.
+    let mut carrier = restarted(&carrier);
+    look(&mut carrier, 4, 0, 0, &[included(&blobs, 3, true)]);
+    let orders = submitted(&mut carrier);
+    assert!(matches!(orders[..], [Order { nonce: 1, role: Role::Call(_), .. }]), "{orders:?}");
+}

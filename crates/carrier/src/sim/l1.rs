@@ -2,7 +2,7 @@
 
 use crate::{Envelope, Observation, Order, Role, TxStatus};
 use alloy_primitives::{Address, B256, keccak256};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// Draws numbers: the same ones for the same seed.
 pub(super) struct Dice(u64);
@@ -57,7 +57,8 @@ impl Tx {
 pub(super) struct State {
     pub(super) nonce: u64,
     pub(super) next: BTreeMap<Address, u64>,
-    blobs: BTreeSet<B256>,
+    /// With the height at which each came last.
+    blobs: BTreeMap<B256, usize>,
     /// What each block of the view shows: sender, nonce, hash.
     pub(super) landed: Vec<(Address, u64, B256)>,
 }
@@ -81,6 +82,8 @@ pub(super) struct L1 {
     /// Calls that failed, and Dusk transactions that were included.
     pub(super) failed: usize,
     pub(super) included: usize,
+    /// Blocks for which a blob is known.
+    pub(super) window: usize,
 }
 
 impl L1 {
@@ -94,6 +97,7 @@ impl L1 {
             made: 0,
             failed: 0,
             included: 0,
+            window: usize::MAX,
         }
     }
 
@@ -125,13 +129,15 @@ impl L1 {
         self.made += 1;
         let hash = keccak256(self.made.to_be_bytes());
         let mut block = Block { hash, after: self.state(), is_on_disk, ..Block::default() };
+        let (height, window) = (self.blocks.len(), self.window);
+        block.after.blobs.retain(|_, came| height - *came < window);
         for older in &mut self.blocks {
             older.is_on_disk = true;
         }
         while block.transactions.len() < most {
             let Some(tx) = self.mempool.remove(&(block.after.nonce + 1)) else { break };
             block.after.nonce += 1;
-            let error = if fails() { Some("out of gas".to_owned()) } else { run(&mut block.after, &tx).err() };
+            let error = if fails() { Some("out of gas".to_owned()) } else { run(&mut block.after, height, &tx).err() };
             self.failed += usize::from(error.is_some());
             self.included += 1;
             block.transactions.push((tx, error));
@@ -144,8 +150,9 @@ impl L1 {
     /// Somebody else brings an envelope that waits in the mempool.
     pub(super) fn copy_envelope(&mut self) {
         let found = self.mempool.values().find(|tx| matches!(tx.role, Role::Call(_))).cloned();
+        let height = self.tip();
         if let (Some(tx), Some(block)) = (found, self.blocks.last_mut()) {
-            let _ = run(&mut block.after, &tx);
+            let _ = run(&mut block.after, height, &tx);
         }
     }
 
@@ -210,16 +217,16 @@ impl L1 {
     }
 }
 
-fn run(state: &mut State, tx: &Tx) -> Result<(), String> {
+fn run(state: &mut State, height: usize, tx: &Tx) -> Result<(), String> {
     let Role::Call(hash) = &tx.role else {
-        state.blobs.extend(&tx.blobs);
+        state.blobs.extend(tx.blobs.iter().map(|blob| (*blob, height)));
         return Ok(());
     };
     let next = state.next.entry(tx.sender).or_default();
     if *next != tx.envelope_nonce {
         return Err(format!("nonce {} is not {next}", tx.envelope_nonce));
     }
-    if !tx.blobs.iter().all(|blob| state.blobs.contains(blob)) {
+    if !tx.blobs.iter().all(|blob| state.blobs.contains_key(blob)) {
         return Err("a blob is missing".into());
     }
     *next += 1;

@@ -22,6 +22,8 @@ struct Weather {
     replaces: bool,
     /// Nothing that was signed can be outbid.
     capped: bool,
+    /// L1 knows a blob for a few blocks only.
+    forgets: bool,
 }
 
 const FINE: Weather = Weather {
@@ -32,9 +34,18 @@ const FINE: Weather = Weather {
     others: false,
     replaces: false,
     capped: false,
+    forgets: false,
 };
-const FOUL: Weather =
-    Weather { loses: true, fails: true, reorgs: true, restarts: true, others: true, replaces: true, capped: false };
+const FOUL: Weather = Weather {
+    loses: true,
+    fails: true,
+    reorgs: true,
+    restarts: true,
+    others: true,
+    replaces: true,
+    capped: false,
+    forgets: false,
+};
 
 struct World {
     carrier: Carrier,
@@ -75,10 +86,14 @@ impl World {
         if weather.capped {
             settings.max_gas_price = settings.gas_price;
         }
+        let mut l1 = L1::new();
+        if weather.forgets {
+            (l1.window, settings.blob_life) = (12, 8);
+        }
         Self {
             carrier: Carrier::new(settings.clone()),
             journal: Vec::new(),
-            l1: L1::new(),
+            l1,
             dice: Dice::new(seed),
             settings,
             weather,
@@ -318,6 +333,13 @@ fn a_replacement_excludes_what_it_replaces() {
 fn what_cannot_be_outbid_makes_way_for_what_comes_behind_it() {
     storm(Weather { loses: true, replaces: true, capped: true, ..FINE }, 50);
     storm(Weather { loses: true, restarts: true, replaces: true, capped: true, ..FINE }, 50);
+}
+
+#[test]
+fn blobs_that_l1_has_forgotten_are_brought_again() {
+    storm(Weather { forgets: true, ..FINE }, 50);
+    storm(Weather { forgets: true, fails: true, restarts: true, ..FINE }, 50);
+    storm(Weather { forgets: true, ..FOUL }, 150);
 }
 
 #[test]
