@@ -84,6 +84,8 @@ struct Deriving {
     note_from: Option<u64>,
     /// The L1 block that is read, whose safe head is noted when the next one begins.
     reading: Option<L1BlockRef>,
+    /// The same block until others may hear of it: when what was derived below it is labelled.
+    untold: Option<L1BlockRef>,
     /// The blocks for which L1 had no batch in time.
     empty: EmptyBatches,
     /// A note that waits to be written.

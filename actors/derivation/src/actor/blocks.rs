@@ -21,8 +21,12 @@ impl Derivation {
                 break;
             }
             let Phase::Deriving(now) = &mut self.phase else { return Ok(()) };
-            if now.note.is_some() || now.unlabelled >= UNLABELLED {
+            let is_told = now.unlabelled == 0;
+            if now.note.is_some() || now.unlabelled >= UNLABELLED || (now.untold.is_some() && !is_told) {
                 return self.tell_executor(ctx);
+            }
+            if let Some(l1) = now.untold.take() {
+                ctx.fence().write(|| self.ports.current_l1.send_replace(Some(told(&l1))))?;
             }
             let step = now.pipeline.step(&now.safe);
             for notice in now.pipeline.take_notices() {
@@ -35,7 +39,6 @@ impl Derivation {
                 Step::Working => {}
                 Step::Advanced(l1) => {
                     now.advanced(&l1);
-                    ctx.fence().write(|| self.ports.current_l1.send_replace(Some(told(&l1))))?;
                     ctx.progress(format!("reads L1 block {}", l1.number));
                 }
                 Step::Attributes(attributes) => {
@@ -218,6 +221,7 @@ impl Deriving {
         metrics::l1_block(next.number);
         self.note_read();
         self.reading = Some(*next);
+        self.untold = Some(*next);
     }
 
     /// All that the L1 block holds is read: which block is safe after it is to be noted, once.

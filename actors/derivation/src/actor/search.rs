@@ -162,6 +162,7 @@ impl Derivation {
                 empty: EmptyBatches::default(),
                 note_from: found.note.map(|note| note.l1.number.saturating_add(1)),
                 reading: None,
+                untold: None,
                 note: None,
                 noted: None,
             }));

@@ -110,12 +110,14 @@ fn safe_head_at(api: &impl RollupSource, l1_number: u64) -> Result<SafeHeadAt, R
 }
 
 fn sync_status(api: &impl RollupSource) -> Result<SyncStatus, RpcError> {
+    // Before the heads: op-batcher takes what lies below the L1 block that is read for derived, and posts anew what is not safe then.
+    let l1 = api.node().l1();
     let heads = api.chain().heads()?;
     let config = &api.rollup().config;
     let safe_l2 = reference(api.chain(), config, heads.safe.hash)?;
     let unsafe_l2 = reference(api.chain(), config, heads.latest.hash)?;
     Ok(SyncStatus {
-        l1: api.node().l1(),
+        l1,
         unsafe_l2,
         safe_l2,
         finalized_l2: reference(api.chain(), config, heads.finalized.hash)?,
