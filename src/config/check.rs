@@ -29,7 +29,7 @@ const MAX_ACCOUNTS: u32 = 10_000;
 const MAX_BLOCK_TIME: u64 = 3_600;
 /// More committees than one process should sign for.
 const MAX_LOCAL_PROVISIONERS: u64 = 64;
-/// Blobs that one L1 block (1 MiB, sidecars included) can hold.
+/// Blobs that one L1 block (1 MiB, sidecars included) can carry. It may show more, of earlier blocks: those that its envelopes name.
 const BLOBS_OF_A_BLOCK: u32 = 7;
 /// While the executor takes transactions it answers nobody: this stays far below the time after which it counts as hung (20 s).
 const MAX_TIME_BUDGET_MS: u64 = 5_000;
@@ -324,7 +324,7 @@ impl Checker<'_> {
         self.require(
             self.effective.config.blobs.max_response_blobs >= BLOBS_OF_A_BLOCK,
             "blobs.max_response_blobs",
-            format!("must be at least {BLOBS_OF_A_BLOCK}: one L1 block can have so many"),
+            format!("must be at least {BLOBS_OF_A_BLOCK}: one L1 block can carry so many"),
         );
     }
 

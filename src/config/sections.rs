@@ -320,8 +320,9 @@ section! {
         port: u16 = 5052,
         /// L1 blocks after which the blobs of a final block are removed; 0 keeps them for ever.
         retention_blocks: u64 = 86_400,
-        /// Blobs in one answer.
-        max_response_blobs: u32 = 16,
+        /// Blobs in one answer. A request that names more is refused; one that names none gets the first so many of a block that shows
+        /// more, each once. A blob takes up to 400 kB of memory while an answer is made.
+        max_response_blobs: u32 = 64,
     }
 }
 

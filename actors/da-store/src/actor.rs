@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use duskevm_blobs::{Hash, Verified, kzg, versioned_hash};
 use duskevm_messages::consensus::DuskTipFeed;
-use duskevm_messages::da_store::{BlobName, BlobsOfBlock, DropBlobs, FindBlobs, GetBlob, GetBlobStatus, KeepBlobs};
+use duskevm_messages::da_store::{
+    BlobName, BlobsOfBlock, DropBlobs, FindBlobs, FoundBlob, GetBlob, GetBlobStatus, KeepBlobs,
+};
 use duskevm_messages::gossip::{Ask, BadAnswer, ServeBlobs};
 use duskevm_p2p::SidecarBytes;
 use duskevm_store::blobs::{BlobStore, BlobStoreError};
@@ -287,7 +289,17 @@ impl Handle<GetBlob> for DaStore {
             BlobName::Hash(hash) => hash,
             BlobName::Commitment(commitment) => versioned_hash(&commitment),
         };
-        Ok(self.answer(&[hash], ctx, |blobs| blobs.into_iter().next().flatten()))
+        let (reply, responder): (_, Responder<GetBlob>) = Reply::deferred();
+        self.read(&[hash], ctx, move |me, blobs, _| {
+            responder.send(match blobs.into_iter().next().flatten() {
+                Some(blob) => FoundBlob::Here(blob),
+                // As it is after the reading: a damaged record has become a missing blob, one of an expired block nobody's.
+                None if me.keeper.claims().claimed(&hash) => FoundBlob::Awaited,
+                None => FoundBlob::Unknown,
+            });
+            Ok(())
+        });
+        Ok(reply)
     }
 }
 

@@ -13,14 +13,15 @@ use common::{LONG, Node, blob, hash};
 use duskevm_blobs::BYTES;
 use duskevm_blobs::api::beacon::{Block, BlockId, Network};
 use duskevm_da_store::{ApiLimits, ApiWiring, BlobApi, Socket, api_spec};
-use duskevm_messages::da_store::FindBlobBlock;
+use duskevm_messages::da_store::{DropBlobs, FindBlobBlock};
 use duskevm_supervision::{Fault, InjectError, Intensity, Port, Ref, Strategy, Supervisor, Tree};
 use serde_json::Value;
 use tempfile::TempDir;
 
 const GENESIS: u64 = 1_700_000_000;
 
-/// One block at slot 12 with the blobs 0, 1, 2, of which 2 is not kept; the genesis block; a block with too many blobs.
+/// One block at slot 12 with the blobs 0, 1, 2, of which 2 is not kept; the genesis block; one that shows a blob which is not there at
+/// first; blocks that show a blob several times.
 fn block(id: BlockId) -> Option<Arc<Block>> {
     let block = |timestamp, root: u8, blobs: Vec<_>| {
         Some(Arc::new(Block {
@@ -39,8 +40,9 @@ fn block(id: BlockId) -> Option<Arc<Block>> {
         BlockId::Head | BlockId::Slot(12) => block(GENESIS + 12, 3, vec![hash(0), hash(1), hash(2)]),
         BlockId::Root(root) if root == [3; 32] => block(GENESIS + 12, 3, vec![hash(0), hash(1), hash(2)]),
         BlockId::Finalized => block(GENESIS + 7, 2, vec![hash(1), hash(0)]),
+        BlockId::Slot(14) => block(GENESIS + 14, 4, vec![hash(0), hash(3)]),
         BlockId::Slot(20) => block(GENESIS + 20, 9, vec![hash(0); 16]),
-        BlockId::Slot(21) => block(GENESIS + 21, 9, vec![hash(0); 17]),
+        BlockId::Slot(21) => block(GENESIS + 21, 9, vec![hash(0), hash(0), hash(1), hash(0)]),
         _ => None,
     }
 }
@@ -193,7 +195,6 @@ async fn what_is_not_there_is_said() {
         ("/eth/v1/beacon/blob_sidecars/12?indices=2", 404),
         ("/eth/v1/beacon/blob_sidecars/latest", 400),
         ("/eth/v1/beacon/blob_sidecars/12?indices=x", 400),
-        ("/eth/v1/beacon/blobs/21", 400),
         ("/eth/v1/beacon/blobs/20", 200),
         ("/", 404),
         ("/metrics", 404),
@@ -207,6 +208,76 @@ async fn what_is_not_there_is_said() {
     }
     let expired = server.get("/eth/v1/beacon/blob_sidecars/12?indices=2").await.json();
     assert!(expired["message"].as_str().unwrap().contains(&text(&hash(2))), "{expired}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_is_only_missing_for_now_is_no_expired_one() {
+    let server = Server::start(ApiLimits::default()).await;
+    let dusk = format!("/on/blobs:{}/hash", &text(&hash(3))[2..]);
+    let all = format!("/eth/v1/beacon/blobs/14?versioned_hashes={},{}", text(&hash(3)), text(&hash(0)));
+    let paths = ["/eth/v1/beacon/blob_sidecars/14", "/eth/v1/beacon/blob_sidecars/14?indices=1", all.as_str()];
+    let expect = async |status: u16, words: &str| {
+        let dusk = server.post(&dusk, "").await;
+        assert_eq!(dusk.status, status, "{}", dusk.head);
+        assert_eq!(dusk.head.contains("retry-after: 1\r\n"), status == 503, "{}", dusk.head);
+        for path in paths {
+            let answer = server.get(path).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.head);
+            assert_eq!(answer.head.contains("retry-after: 1\r\n"), status == 503, "{path}: {}", answer.head);
+            if status != 200 {
+                let json = answer.json();
+                let message = json["message"].as_str().unwrap();
+                assert!(message.contains(&text(&hash(3))) && message.contains(words), "{path}: {message}");
+            }
+        }
+        assert_eq!(server.get("/eth/v1/beacon/blob_sidecars/14?indices=0").await.status, 200, "the other is there");
+    };
+    expect(404, "expired").await;
+    // An earlier block claims it, and nobody has it yet.
+    server.node.keep(11, &[3], &[]).await;
+    expect(503, "ask again").await;
+    // It came with another block. Whoever claims it: the block at slot 14 shows it.
+    server.node.keep(12, &[3], &[3]).await;
+    expect(200, "").await;
+    for height in [11, 12] {
+        server.node.keeper.ask(DropBlobs { height, block: [height as u8; 32] }).await.unwrap();
+    }
+    expect(404, "expired").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_request_that_names_too_many_blobs_is_refused() {
+    let places = |answer: &Value| -> Vec<String> {
+        let data = answer["data"].as_array().unwrap();
+        data.iter().map(|entry| entry["index"].as_str().unwrap().to_owned()).collect()
+    };
+    let server = Server::start(ApiLimits { max_blobs: 2, max_blobs_at_once: 1, ..ApiLimits::default() }).await;
+    let sidecars = server.get("/eth/v1/beacon/blob_sidecars/21").await.json();
+    assert_eq!(places(&sidecars), ["0", "2"], "each blob once, at its first place");
+    assert_eq!(sidecars["data"][1]["blob"], text(&blob(1).sidecar().data[..]));
+    let blobs = server.get("/eth/v1/beacon/blobs/21").await.json();
+    let expected = [0, 1].map(|number| Value::String(text(&blob(number).sidecar().data[..])));
+    assert_eq!(blobs["data"].as_array().unwrap(), &expected);
+    // The third one is not even there.
+    assert_eq!(places(&server.get("/eth/v1/beacon/blob_sidecars/12").await.json()), ["0", "1"]);
+    // A filter counts places as ever.
+    let filtered = server.get("/eth/v1/beacon/blob_sidecars/21?indices=1,3").await.json();
+    assert_eq!(places(&filtered), ["1", "3"]);
+    let hashes = [0, 0, 1].map(|number| text(&hash(number))).join(",");
+    for path in [
+        "/eth/v1/beacon/blob_sidecars/21?indices=0,1,2".to_owned(),
+        format!("/eth/v1/beacon/blobs/21?versioned_hashes={hashes}"),
+    ] {
+        let refused = server.get(&path).await;
+        assert_eq!(refused.status, 400, "{path}");
+        assert!(refused.json()["message"].as_str().unwrap().contains("more than the 2 of one answer"), "{path}");
+    }
+    server.stop().await;
+    let server = Server::start(ApiLimits { max_blobs: 4, ..ApiLimits::default() }).await;
+    let sidecars = server.get("/eth/v1/beacon/blob_sidecars/21").await.json();
+    assert_eq!(places(&sidecars), ["0", "1", "2", "3"], "repeats stay where all fit");
     server.stop().await;
 }
 
@@ -309,8 +380,10 @@ async fn garbage_and_silence_end_only_their_own_connections() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_do_not_read_take_only_the_places_there_are() {
     let limits = ApiLimits {
-        max_blob_answers: 1,
+        max_blobs: 16,
+        max_blobs_at_once: 16,
         request_timeout: Duration::from_millis(500),
+        patience: LONG,
         connection_timeout: Duration::from_secs(30),
         ..ApiLimits::default()
     };
@@ -338,6 +411,37 @@ async fn clients_that_do_not_read_take_only_the_places_there_are() {
     while server.get("/eth/v1/beacon/blob_sidecars/12?indices=0").await.status != 200 {
         assert!(start.elapsed() < LONG, "the place was never given back");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_nothing_is_given_up() {
+    const ASKED: usize = 16;
+    let limits = ApiLimits {
+        max_blobs: 16,
+        max_blobs_at_once: 16,
+        request_timeout: LONG,
+        patience: Duration::from_millis(300),
+        connection_timeout: LONG,
+        ..ApiLimits::default()
+    };
+    let server = Server::start(limits).await;
+    let mut stuck = server.connect();
+    // 4 MiB each: more than all buffers between the two hold.
+    for _ in 0..ASKED {
+        stuck.write_all(b"GET /eth/v1/beacon/blobs/20 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    }
+    // The first answer has begun: it holds all places.
+    stuck.peek(&mut [0]).unwrap();
+    let start = Instant::now();
+    // Long enough for the buffers to fill, and ten times the patience.
+    while start.elapsed() < Duration::from_secs(3) {
+        assert_eq!(server.get("/eth/v1/beacon/blob_sidecars/12?indices=0").await.status, 200);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "the place is held until the connection's time is up");
+    let taken = tokio::task::spawn_blocking(move || Response::read(&mut stuck)).await.unwrap();
+    assert!(taken.body.len() < ASKED * 16 * 2 * BYTES, "the connection did not end");
     server.stop().await;
 }
 

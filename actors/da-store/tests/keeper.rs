@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{LONG, Node, blob, hash};
 use duskevm_blobs::Hash;
 use duskevm_da_store::Peers;
-use duskevm_messages::da_store::{BlobName, BlobStatus, BlobsOfBlock, DropBlobs, FindBlobs, GetBlob};
+use duskevm_messages::da_store::{BlobName, BlobStatus, BlobsOfBlock, DropBlobs, FindBlobs, FoundBlob, GetBlob};
 use duskevm_messages::gossip::{Ask, AskFailure, BadAnswer, PeerChoice, ServeBlobs};
 use duskevm_p2p::{Answer, PeerId, Refusal, Request, SidecarBytes};
 use duskevm_supervision::{Fault, Port};
@@ -126,9 +126,9 @@ async fn what_was_acknowledged_is_there_after_every_kind_of_end() {
     for number in 0..3 {
         assert_eq!(node.get(number).await, Some(blob(number)));
         let name = BlobName::Commitment(blob(number).sidecar().commitment);
-        assert_eq!(node.keeper.ask(GetBlob { name }).await.unwrap(), Some(blob(number)));
+        assert_eq!(node.keeper.ask(GetBlob { name }).await.unwrap(), FoundBlob::Here(blob(number)));
     }
-    assert_eq!(node.get(3).await, None);
+    assert_eq!(node.look_up(3).await, FoundBlob::Unknown);
     let of_block = |height, block| node.keeper.ask(BlobsOfBlock { height, block });
     let blobs = of_block(10, [10; 32]).await.unwrap().unwrap();
     assert_eq!(blobs, [0, 1, 0].map(|number| (hash(number), Some(blob(number)))));
@@ -152,7 +152,7 @@ async fn reverted_blocks_let_go_of_their_blobs() {
         assert_eq!(node.status().await, status(2, 0, 1, Some(10)));
     }
     assert_eq!(node.get(1).await, Some(blob(1)), "another block has it too");
-    assert_eq!(node.get(2).await, None);
+    assert_eq!(node.look_up(2).await, FoundBlob::Unknown);
     node.stop().await;
 }
 
@@ -169,7 +169,7 @@ async fn final_blocks_move_the_retention() {
     node.feed.send_replace(Some(common::tip(107)));
     assert_eq!(node.wait_for("all but 3", |now| now.blocks == 3).await, status(3, 0, 3, Some(98)));
     assert_eq!(node.get(98 % 8).await, Some(blob(98 % 8)));
-    assert_eq!(node.get(97 % 8).await, None);
+    assert_eq!(node.look_up(97 % 8).await, FoundBlob::Unknown, "its blocks have expired");
     node.keep(97, &[0], &[0]).await;
     assert_eq!(node.status().await.blocks, 3, "an expired block is not kept");
     node.stop().await;
@@ -193,7 +193,7 @@ async fn blobs_are_found_on_disk_first_and_at_peers_then() {
     assert_eq!(find(&node, &[3, 0, 4, 2, 3], 77, LONG).await, all(&[3, 0, 4, 2, 3]));
     assert_eq!(script.asked(), [(0, 77), (1, 77), (2, 77), (3, 77), (4, 77)]);
     assert_eq!(*script.blamed.lock(), [peer(3)], "only the one that lied");
-    assert_eq!(node.get(3).await, None, "what no block claims is not kept");
+    assert_eq!(node.look_up(3).await, FoundBlob::Unknown, "what no block claims is not kept");
     assert_eq!(find(&node, &[7], 77, LONG).await, [None], "nobody has it, and the list of peers ends");
     node.stop().await;
 }
@@ -221,6 +221,7 @@ async fn missing_blobs_are_remembered_over_restarts() {
     let node = Node::start(dir.path(), None, None).await;
     node.keep(10, &[0, 1], &[0]).await;
     assert_eq!(node.status().await, status(1, 1, 1, Some(10)));
+    assert_eq!(node.look_up(1).await, FoundBlob::Awaited);
     node.stop().await;
     let script = Script::new(vec![Says::Has(vec![1])]);
     let node = Node::start(dir.path(), None, Some(script.peers())).await;
@@ -258,7 +259,7 @@ async fn a_damaged_record_is_never_served_and_is_fetched_again() {
     let script = Script::default();
     let node = Node::start(dir.path(), None, Some(script.peers())).await;
     assert_eq!(node.status().await, status(2, 0, 1, Some(10)), "it was not looked at yet");
-    assert_eq!(node.get(1).await, None);
+    assert_eq!(node.look_up(1).await, FoundBlob::Awaited, "its block is kept");
     assert_eq!(node.get(0).await, Some(blob(0)));
     assert_eq!(node.status().await, status(1, 1, 1, Some(10)));
     let why = node.supervisor.why();

@@ -76,9 +76,20 @@ pub enum BlobName {
     Commitment([u8; 48]),
 }
 
-/// A blob from the disk; asked by the blob API, the RPC and the batcher.
+/// What became of a blob that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundBlob {
+    /// It was on disk.
+    Here(Arc<Verified>),
+    /// A kept block has it, but the disk has not: it did not come yet, or its record was damaged. It is looked for at peers.
+    Awaited,
+    /// No kept block has it: it has expired, or was never seen.
+    Unknown,
+}
+
+/// A blob from the disk, whichever block has it; asked by the blob API.
 ///
-/// The reply is `None` if it is not here. May be delivered twice.
+/// May be delivered twice.
 #[derive(Debug, Clone, Copy)]
 pub struct GetBlob {
     /// Which.
@@ -86,7 +97,7 @@ pub struct GetBlob {
 }
 
 impl Message for GetBlob {
-    type Reply = Option<Arc<Verified>>;
+    type Reply = FoundBlob;
     const NAME: &'static str = "get-blob";
     const IDEMPOTENT: bool = true;
 }

@@ -154,9 +154,8 @@ fn a_header_says_where_the_block_stands() {
 #[test]
 fn sidecars_keep_their_places_in_the_block() {
     let block = block(vec![[1; 32], [2; 32], [3; 32]]);
-    assert_eq!(beacon::with_indices(&block, None), [0, 1, 2]);
-    assert_eq!(beacon::with_indices(&block, Some(&[2, 0, 9, 2])), [0, 2]);
-    assert_eq!(beacon::with_indices(&block, Some(&[])), [0; 0]);
+    assert_eq!(beacon::with_indices(&block, &[2, 0, 9, 2]), [0, 2]);
+    assert_eq!(beacon::with_indices(&block, &[]), [0; 0]);
     let answer = body(&beacon::sidecars(&network(), &block, &[(0, sidecar(1)), (2, sidecar(3))]));
     assert_eq!(answer["finalized"], true);
     let data = answer["data"].as_array().unwrap();
@@ -175,14 +174,31 @@ fn sidecars_keep_their_places_in_the_block() {
 #[test]
 fn blobs_come_in_the_order_of_the_block() {
     let block = block(vec![[1; 32], [2; 32], [1; 32], [3; 32]]);
-    assert_eq!(beacon::with_hashes(&block, None), [0, 1, 2, 3]);
-    assert_eq!(beacon::with_hashes(&block, Some(&[[3; 32], [1; 32], [4; 32]])), [0, 3], "once, since asked for once");
-    assert_eq!(beacon::with_hashes(&block, Some(&[[1; 32]; 5])), [0, 2]);
+    assert_eq!(beacon::with_hashes(&block, &[[3; 32], [1; 32], [4; 32]]), [0, 3], "once, since asked for once");
+    assert_eq!(beacon::with_hashes(&block, &[[1; 32]; 5]), [0, 2]);
     let answer = body(&beacon::blobs(&block, &[sidecar(1), sidecar(2)]));
     let expected = json!([format!("0x{}", "03".repeat(BYTES)), format!("0x{}", "04".repeat(BYTES))]);
     assert_eq!(answer, json!({ "execution_optimistic": false, "finalized": true, "data": expected }));
     assert_eq!(beacon::no_blob(&[1; 32]).status, 404);
+    assert_eq!(beacon::awaited_blob(&[1; 32]).status, 503);
     assert_eq!(beacon::no_block().status, 404);
+}
+
+#[test]
+fn without_a_filter_as_many_are_given_as_fit() {
+    let block = block(vec![[1; 32], [1; 32], [2; 32], [1; 32], [3; 32], [2; 32]]);
+    let cases: [(usize, &[usize]); 6] = [
+        (7, &[0, 1, 2, 3, 4, 5]),
+        (6, &[0, 1, 2, 3, 4, 5]),
+        // From here on without repeats.
+        (5, &[0, 2, 4]),
+        (3, &[0, 2, 4]),
+        (2, &[0, 2]),
+        (0, &[]),
+    ];
+    for (most, expected) in cases {
+        assert_eq!(beacon::without_filter(&block, most), expected, "{most}");
+    }
 }
 
 #[test]
@@ -243,6 +259,7 @@ fn dusk_answers_in_three_forms() {
         assert_eq!(json[name], value);
     }
     assert_eq!(dusk::no_blob(&[1; 32]).status, 404);
+    assert_eq!(dusk::awaited_blob(&[1; 32]).status, 503);
 }
 
 proptest! {

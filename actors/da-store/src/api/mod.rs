@@ -1,6 +1,7 @@
 //! The HTTP server of the blob APIs.
 
 mod actor;
+mod patience;
 mod server;
 mod service;
 mod socket;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::patience::Patient;
 use super::service::Service;
 use super::socket::Socket;
 use crate::error::ApiError;
@@ -35,11 +36,14 @@ pub struct ApiLimits {
     pub max_body_bytes: usize,
     /// For the head of a request, and again for its body; also the longest idle time.
     pub request_timeout: Duration,
+    /// How long a client may take nothing of an answer before its connection ends.
+    pub patience: Duration,
     /// From the first to the last byte of a connection.
     pub connection_timeout: Duration,
-    /// Answers with blobs in memory at one time; further ones wait for `request_timeout`, then are refused.
-    pub max_blob_answers: usize,
-    /// Blobs in one answer.
+    /// Blobs of all answers in memory at one time, each of some 400 kB while its answer is made and 260 kB until it is sent; `max_blobs`
+    /// if that is more. Further answers wait for `request_timeout`, then are refused.
+    pub max_blobs_at_once: usize,
+    /// Blobs in one answer. A request that names more is refused; one that names none is given no more.
     pub max_blobs: usize,
 }
 
@@ -50,9 +54,11 @@ impl Default for ApiLimits {
             max_header_bytes: 16 * 1024,
             max_body_bytes: 1024,
             request_timeout: Duration::from_secs(5),
+            // No longer than others wait for the memory that such a client holds.
+            patience: Duration::from_secs(5),
             connection_timeout: Duration::from_secs(60),
-            max_blob_answers: 8,
-            max_blobs: 16,
+            max_blobs_at_once: 128,
+            max_blobs: 64,
         }
     }
 }
@@ -135,6 +141,7 @@ async fn connection(stream: TcpStream, service: Arc<Service>, limits: ApiLimits)
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(request).await) }
     });
+    let stream = Patient::new(stream, limits.patience);
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

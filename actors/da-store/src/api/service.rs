@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use duskevm_blobs::api::beacon::{self, Block, BlockId, Network};
 use duskevm_blobs::api::{Answer, Route, dusk, route};
-use duskevm_blobs::{Hash, Sidecar, Verified};
-use duskevm_messages::da_store::{BlobName, FindBlobBlock, GetBlob};
+use duskevm_blobs::{Hash, Sidecar};
+use duskevm_messages::da_store::{BlobName, FindBlobBlock, FoundBlob, GetBlob};
 use duskevm_supervision::{AskError, Port};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -34,7 +34,7 @@ pub struct ApiWiring {
 pub(crate) struct Service {
     wiring: ApiWiring,
     limits: ApiLimits,
-    /// Places for answers with blobs.
+    /// Places for the blobs of answers, one for each.
     places: Arc<Semaphore>,
 }
 
@@ -47,13 +47,13 @@ impl fmt::Debug for Service {
 /// The Dusk release whose forms the Dusk routes have.
 const RUSK_VERSION: &str = "1.7.0";
 
-/// An answer, and its place among the answers with blobs.
+/// An answer, and the places of its blobs.
 type Placed = (Answer, Option<OwnedSemaphorePermit>);
 
-/// The bytes of an answer hold its place until the last of them was written to the client.
+/// The bytes of an answer hold the places of its blobs until the last of them was written to the client.
 struct Held {
     body: Vec<u8>,
-    _place: OwnedSemaphorePermit,
+    _places: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Held {
@@ -64,7 +64,9 @@ impl AsRef<[u8]> for Held {
 
 impl Service {
     pub(crate) fn new(wiring: ApiWiring, limits: ApiLimits) -> Self {
-        Self { wiring, limits, places: Arc::new(Semaphore::new(limits.max_blob_answers)) }
+        // An answer that needs more places than there are would never have them.
+        let places = limits.max_blobs_at_once.max(limits.max_blobs);
+        Self { wiring, limits, places: Arc::new(Semaphore::new(places)) }
     }
 
     /// The answer to a request.
@@ -73,7 +75,7 @@ impl Service {
         let route = route(head.method.as_str(), head.uri.path(), head.uri.query());
         let label = route.as_ref().map_or("other", Route::label);
         let is_dusk = head.uri.path().starts_with("/on/");
-        let (answer, place) = match route {
+        let (answer, places) = match route {
             Err(refusal) => (refusal, None),
             Ok(route) => match self.skip(body).await {
                 Err((status, message)) => (refuse(is_dusk, status, &message), None),
@@ -84,7 +86,7 @@ impl Service {
             },
         };
         metrics::request(label, answer.status);
-        let mut response = respond(answer, place);
+        let mut response = respond(answer, places);
         if is_dusk {
             let headers = response.headers_mut();
             headers.insert(HeaderName::from_static("rusk-version"), HeaderValue::from_static(RUSK_VERSION));
@@ -120,65 +122,75 @@ impl Service {
                 plain(self.block(id).await?.map_or_else(beacon::no_block, |block| beacon::header(network, &block)))
             }
             Route::Sidecars(id, indices) => {
-                let select = |block: &Block| beacon::with_indices(block, indices.as_deref());
+                let filter = |block: &Block| indices.as_deref().map(|indices| beacon::with_indices(block, indices));
                 let network = network.clone();
-                self.of_block(id, select, move |block, blobs| beacon::sidecars(&network, block, &blobs)).await
+                self.of_block(id, filter, move |block, blobs| beacon::sidecars(&network, block, &blobs)).await
             }
             Route::Blobs(id, hashes) => {
-                let select = |block: &Block| beacon::with_hashes(block, hashes.as_deref());
+                let filter = |block: &Block| hashes.as_deref().map(|hashes| beacon::with_hashes(block, hashes));
                 let form = |block: &Block, blobs: Vec<(usize, Sidecar)>| {
                     let blobs: Vec<_> = blobs.into_iter().map(|(_, blob)| blob).collect();
                     beacon::blobs(block, &blobs)
                 };
-                self.of_block(id, select, form).await
+                self.of_block(id, filter, form).await
             }
             Route::Dusk(hash) => {
                 let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
                 let form = dusk::Form::of(text(CONTENT_TYPE), text(ACCEPT));
-                let place = self.place().await?;
-                let Some(blob) = self.blob(hash).await? else { return plain(dusk::no_blob(&hash)) };
+                let places = self.places(1).await?;
+                let blob = match self.blob(hash).await? {
+                    FoundBlob::Here(blob) => blob,
+                    FoundBlob::Awaited => return plain(dusk::awaited_blob(&hash)),
+                    FoundBlob::Unknown => return plain(dusk::no_blob(&hash)),
+                };
                 let answer = render(move || dusk::blob(blob.sidecar(), form)).await?;
-                Ok((answer, Some(place)))
+                Ok((answer, Some(places)))
             }
         }
     }
 
-    /// Blobs of a block: which ones, and in which form.
+    /// Blobs of a block: which ones, `None` if the request does not say, and in which form.
     async fn of_block(
         &self,
         id: BlockId,
-        select: impl Fn(&Block) -> Vec<usize>,
+        filter: impl Fn(&Block) -> Option<Vec<usize>>,
         form: impl FnOnce(&Block, Vec<(usize, Sidecar)>) -> Answer + Send + 'static,
     ) -> Result<Placed, (u16, String)> {
         let Some(block) = self.block(id).await? else { return Ok((beacon::no_block(), None)) };
-        let wanted = select(&block);
-        if wanted.len() > self.limits.max_blobs {
-            let (most, many) = (self.limits.max_blobs, wanted.len());
+        let most = self.limits.max_blobs;
+        let wanted = filter(&block).unwrap_or_else(|| beacon::without_filter(&block, most));
+        if wanted.len() > most {
+            let many = wanted.len();
             return Err((400, format!("{many} blobs are more than the {most} of one answer: ask for fewer at a time")));
         }
-        let place = self.place().await?;
+        let places = self.places(wanted.len()).await?;
         let mut blobs = Vec::new();
         for index in wanted {
             let hash = block.blobs[index];
-            let Some(blob) = self.blob(hash).await? else { return Ok((beacon::no_blob(&hash), None)) };
-            blobs.push((index, blob.sidecar().clone()));
+            match self.blob(hash).await? {
+                FoundBlob::Here(blob) => blobs.push((index, blob.sidecar().clone())),
+                FoundBlob::Awaited => return Ok((beacon::awaited_blob(&hash), None)),
+                FoundBlob::Unknown => return Ok((beacon::no_blob(&hash), None)),
+            }
         }
         let answer = render(move || form(&block, blobs)).await?;
-        Ok((answer, Some(place)))
+        Ok((answer, Some(places)))
     }
 
     async fn block(&self, id: BlockId) -> Result<Option<Arc<Block>>, (u16, String)> {
         self.wiring.blocks.ask_within(FindBlobBlock { id }, self.limits.request_timeout).await.map_err(unavailable)
     }
 
-    async fn blob(&self, hash: Hash) -> Result<Option<Arc<Verified>>, (u16, String)> {
+    async fn blob(&self, hash: Hash) -> Result<FoundBlob, (u16, String)> {
         let ask = GetBlob { name: BlobName::Hash(hash) };
         self.wiring.blobs.ask_within(ask, self.limits.request_timeout).await.map_err(unavailable)
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, (u16, String)> {
-        match timeout(self.limits.request_timeout, self.places.clone().acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
+    /// Places for so many blobs. Who waits longest is served first, however many it needs.
+    async fn places(&self, blobs: usize) -> Result<OwnedSemaphorePermit, (u16, String)> {
+        let permits = u32::try_from(blobs).unwrap_or(u32::MAX);
+        match timeout(self.limits.request_timeout, self.places.clone().acquire_many_owned(permits)).await {
+            Ok(Ok(places)) => Ok(places),
             _ => Err((503, "too many blobs are being sent to other clients: ask again in a moment".to_owned())),
         }
     }
@@ -197,9 +209,9 @@ fn refuse(is_dusk: bool, status: u16, message: &str) -> Answer {
     if is_dusk { Answer::refuse_dusk(status, message) } else { Answer::refuse(status, message) }
 }
 
-fn respond(answer: Answer, place: Option<OwnedSemaphorePermit>) -> Response<Full<Bytes>> {
-    let body = match place {
-        Some(place) => Bytes::from_owner(Held { body: answer.body, _place: place }),
+fn respond(answer: Answer, places: Option<OwnedSemaphorePermit>) -> Response<Full<Bytes>> {
+    let body = match places {
+        Some(places) => Bytes::from_owner(Held { body: answer.body, _places: places }),
         None => Bytes::from(answer.body),
     };
     let mut response = Response::new(Full::new(body));

@@ -11,7 +11,7 @@ use alloy_primitives::B256;
 use duskevm_blobs::{BYTES, Hash, Verified, kzg};
 use duskevm_da_store::{DaStore, Peers, Settings, Wiring, spec};
 use duskevm_messages::consensus::DuskTip;
-use duskevm_messages::da_store::{BlobName, BlobStatus, GetBlob, GetBlobStatus, KeepBlobs};
+use duskevm_messages::da_store::{BlobName, BlobStatus, FoundBlob, GetBlob, GetBlobStatus, KeepBlobs};
 use duskevm_store::Identity;
 use duskevm_store::blobs::BlobStore;
 use duskevm_supervision::{Intensity, Ref, Strategy, Supervisor, Tree};
@@ -81,8 +81,16 @@ impl Node {
         self.keeper.ask_within(keep, LONG).await.unwrap();
     }
 
-    pub async fn get(&self, number: usize) -> Option<Arc<Verified>> {
+    pub async fn look_up(&self, number: usize) -> FoundBlob {
         self.keeper.ask_within(GetBlob { name: BlobName::Hash(hash(number)) }, LONG).await.unwrap()
+    }
+
+    /// The blob, if it is there.
+    pub async fn get(&self, number: usize) -> Option<Arc<Verified>> {
+        match self.look_up(number).await {
+            FoundBlob::Here(blob) => Some(blob),
+            FoundBlob::Awaited | FoundBlob::Unknown => None,
+        }
     }
 
     pub async fn status(&self) -> BlobStatus {

@@ -15,12 +15,13 @@
 //! | `signature` | the generator's 48 bytes, then zeros |
 //! | `kzg_commitment_inclusion_proof` | empty: there is no SSZ body in which to prove it |
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
 
 use super::{Answer, JSON, prefixed, push_hex};
-use crate::{Hash, Sidecar};
+use crate::{BYTES, Hash, Sidecar};
 
 /// Which block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,17 +140,30 @@ pub fn header(network: &Network, block: &Block) -> Answer {
     }))
 }
 
+/// Places in the block of the blobs that a request without a filter is given, in their order: all, or if they are more than `most`, the
+/// first `most` different ones, each at its first place.
+///
+/// So such a request is never refused: anybody can bring envelopes that name blobs of earlier blocks, and by them make a block show more
+/// than fits an answer, and a client that knows no filter would not get past it. Repeats stay as long as all fit, since older kona-nodes
+/// ask for everything and end if there is nothing at the place where they counted a blob.
+pub fn without_filter(block: &Block, most: usize) -> Vec<usize> {
+    if block.blobs.len() <= most {
+        return (0..block.blobs.len()).collect();
+    }
+    let mut seen = HashSet::new();
+    let different = block.blobs.iter().enumerate().filter(|(_, hash)| seen.insert(**hash));
+    different.map(|(place, _)| place).take(most).collect()
+}
+
 /// Places in the block of the blobs that `blob_sidecars` asks for, in their order. Indices that the block does not have are
 /// ignored.
-pub fn with_indices(block: &Block, indices: Option<&[u64]>) -> Vec<usize> {
-    let wanted = |place: &usize| indices.is_none_or(|indices| indices.contains(&(*place as u64)));
-    (0..block.blobs.len()).filter(wanted).collect()
+pub fn with_indices(block: &Block, indices: &[u64]) -> Vec<usize> {
+    (0..block.blobs.len()).filter(|place| indices.contains(&(*place as u64))).collect()
 }
 
 /// Places in the block of the blobs that `blobs` asks for, in their order. A blob that the block has several times is given
 /// as often as it is asked for.
-pub fn with_hashes(block: &Block, hashes: Option<&[Hash]>) -> Vec<usize> {
-    let Some(hashes) = hashes else { return (0..block.blobs.len()).collect() };
+pub fn with_hashes(block: &Block, hashes: &[Hash]) -> Vec<usize> {
     let mut wanted = hashes.to_vec();
     let mut take = |hash: &Hash| match wanted.iter().position(|other| other == hash) {
         Some(place) => {
@@ -161,10 +175,15 @@ pub fn with_hashes(block: &Block, hashes: Option<&[Hash]>) -> Vec<usize> {
     block.blobs.iter().enumerate().filter(|(_, hash)| take(hash)).map(|(place, _)| place).collect()
 }
 
+/// Bytes that stand around a blob and its header at most. The room is made at once: a body that grows as it is written takes up to twice
+/// its bytes.
+const AROUND_A_BLOB: usize = 512;
+
 /// `/eth/v1/beacon/blob_sidecars/{block}` with these blobs: each with its place in the block.
 pub fn sidecars(network: &Network, block: &Block, blobs: &[(usize, Sidecar)]) -> Answer {
     let header = signed_header(network, block).to_string();
     let mut body = opening(r#""version":"deneb","#, block);
+    body.reserve(blobs.len() * (2 * BYTES + header.len() + AROUND_A_BLOB));
     for (number, (place, sidecar)) in blobs.iter().enumerate() {
         body.extend_from_slice(if number == 0 { b"{" } else { b",{" });
         body.extend_from_slice(format!(r#""index":"{place}","blob":"0x"#).as_bytes());
@@ -184,6 +203,7 @@ pub fn sidecars(network: &Network, block: &Block, blobs: &[(usize, Sidecar)]) ->
 /// `/eth/v1/beacon/blobs/{block}` with these blobs.
 pub fn blobs(block: &Block, blobs: &[Sidecar]) -> Answer {
     let mut body = opening("", block);
+    body.reserve(blobs.len() * (2 * BYTES + AROUND_A_BLOB));
     for (number, sidecar) in blobs.iter().enumerate() {
         body.extend_from_slice(if number == 0 { b"\"0x" } else { b",\"0x" });
         push_hex(&mut body, &sidecar.data[..]);
@@ -198,10 +218,17 @@ pub fn no_block() -> Answer {
     Answer::refuse(404, "there is no such block: most slots have none, since a slot is one second")
 }
 
-/// The block has the blob, but this node does not. An answer without it would look as if the block had fewer.
+/// The block shows the blob, but this node does not keep it. An answer without it would look as if the block had fewer. Clients take it
+/// for gone: op-node and kona-node reset their derivation.
 pub fn no_blob(hash: &Hash) -> Answer {
     let hash = quantity(hash);
-    Answer::refuse(404, &format!("blob {hash} is not here: it has expired, or was not found yet; ask another node"))
+    Answer::refuse(404, &format!("blob {hash} is not here: it has expired, or was never seen; ask another node"))
+}
+
+/// The block shows the blob, and this node has not found it yet. Clients ask again.
+pub fn awaited_blob(hash: &Hash) -> Answer {
+    let hash = quantity(hash);
+    Answer::refuse(503, &format!("blob {hash} of this block is being fetched from peers: ask again"))
 }
 
 fn opening(version: &str, block: &Block) -> Vec<u8> {

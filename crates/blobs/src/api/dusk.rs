@@ -86,3 +86,9 @@ fn parts(sidecar: &Sidecar) -> [(&'static str, &[u8]); 3] {
 pub fn no_blob(hash: &Hash) -> Answer {
     Answer::refuse_dusk(404, &format!("no blob here has the versioned hash {}", hex::encode(hash)))
 }
+
+/// A block has the blob, and this node has not found it yet. A Dusk node answers as if nobody had it.
+pub fn awaited_blob(hash: &Hash) -> Answer {
+    let hash = hex::encode(hash);
+    Answer::refuse_dusk(503, &format!("the blob with the versioned hash {hash} is being fetched from peers: ask again"))
+}
