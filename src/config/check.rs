@@ -260,6 +260,7 @@ impl Checker<'_> {
             ("actors.derivation", "derivation", actors.derivation),
             ("actors.batcher", "the batcher", actors.batcher),
             ("gossip.l2_listen", "gossip of L2 blocks", config.has_l2_peers()),
+            ("rollup_rpc.admin", "`admin_postUnsafePayload`", actors.rollup_rpc && config.rollup_rpc.admin),
         ] {
             self.require(
                 !(actors.engine_api && on),
@@ -346,6 +347,15 @@ impl Checker<'_> {
             format!(
                 "whoever reaches {} can stop the sequencer, and no password is asked: use 127.0.0.1, or set `rollup_rpc.allow_remote_admin = true` if something else guards the port",
                 config.rollup_rpc.host
+            ),
+        );
+        let has_miner = config.rpc.namespaces.iter().any(|name| name == "miner");
+        self.require(
+            !has_miner || config.rpc.host.is_loopback() || config.rpc.allow_remote_miner,
+            "rpc.namespaces",
+            format!(
+                "whoever reaches {} can empty the sequencer's blocks by `miner`, and no password is asked: leave it out, use 127.0.0.1, or set `rpc.allow_remote_miner = true` if something else guards the port",
+                config.rpc.host
             ),
         );
         let config = &self.effective.config;

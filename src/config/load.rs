@@ -170,7 +170,7 @@ pub(crate) const DEV_L2_BLOCK_TIME: u64 = 1;
 
 /// What `duskevm dev` changes of the defaults.
 fn dev_settings() -> Vec<Setting> {
-    let settings: [(&str, toml::Value); 8] = [
+    let settings: [(&str, toml::Value); 9] = [
         ("actors.carrier", true.into()),
         ("faults.allow", true.into()),
         ("l1.block_time", i64::try_from(DEV_L1_BLOCK_TIME).unwrap_or(i64::MAX).into()),
@@ -179,6 +179,8 @@ fn dev_settings() -> Vec<Setting> {
         ("l1_rpc.cors", vec!["*"].into()),
         ("rollup_rpc.admin", true.into()),
         ("rpc.namespaces", duskevm_rpc::NAMESPACES.to_vec().into()),
+        // Keys and faults of a local network are everybody's anyway.
+        ("rpc.allow_remote_miner", true.into()),
     ];
     settings
         .into_iter()

@@ -341,8 +341,10 @@ section! {
         /// Names under which it may be called besides addresses and `localhost`; `["*"]` is every name, as is an empty list where
         /// `host` is not loopback. This keeps web pages away whose name was made to point to this machine.
         hosts: Vec<String> = Vec::new(),
-        /// Namespaces that are served, of `debug`, `eth`, `net`, `optimism`, `rpc`, `txpool`, `web3`. `duskevm dev` serves all.
+        /// Namespaces that are served, of `debug`, `eth`, `miner`, `net`, `optimism`, `rpc`, `txpool`, `web3`. `duskevm dev` serves all.
         namespaces: Vec<String> = PUBLIC_NAMESPACES.map(str::to_owned).to_vec(),
+        /// Allow `miner` on an address that other machines can reach. op-batcher bounds the data of blocks by it, and so can anybody else.
+        allow_remote_miner: bool = false,
         /// JSON-RPC of the sequencer where another node makes the blocks, such as `http://192.0.2.7:9545`: transactions are handed to it,
         /// and its refusals to whoever sent them. Without it a node that does not make blocks refuses transactions.
         sequencer: Option<String> = None,
@@ -453,7 +455,7 @@ section! {
         /// Serve `admin_` as well, by which op-conductor and operators start and stop the sequencer; op-batcher asks it which of several
         /// nodes makes the blocks. No password is asked. On in `dev`.
         admin: bool = false,
-        /// Allow `admin` on an address that other machines can reach.
+        /// Allow `admin`, and orders about peers (`opp2p_`), on an address that other machines can reach. Questions are answered to all.
         allow_remote_admin: bool = false,
         /// Connections at one time.
         max_connections: u32 = 256,

@@ -283,6 +283,7 @@ fn senseless_values_are_refused_with_what_to_do() {
         ),
         ("[rpc]\nmax_batch = 0\n", "rpc.max_batch", "at least 1"),
         ("[rpc]\nnamespaces = [\"eth\", \"personal\"]\n", "rpc.namespaces", "no namespace \"personal\""),
+        ("[rpc]\nhost = \"0.0.0.0\"\nnamespaces = [\"eth\", \"miner\"]\n", "rpc.namespaces", "allow_remote_miner"),
         ("[rpc]\nmax_unsent_bytes = 1000\n", "rpc.max_unsent_bytes", "raise it"),
         ("[l1_rpc]\nmax_log_blocks = 0\n", "l1_rpc.max_log_blocks", "at least 1"),
         ("[l1_rpc]\nmax_unsent_bytes = 1000\n", "l1_rpc.max_unsent_bytes", "raise it"),

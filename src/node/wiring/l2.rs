@@ -179,6 +179,7 @@ impl Rollup {
             reset: on.derivation.then(|| derivation.port()),
             import: executor.port(),
             peers: blocks.as_ref().map(|blocks| blocks.peers.clone()),
+            peer_orders: base.config.rollup_rpc.host.is_loopback() || base.config.rollup_rpc.allow_remote_admin,
         };
         Ok(Self {
             pool: txpool,

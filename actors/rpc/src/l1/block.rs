@@ -42,7 +42,9 @@ impl L1Block {
         let view = &self.view;
         let inputs = view.transactions.iter().map(|tx| {
             use alloy_consensus::Transaction as _;
-            TRANSACTION + tx.envelope.input().len()
+            // An envelope of anybody may be an access list all over.
+            let listed = tx.envelope.access_list().map_or(0, |list| list.size());
+            TRANSACTION + tx.envelope.input().len() + listed
         });
         let logs = view.receipts.iter().flat_map(|receipt| receipt.logs()).map(|log| LOG + log.data.data.len());
         BLOCK + inputs.sum::<usize>() + logs.sum::<usize>()

@@ -50,6 +50,8 @@ pub struct RollupControls {
     pub import: Port<Import>,
     /// `None` on a node that gossips no blocks of L2.
     pub peers: Option<PeerPorts>,
+    /// May whoever reaches the port order what becomes of peers?
+    pub peer_orders: bool,
 }
 
 impl RollupControls {

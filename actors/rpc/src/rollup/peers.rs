@@ -261,6 +261,10 @@ fn order(registry: &mut Registry<RollupApi>, method: &'static str, read: fn(&mut
     registry.future(method, move |api, mut args| async move {
         let order = read(&mut args)?;
         args.end()?;
+        if !api.controls.peer_orders {
+            let guarded = "orders about peers are taken on loopback only, unless rollup_rpc.allow_remote_admin is set";
+            return Err(RpcError::server(guarded));
+        }
         let port = &ports(&api)?.order;
         port.ask_within(order, LONG).await.map_err(unavailable)?.map_err(RpcError::server)
     });

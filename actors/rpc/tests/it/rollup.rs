@@ -69,7 +69,7 @@ impl Handle<SetRecovery> for Scripted {
 
 /// Nobody to move.
 pub(crate) fn nobody() -> RollupControls {
-    RollupControls { sequencer: None, reset: None, import: Port::unwired("executor"), peers: None }
+    RollupControls { sequencer: None, reset: None, import: Port::unwired("executor"), peers: None, peer_orders: true }
 }
 
 async fn start(chain: &Arc<MemoryChain>) -> (Client, Supervisor) {

@@ -143,3 +143,20 @@ async fn a_node_without_peers_of_l2_says_what_to_set() {
     }
     stop(supervisor).await;
 }
+
+#[tokio::test]
+async fn who_is_far_away_may_ask_and_orders_nothing() {
+    let (client, supervisor) = start_with(&MemoryChain::isthmus(), false, |tree| {
+        let actor: Ref<Scripted> = Ref::declare("block-gossip");
+        let peers = Some(PeerPorts::of(&actor));
+        let spec = ChildSpec::new(&actor, |_| Ok(Scripted(Arc::default())));
+        (tree.actor(spec), RollupControls { peers, peer_orders: false, ..nobody() })
+    })
+    .await;
+    assert_eq!(client.call("opp2p_listBlockedPeers", json!([])).await, json!(["bad"]));
+    for (method, parameter) in [("opp2p_blockSubnet", "0.0.0.0/0"), ("opp2p_connectPeer", "p")] {
+        let (code, message) = client.error(method, json!([parameter])).await;
+        assert!(code == -32000 && message.contains("allow_remote_admin"), "{method}: {message}");
+    }
+    stop(supervisor).await;
+}
