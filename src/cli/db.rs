@@ -19,7 +19,20 @@ pub struct DbReport {
     pub problems: Vec<String>,
 }
 
+/// Problems of one kind that are told one by one; of the rest only the number.
+const TOLD: usize = 20;
+
 impl DbReport {
+    /// Adds what is wrong with `of`: the first ones as they are, and how many more there are.
+    pub fn add_problems(&mut self, of: &str, problems: impl IntoIterator<Item = String>) {
+        let mut problems = problems.into_iter();
+        self.problems.extend(problems.by_ref().take(TOLD));
+        let rest = problems.count();
+        if rest > 0 {
+            self.problems.push(format!("{of}: {rest} more problems"));
+        }
+    }
+
     fn text(&self) -> String {
         let width = self.facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let mut text: String = self.facts.iter().map(|(name, figure)| format!("{name:<width$}  {figure}\n")).collect();

@@ -88,6 +88,7 @@ fn check_blobs(store: &BlobStore, of: &str, report: &mut DbReport) -> Result<(),
         }
     }
     let (mut stored, mut noted) = (0u64, 0u64);
+    let mut problems = Vec::new();
     for (hash, height) in &claimed {
         let name = alloy_primitives::hex::encode_prefixed(hash);
         let wrong = match store.blob(hash) {
@@ -105,8 +106,9 @@ fn check_blobs(store: &BlobStore, of: &str, report: &mut DbReport) -> Result<(),
             Err(error @ BlobStoreError::DamagedBlob { .. }) => error.to_string(),
             Err(error) => return Err(error),
         };
-        report.problems.push(format!("blob {name} of L1 block {height}{of}: {wrong}"));
+        problems.push(format!("blob {name} of L1 block {height}{of}: {wrong}"));
     }
+    report.add_problems(&format!("blobs{of}"), problems);
     report.facts.push((format!("blobs{of}"), stored.to_string()));
     report.facts.push((format!("blobs to fetch from peers{of}"), noted.to_string()));
     Ok(())
@@ -193,6 +195,16 @@ mod tests {
         blobs::{BlobCommit, StoredClaim},
     };
     use duskevm_supervision::Fence;
+
+    #[test]
+    fn of_many_problems_of_a_kind_the_first_are_told() {
+        let mut report = DbReport::default();
+        report.add_problems("blobs", (0..20).map(|n| format!("blob {n} is gone")));
+        assert_eq!(report.problems.len(), 20);
+        report.add_problems("L1 blocks", (0..25).map(|n| format!("L1 block {n} is gone")));
+        assert_eq!(report.problems.len(), 41);
+        assert_eq!(report.problems.last().unwrap(), "L1 blocks: 5 more problems");
+    }
 
     #[test]
     fn a_check_of_blobs_names_what_is_wrong() {

@@ -12,9 +12,6 @@ use duskevm_store::l1::{L1Store, L1StoreError};
 
 use crate::cli::DbReport;
 
-/// Problems that are told one by one; of the rest only the number.
-const TOLD: usize = 20;
-
 /// Reads every block with its place by hash, the view of each, the newest state and what is final.
 ///
 /// # Errors
@@ -98,12 +95,8 @@ pub(super) fn check(store: &L1Store, of: &str, report: &mut DbReport) -> Result<
             }
         }
     }
-    let rest = problems.len().saturating_sub(TOLD);
-    let told = problems.into_iter().take(TOLD).map(|(height, wrong)| format!("L1 block {height}{of}: {wrong}"));
-    report.problems.extend(told);
-    if rest > 0 {
-        report.problems.push(format!("L1{of}: {rest} more problems of this kind"));
-    }
+    let told = problems.into_iter().map(|(height, wrong)| format!("L1 block {height}{of}: {wrong}"));
+    report.add_problems(&format!("L1 blocks{of}"), told);
     Ok(())
 }
 
