@@ -94,13 +94,16 @@ fn make(network: &Network, blocks: u64, transactions: u64) -> Vec<Arc<Block>> {
         .collect();
     let mut nonces = vec![0u64; signers.len()];
     let genesis = chain.head().header.timestamp;
-    let header = Header { timestamp: genesis, base_fee_per_gas: Some(1_000_000_000), ..Default::default() };
+    // All blocks are of one L1 block, the one after that in which the rollup begins.
+    let (parent_hash, number) = (network.rollup.genesis.l1.hash, network.rollup.genesis.l1.number + 1);
+    let header =
+        Header { parent_hash, number, timestamp: genesis, base_fee_per_gas: Some(1_000_000_000), ..Default::default() };
     let hash = header.hash_slow();
-    let origin = L1BlockRef { hash, number: 0, parent_hash: B256::ZERO, timestamp: genesis };
+    let origin = L1BlockRef { hash, number, parent_hash, timestamp: genesis };
     let mut made = Vec::new();
     let mut next = 0;
     for sequence_number in 0..blocks {
-        let choice = OriginChoice { origin, sequence_number: sequence_number + 1, no_user_transactions: false };
+        let choice = OriginChoice { origin, sequence_number, no_user_transactions: false };
         let block =
             OriginBlock { header: header.clone(), hash, deposits: Ok(Vec::new()), updates: ConfigUpdates::default() };
         let system = network.rollup.genesis.system_config;
@@ -239,7 +242,7 @@ async fn by_engine_api(network: &Network, files: &NetworkFiles, blocks: &[Arc<Bl
         let (none, root) = (Vec::<B256>::new(), block.header.parent_beacon_block_root);
         let method = PayloadMethod::at(&network.spec, timestamp);
         let params = match method {
-            PayloadMethod::V2 => rpc_params![payload],
+            PayloadMethod::V1 | PayloadMethod::V2 => rpc_params![payload],
             PayloadMethod::V3 => rpc_params![payload, none, root],
             PayloadMethod::V4 => rpc_params![payload, none, root, Vec::<Bytes>::new()],
         };
