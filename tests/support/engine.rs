@@ -375,9 +375,9 @@ impl Driver {
     }
 
     /// Has a node build the next block, and sends it nothing but the question.
-    pub async fn build_once(&mut self, node: &Node, salt: u8) {
+    pub async fn build_once(&mut self, node: &Node, salt: u8, no_tx_pool: bool) {
         let begin = Instant::now();
-        let attributes = self.attributes(self.chain.len(), salt, false);
+        let attributes = self.attributes(self.chain.len(), salt, no_tx_pool);
         let block = loop {
             assert!(begin.elapsed() < LONG, "{} builds no block\n{}", node.name, node.log());
             let id = self.choose_once(node, Some(&attributes)).await.unwrap();

@@ -6,15 +6,16 @@ use crate::{
     metrics,
     state::{Ports, Settings, StoredChain},
 };
-use duskevm_engine_api::backfill::{Answer, Backfill, Effect, Event, Outcome, Progress};
+use alloy_primitives::B256;
+use duskevm_engine_api::backfill::{Answer, Backfill, Effect, Event, Outcome, Progress, Verdict};
 use duskevm_messages::{
     backfill::CatchingUp,
     executor::{
         HeadsFeed,
-        engine::{Advance, Advanced, Mandate, Offer, Offered, WantedFeed},
+        engine::{Advance, Advanced, Condemn, Mandate, Offer, Offered, WantedFeed},
     },
 };
-use duskevm_supervision::{Actor, AskError, Context, StartContext};
+use duskevm_supervision::{Actor, AskError, Context, Generation, StartContext};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -34,6 +35,8 @@ pub struct Backfiller {
     machine: Backfill,
     /// With what the chain is led to the wanted head.
     mandate: Option<Mandate>,
+    /// The instance of the executor whose verdicts are known.
+    judge: Option<Generation>,
     /// The last attempt ended without the wanted head.
     has_failed: bool,
     /// It was said that the source does not answer.
@@ -56,6 +59,7 @@ impl Backfiller {
             ports,
             machine: Backfill::default(),
             mandate: None,
+            judge: None,
             has_failed: false,
             told_of_silence: false,
             start: Instant::now(),
@@ -92,6 +96,9 @@ impl Backfiller {
             ctx.healthy();
         }
         if let Some(wanted) = wanted {
+            if self.judge.replace(wanted.mandate.generation) != Some(wanted.mandate.generation) {
+                self.machine.forget_verdicts();
+            }
             self.machine.want(wanted.head);
         }
         self.pump(ctx);
@@ -142,9 +149,22 @@ impl Backfiller {
                     };
                     self.follow(attempt, advanced, ctx);
                 }
+                Effect::Condemn { head, verdict } => self.condemn(head, verdict, ctx),
             }
         }
         self.tell(ctx);
+    }
+
+    /// Tells the executor that a head is invalid. If it does not hear it, the head is wanted again.
+    fn condemn(&self, head: B256, verdict: Verdict, ctx: &mut Context<Self>) {
+        let Verdict { why, latest_valid } = verdict;
+        let (port, condemn) = (self.ports.condemn.clone(), Condemn { head, why, latest_valid });
+        ctx.listen(async move { port.ask_retry(condemn, EXECUTION).await }, move |_, told, _| {
+            if let Err(error) = told {
+                tracing::warn!(%head, %error, "the executor was not told that a wanted head is invalid: it is told when the head is wanted again");
+            }
+            Ok(())
+        });
     }
 
     /// Waits for what the executor makes of a block.
@@ -191,6 +211,12 @@ impl Backfiller {
                     tracing::info!(number = head.number, hash = %head.hash, "the chain has the wanted head");
                     ctx.healthy();
                     ctx.progress(format!("block {}", head.number));
+                }
+                Event::Invalid { goal, verdict: Verdict { why, latest_valid } } => {
+                    metrics::ended("invalid");
+                    self.has_failed = false;
+                    tracing::warn!(%goal, ?latest_valid, %why, "the head that the consensus client wants descends from an invalid block: it is answered INVALID");
+                    ctx.healthy();
                 }
                 Event::Ended { goal, why, pause } => {
                     metrics::ended("failed");
@@ -248,7 +274,7 @@ fn offered(
             metrics::taken();
             Outcome::Done
         }
-        Ok(Offered::Invalid { why, .. }) => Outcome::Refused(why),
+        Ok(Offered::Invalid { why, latest_valid }) => Outcome::Invalid(Verdict { why, latest_valid }),
         Ok(Offered::UnknownParent) => Outcome::Unavailable("the executor has forgotten its parent".into()),
         Err(refusal) => Outcome::Refused(refusal.to_string()),
     })

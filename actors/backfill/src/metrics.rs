@@ -11,7 +11,7 @@ pub(crate) fn describe() {
         "Blocks from the source that became the head or wait beside the chain."
     );
     describe_gauge!("duskevm_backfill_missing_blocks", "Blocks between the chain and the head that is fetched.");
-    for end in ["reached", "failed"] {
+    for end in ["reached", "failed", "invalid"] {
         counter!("duskevm_backfill_attempts_total", "end" => end).absolute(0);
     }
     for what in ["header", "headers", "blocks"] {

@@ -6,7 +6,7 @@ use duskevm_messages::{
     backfill::CatchingUp,
     executor::{
         ChainHeads, HeadsFeed,
-        engine::{Advance, Offer, WantedFeed},
+        engine::{Advance, Condemn, Offer, WantedFeed},
     },
 };
 use duskevm_store::l2::L2Reader;
@@ -42,6 +42,8 @@ pub struct Ports {
     pub offer: Port<Offer>,
     /// Makes it the head.
     pub advance: Port<Advance>,
+    /// Is told that a wanted head is invalid.
+    pub condemn: Port<Condemn>,
     /// Heads of the chain.
     pub heads: HeadsFeed,
     /// The chain.

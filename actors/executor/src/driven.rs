@@ -23,8 +23,8 @@ use duskevm_evm::Block;
 use duskevm_messages::executor::{
     ExecutorRefusal,
     engine::{
-        Advance, Advanced, BuildPayload, BuiltPayload, Chosen, Forkchoice, ForkchoiceRefusal, Mandate, Offer, Offered,
-        Wanted,
+        Advance, Advanced, BuildPayload, BuiltPayload, Chosen, Condemn, Forkchoice, ForkchoiceRefusal, Mandate, Offer,
+        Offered, Wanted,
     },
 };
 use duskevm_supervision::{Context, Handle, Reply};
@@ -33,8 +33,17 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 /// Blocks that are taken out of the chain between two signs of life.
 const STEP: u64 = 16;
 
+/// Who moves the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// A consensus client, which is answered.
+    Client,
+    /// The way to a head that a consensus client wants.
+    Backfill,
+}
+
 impl Executor {
-    fn offer(&mut self, block: &Arc<Block>) -> Answer<Offered> {
+    fn offer(&mut self, block: &Arc<Block>, ctx: &mut Context<Self>) -> Answer<Offered> {
         let (hash, number, parent) = (block.hash(), block.number(), block.header.parent_hash);
         if self.chain.is_canonical(number, hash)? {
             return Ok(Ok(Offered::Valid));
@@ -56,7 +65,7 @@ impl Executor {
         let executed = if parent == self.chain.head().hash() {
             self.chain.execute(block)?
         } else {
-            self.execute_on_branch(&branch, block)?
+            self.execute_on_branch(&branch, block, ctx)?
         };
         metrics::phase("execute", started.elapsed());
         Ok(match executed {
@@ -76,7 +85,7 @@ impl Executor {
 
     /// Executes a block on those of a branch, or on a block of the chain if there are none; and before it what of them has not been
     /// executed.
-    fn execute_on_branch(&mut self, branch: &[Arc<Block>], block: &Block) -> Answer<Executed> {
+    fn execute_on_branch(&mut self, branch: &[Arc<Block>], block: &Block, ctx: &mut Context<Self>) -> Answer<Executed> {
         let fork = branch.first().map_or(block.header.parent_hash, |first| first.header.parent_hash);
         let fork = self.chain.block(fork)?;
         if let Err(refusal) = self.chain.has_state(fork.number())? {
@@ -88,7 +97,11 @@ impl Executor {
             if !self.side.is_executed(&ancestor.hash()) {
                 let source = self.side.state_of(self.chain.source(), branch.get(..index).unwrap_or_default());
                 match self.chain.execute_on(below, &source, ancestor)? {
-                    Ok(executed) => self.side.note(executed),
+                    Ok(executed) => {
+                        self.side.note(executed);
+                        // A whole branch may take longer than an actor may be silent.
+                        ctx.progress(format!("block {} of another branch", ancestor.number()));
+                    }
                     Err(refusal) => return Err(self.contradiction(&ancestor.hash(), refusal)),
                 }
             }
@@ -107,6 +120,7 @@ impl Executor {
     fn choose(
         &mut self,
         state: &ForkchoiceState,
+        by: By,
         ctx: &mut Context<Self>,
     ) -> Result<Result<Chosen, ForkchoiceRefusal>, ExecutorError> {
         if let Some(Verdict { why, latest_valid }) = self.side.verdict(&state.head_block_hash).cloned() {
@@ -119,7 +133,7 @@ impl Executor {
             return Err(error);
         }
         match judgement {
-            Ok(Judgement::Update(update)) => self.update(&update, ctx),
+            Ok(Judgement::Update(update)) => self.update(&update, by, ctx),
             Ok(Judgement::BelowFinalized(head)) => Ok(Ok(Chosen::BelowFinalized(head))),
             Ok(Judgement::Syncing) => Ok(Ok(Chosen::Syncing)),
             Err(error) => Ok(Err(error.into())),
@@ -159,7 +173,7 @@ impl Executor {
             return Ok(Ok(Advanced::Superseded));
         }
         let state = ForkchoiceState { head_block_hash: step.to, ..ForkchoiceState::default() };
-        Ok(self.choose(&state, ctx)?.map(|chosen| match chosen {
+        Ok(self.choose(&state, By::Backfill, ctx)?.map(|chosen| match chosen {
             Chosen::Updated { .. } => Advanced::Done,
             Chosen::BelowFinalized(_) | Chosen::Syncing | Chosen::Invalid { .. } => Advanced::Unknown,
         }))
@@ -169,6 +183,7 @@ impl Executor {
     fn update(
         &mut self,
         update: &Update,
+        by: By,
         ctx: &mut Context<Self>,
     ) -> Result<Result<Chosen, ForkchoiceRefusal>, ExecutorError> {
         let from = self.chain.head().hash();
@@ -183,7 +198,7 @@ impl Executor {
             return Ok(Err(refusal.into()));
         }
         let mut transition = Transition { from, block: None, reorganized: false, touched: Some(Vec::new()) };
-        if let Err(error) = self.go(update, back_to, blocks, &mut transition, ctx) {
+        if let Err(error) = self.go(update, by, back_to, blocks, &mut transition, ctx) {
             // Half of the way was gone, as far as the disk had room: the others must know where the chain stands.
             if self.chain.head().hash() != from {
                 self.publish(Transition { from, block: None, reorganized: true, touched: None }, ctx)?;
@@ -198,6 +213,7 @@ impl Executor {
     fn go(
         &mut self,
         update: &Update,
+        by: By,
         back_to: Option<BlockRef>,
         blocks: &[BlockRef],
         transition: &mut Transition,
@@ -208,14 +224,17 @@ impl Executor {
             self.side.get(&block.hash).ok_or_else(gone)
         });
         let way = way.collect::<Result<Vec<_>, _>>()?;
-        // Nobody can bring again what only was here; and a crash must not bring dropped blocks back under a client that builds on what
-        // it was answered. Whoever asks again after a failure half-way is owed the same.
-        if back_to.is_some() || way.iter().any(|block| self.side.is_only_here(&block.hash())) {
+        // What a consensus client was answered must be there after `kill -9`: op-node does not bring a head again that it knows to be
+        // VALID, but asks for it until it is restarted. And a crash must not bring dropped blocks back under a client that builds on
+        // what it was answered. What the backfill brings is fetched again, unless it only was here. Whoever asks again after a failure
+        // half-way is owed the same.
+        let is_answered = by == By::Client && !way.is_empty();
+        if is_answered || back_to.is_some() || way.iter().any(|block| self.side.is_only_here(&block.hash())) {
             self.side.owe_flush();
         }
         if let Some(target) = back_to {
             self.pending = None;
-            self.keep_above(target.number)?;
+            self.keep_above(target.number, ctx)?;
             // Named last, so that they give way last.
             way.iter().for_each(|block| self.side.keep(block, false));
             let dropped = self.take_back(target, ctx)?;
@@ -269,7 +288,7 @@ impl Executor {
 
     /// Keeps the blocks of the chain above this number: whoever goes away from them may come back, and does not send them again. Where
     /// there are too many, those next to it are kept, since what is above a gap is of no use.
-    fn keep_above(&mut self, number: u64) -> Result<(), ExecutorError> {
+    fn keep_above(&mut self, number: u64, ctx: &mut Context<Self>) -> Result<(), ExecutorError> {
         let newest = self.chain.head().number().min(number.saturating_add(MAX_BLOCKS as u64));
         for number in (number.saturating_add(1)..=newest).rev() {
             let hash = self.chain.canonical(number)?;
@@ -278,6 +297,9 @@ impl Executor {
                 None => Arc::new(self.chain.block(hash)?),
             };
             self.side.keep(&block, true);
+            if number % STEP == 0 {
+                ctx.progress(format!("keeps block {number}"));
+            }
         }
         Ok(())
     }
@@ -352,7 +374,7 @@ impl Chain for Known<'_> {
 
 impl Handle<Offer> for Executor {
     fn handle(&mut self, message: Offer, ctx: &mut Context<Self>) -> Result<Reply<Offer>, Self::Error> {
-        let answer = self.offer(&message.block)?;
+        let answer = self.offer(&message.block, ctx)?;
         if matches!(answer, Ok(Offered::Valid)) {
             self.prepare(message.block.hash(), ctx);
         }
@@ -362,7 +384,7 @@ impl Handle<Offer> for Executor {
 
 impl Handle<Forkchoice> for Executor {
     fn handle(&mut self, message: Forkchoice, ctx: &mut Context<Self>) -> Result<Reply<Forkchoice>, Self::Error> {
-        let chosen = self.choose(&message.state, ctx)?;
+        let chosen = self.choose(&message.state, By::Client, ctx)?;
         self.note(message.state.head_block_hash, &chosen, ctx)?;
         Ok(Reply::Now(chosen))
     }
@@ -371,6 +393,20 @@ impl Handle<Forkchoice> for Executor {
 impl Handle<Advance> for Executor {
     fn handle(&mut self, message: Advance, ctx: &mut Context<Self>) -> Result<Reply<Advance>, Self::Error> {
         Ok(Reply::Now(self.advance(&message, ctx)?))
+    }
+}
+
+impl Handle<Condemn> for Executor {
+    fn handle(&mut self, message: Condemn, ctx: &mut Context<Self>) -> Result<Reply<Condemn>, Self::Error> {
+        let Condemn { head, why, latest_valid } = message;
+        if self.chain.number_of(head)?.is_none() && self.side.get(&head).is_none() {
+            self.side.condemn(head, Verdict { why, latest_valid });
+        }
+        let is_wanted = self.feeds.wanted.borrow().is_some_and(|wanted| wanted.head == head);
+        if is_wanted {
+            self.feeds.want(None, ctx.fence())?;
+        }
+        Ok(Reply::Now(()))
     }
 }
 

@@ -144,7 +144,8 @@ impl Side {
     }
 
     pub(crate) fn verdict(&self, hash: &B256) -> Option<&Verdict> {
-        self.invalid.get(hash)
+        // What was found valid since is valid, whatever was wrong with this node when it said otherwise.
+        self.invalid.get(hash).filter(|_| self.kept.get(hash).is_none())
     }
 
     /// Remembers that a block is invalid, so that what descends from it is too.

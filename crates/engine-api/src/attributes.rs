@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// `PayloadAttributesV2` and `V3` with the OP Stack's fields.
+/// `PayloadAttributesV1`, `V2` and `V3` with the OP Stack's fields.
 ///
 /// Not op-alloy's type, because that one reads `minBaseFee` from a plain number only: op-node and kona-node send one, the
 /// specification says a quantity. `null` counts as not given, and fields that are not known are passed over.
@@ -152,7 +152,8 @@ impl PayloadAttributes {
     /// That the transactions can be executed is not known yet: whoever executes the first, deposits-only form of the payload finds out.
     ///
     /// # Errors
-    /// [`EngineError::InvalidPayloadAttributes`] and [`EngineError::UnsupportedFork`].
+    /// [`EngineError::InvalidPayloadAttributes`] and [`EngineError::UnsupportedFork`]; [`EngineError::InvalidParams`] for fields of later
+    /// versions in V1, of which the specification says nothing, as op-geth answers.
     pub fn check(
         &self,
         spec: &ChainSpec,
@@ -195,6 +196,15 @@ impl PayloadAttributes {
     /// The form first, then the fork (cancun.md).
     fn check_form(&self, spec: &ChainSpec, method: ForkchoiceMethod) -> Result<(), EngineError> {
         let timestamp = self.timestamp;
+        if method == ForkchoiceMethod::V1 {
+            let later = [
+                ("withdrawals", self.withdrawals.is_some()),
+                ("parentBeaconBlockRoot", self.parent_beacon_block_root.is_some()),
+            ];
+            if let Some((field, _)) = later.into_iter().find(|(_, given)| *given) {
+                return Err(EngineError::InvalidParams(format!("{field} must not be given in {}", method.name())));
+            }
+        }
         let exactly_if = |wanted: bool, field: &'static str, given: bool| match (wanted, given) {
             (true, false) => Err(AttributesFault::Missing { field, timestamp }),
             (false, true) => Err(AttributesFault::Unexpected { field, timestamp }),
@@ -456,6 +466,40 @@ mod tests {
         assert_eq!(v3.check(&spec(), ForkchoiceMethod::V3, &block_at(BEDROCK).header).unwrap_err().code(), -38005);
         let v2 = PayloadAttributes { timestamp: ECOTONE, ..fitting(CANYON) };
         assert_eq!(v2.check(&spec(), ForkchoiceMethod::V2, &block_at(BEDROCK).header).unwrap_err().code(), -38005);
+        let v1 = PayloadAttributes { timestamp: CANYON, ..fitting(BEDROCK) };
+        assert_eq!(v1.check(&spec(), ForkchoiceMethod::V1, &block_at(BEDROCK).header).unwrap_err().code(), -38005);
+    }
+
+    #[test]
+    fn attributes_before_canyon_are_taken_by_v1_and_by_v2() {
+        let parent = block_at(BEDROCK - 1).header;
+        let mut ids = Vec::new();
+        for (method, number) in [(ForkchoiceMethod::V1, 1), (ForkchoiceMethod::V2, 2)] {
+            let request = fitting(CANYON - 1).check(&spec(), method, &parent).unwrap();
+            assert_eq!((request.attributes.timestamp, request.id.0[0]), (CANYON - 1, number));
+            ids.push(request.id);
+        }
+        assert_eq!(ids[0].0[1..], ids[1].0[1..]);
+    }
+
+    #[test]
+    fn fields_of_later_versions_are_invalid_params_in_v1() {
+        let parent = block_at(BEDROCK - 1).header;
+        let root = Some(B256::ZERO);
+        for (attributes, field) in [
+            (PayloadAttributes { withdrawals: Some(vec![]), ..fitting(BEDROCK) }, "withdrawals"),
+            (PayloadAttributes { parent_beacon_block_root: root, ..fitting(BEDROCK) }, "parentBeaconBlockRoot"),
+            // Before it is said of which fork they are.
+            (fitting(CANYON), "withdrawals"),
+            (fitting(JOVIAN), "withdrawals"),
+        ] {
+            let error = attributes.check(&spec(), ForkchoiceMethod::V1, &parent).unwrap_err();
+            assert_eq!(error.code(), -32602, "{error}");
+            assert!(error.to_string().contains(field), "{error}");
+        }
+        // What the OP Stack added later has no version of the method.
+        let params = PayloadAttributes { eip1559_params: Some(PARAMS), ..fitting(BEDROCK) };
+        assert_eq!(params.check(&spec(), ForkchoiceMethod::V1, &parent).unwrap_err().code(), -38003);
     }
 
     #[test]
@@ -555,10 +599,14 @@ mod tests {
         }
 
         #[test]
-        fn any_attributes_are_judged_without_a_panic(attributes in any_attributes(), v3 in any::<bool>()) {
-            let method = if v3 { ForkchoiceMethod::V3 } else { ForkchoiceMethod::V2 };
+        fn any_attributes_are_judged_without_a_panic(
+            attributes in any_attributes(),
+            method in prop::sample::select(ForkchoiceMethod::ALL.to_vec()),
+        ) {
             if let Err(error) = attributes.check(&spec(), method, &block_at(BEDROCK).header) {
-                prop_assert!([-38003, -38005].contains(&error.code()));
+                let codes = [-38003, -38005, -32602];
+                let may_be = if method == ForkchoiceMethod::V1 { &codes[..] } else { &codes[..2] };
+                prop_assert!(may_be.contains(&error.code()));
             }
         }
     }

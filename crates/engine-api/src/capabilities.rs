@@ -4,12 +4,15 @@ use serde::{Deserialize, Serialize};
 
 /// The answer to `engine_exchangeCapabilities`, whatever the caller says that it can do. That method itself is not named, as the
 /// specification wants.
-pub const CAPABILITIES: [&str; 11] = [
+pub const CAPABILITIES: [&str; 14] = [
+    "engine_newPayloadV1",
     "engine_newPayloadV2",
     "engine_newPayloadV3",
     "engine_newPayloadV4",
+    "engine_forkchoiceUpdatedV1",
     "engine_forkchoiceUpdatedV2",
     "engine_forkchoiceUpdatedV3",
+    "engine_getPayloadV1",
     "engine_getPayloadV2",
     "engine_getPayloadV3",
     "engine_getPayloadV4",

@@ -1,4 +1,4 @@
-//! What `engine_getPayload` answers (execution APIs, shanghai.md, cancun.md, prague.md; OP Stack, exec-engine.md).
+//! What `engine_getPayload` answers (execution APIs, paris.md, shanghai.md, cancun.md, prague.md; OP Stack, exec-engine.md).
 
 use crate::{error::EngineError, payload::ExecutionPayload, version::PayloadMethod};
 use alloy_eips::eip2718::{Decodable2718 as _, Eip2718Result};
@@ -8,7 +8,17 @@ use duskevm_evm::{Block, ChainSpec};
 use op_alloy_consensus::OpReceiptEnvelope;
 use serde::{Deserialize, Serialize};
 
-/// The answer of all versions; what a version does not have is not written.
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PayloadAnswer {
+    /// That of V1: the block and nothing else.
+    Bare(ExecutionPayload),
+    /// That of all others.
+    Envelope(PayloadEnvelope),
+}
+
+/// The answer from V2 on; what a version does not have is not written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PayloadEnvelope {
@@ -30,22 +40,26 @@ pub struct PayloadEnvelope {
     pub execution_requests: Option<Vec<Bytes>>,
 }
 
-impl PayloadEnvelope {
+impl PayloadAnswer {
     /// The answer to `method` with a block that was built; `value` is its [`block_value`].
     ///
     /// # Errors
     /// [`EngineError::UnsupportedFork`].
     pub fn new(spec: &ChainSpec, method: PayloadMethod, block: &Block, value: U256) -> Result<Self, EngineError> {
         method.check_get(spec, block.header.timestamp)?;
+        let execution_payload = ExecutionPayload::from_block(block);
+        if method == PayloadMethod::V1 {
+            return Ok(Self::Bare(execution_payload));
+        }
         let v3 = method >= PayloadMethod::V3;
-        Ok(Self {
-            execution_payload: ExecutionPayload::from_block(block),
+        Ok(Self::Envelope(PayloadEnvelope {
+            execution_payload,
             block_value: value,
             blobs_bundle: v3.then(BlobsBundleV1::default),
             should_override_builder: v3.then_some(false),
             parent_beacon_block_root: block.header.parent_beacon_block_root,
             execution_requests: (method >= PayloadMethod::V4).then(Vec::new),
-        })
+        }))
     }
 }
 
@@ -75,15 +89,27 @@ mod tests {
     use crate::testing::{BEDROCK, CANYON, ECOTONE, ISTHMUS, JOVIAN, block_at, deposit, json, signed, spec};
     use alloy_consensus::Receipt;
     use alloy_eips::eip2718::Encodable2718 as _;
+    use alloy_rpc_types_engine::ExecutionPayloadV1;
     use duskevm_evm::RecoveredTx;
     use op_alloy_consensus::OpDepositReceipt;
     use op_alloy_rpc_types_engine::{OpExecutionPayloadEnvelopeV3, OpExecutionPayloadEnvelopeV4};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn envelope(timestamp: u64) -> PayloadEnvelope {
+    fn envelope(timestamp: u64) -> PayloadAnswer {
         let method = PayloadMethod::at(&spec(), timestamp);
-        PayloadEnvelope::new(&spec(), method, &block_at(timestamp), U256::from(16)).unwrap()
+        PayloadAnswer::new(&spec(), method, &block_at(timestamp), U256::from(16)).unwrap()
+    }
+
+    #[test]
+    fn the_first_version_answers_with_the_bare_payload() {
+        let block = block_at(BEDROCK);
+        let answer = PayloadAnswer::new(&spec(), PayloadMethod::V1, &block, U256::from(16)).unwrap();
+        assert_eq!(json(&answer), json(&ExecutionPayload::from_block(&block)));
+        assert_eq!(json(&answer)["blockHash"], json!(block.hash()));
+        assert_eq!(json(&envelope(BEDROCK))["executionPayload"], json(&answer));
+        let theirs: ExecutionPayloadV1 = serde_json::from_value(json(&answer)).unwrap();
+        assert_eq!(json(&theirs), json(&answer));
     }
 
     #[test]
@@ -123,10 +149,13 @@ mod tests {
 
     #[test]
     fn a_payload_of_another_fork_is_an_unsupported_fork() {
-        for (timestamp, method) in
-            [(ECOTONE, PayloadMethod::V2), (ISTHMUS, PayloadMethod::V3), (ECOTONE, PayloadMethod::V4)]
-        {
-            let error = PayloadEnvelope::new(&spec(), method, &block_at(timestamp), U256::ZERO).unwrap_err();
+        for (timestamp, method) in [
+            (CANYON, PayloadMethod::V1),
+            (ECOTONE, PayloadMethod::V2),
+            (ISTHMUS, PayloadMethod::V3),
+            (ECOTONE, PayloadMethod::V4),
+        ] {
+            let error = PayloadAnswer::new(&spec(), method, &block_at(timestamp), U256::ZERO).unwrap_err();
             assert_eq!(error.code(), -38005);
         }
     }

@@ -38,7 +38,7 @@ pub mod version;
 pub use alloy_rpc_types_engine::{ForkchoiceState, ForkchoiceUpdated, PayloadId, PayloadStatus, PayloadStatusEnum};
 pub use attributes::{BuildRequest, PayloadAttributes};
 pub use error::EngineError;
-pub use get_payload::PayloadEnvelope;
+pub use get_payload::{PayloadAnswer, PayloadEnvelope};
 pub use jobs::PayloadJobs;
 pub use jwt::JwtSecret;
 pub use new_payload::{NewPayload, Received};

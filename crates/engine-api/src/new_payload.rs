@@ -1,4 +1,4 @@
-//! What `engine_newPayload` is given (execution APIs, shanghai.md, cancun.md, prague.md; OP Stack, exec-engine.md).
+//! What `engine_newPayload` is given (execution APIs, paris.md, shanghai.md, cancun.md, prague.md; OP Stack, exec-engine.md).
 //!
 //! Two kinds of refusal: the call is wrong, which is an [error](EngineError), or the block is, which is the status `INVALID`. The
 //! first is said of parameters that are missing, too many or of another fork; the second of everything that a peer could have put into a payload.
@@ -39,7 +39,7 @@ pub enum Received {
 }
 
 impl NewPayload {
-    /// A call of V2.
+    /// A call of V1 or V2.
     pub const fn v2(payload: ExecutionPayload) -> Self {
         Self { payload, versioned_hashes: None, parent_beacon_block_root: None, execution_requests: None }
     }
@@ -83,8 +83,10 @@ impl NewPayload {
             ("withdrawalsRoot", payload.withdrawals_root.is_some()),
             ("executionRequests", self.execution_requests.is_some()),
         ];
-        // In V2 the timestamp decides the form, so it comes first. From V3 on the form is fixed and comes first (cancun.md).
+        // In V2 the timestamp decides the form, so it comes first. From V3 on the form is fixed and comes first (cancun.md). So it is in
+        // V1, where op-geth answers the same code for withdrawals; the specification says nothing.
         let wanted = match method {
+            PayloadMethod::V1 => 0,
             PayloadMethod::V2 => {
                 method.check_new(spec, payload.timestamp)?;
                 usize::from(PayloadVersion::at(spec, payload.timestamp) >= PayloadVersion::V2)
@@ -197,6 +199,29 @@ mod tests {
                 assert!(error.to_string().contains("must not be given"), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_block_before_canyon_is_taken_by_v1_and_by_v2() {
+        for method in [PayloadMethod::V1, PayloadMethod::V2] {
+            let block = block_at(CANYON - 1);
+            assert_eq!(call(&block).receive(&spec(), method), Ok(Received::Block(Box::new(block))));
+        }
+    }
+
+    #[test]
+    fn v1_takes_no_field_of_a_later_version_and_no_later_block() {
+        for timestamp in [CANYON, ECOTONE, ISTHMUS] {
+            let error = call(&block_at(timestamp)).receive(&spec(), PayloadMethod::V1).unwrap_err();
+            assert_eq!(error.code(), -32602, "{error}");
+            assert!(error.to_string().contains("withdrawals must not be given in engine_newPayloadV1"), "{error}");
+        }
+        let mut with_hashes = call(&block_at(BEDROCK));
+        with_hashes.versioned_hashes = Some(vec![]);
+        assert_eq!(with_hashes.receive(&spec(), PayloadMethod::V1).unwrap_err().code(), -32602);
+        let mut later = call(&block_at(BEDROCK));
+        later.payload.timestamp = CANYON;
+        assert_eq!(later.receive(&spec(), PayloadMethod::V1).unwrap_err().code(), -38005);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Payload statuses (execution APIs, paris.md, `PayloadStatusV1`) and answers to `engine_forkchoiceUpdated`.
 //!
-//! From V2 on `INVALID_BLOCK_HASH` is replaced by `INVALID`. `ACCEPTED` is never given: a block whose parent is known is executed at
+//! From V2 on `INVALID_BLOCK_HASH` is replaced by `INVALID`, and V1 is answered like that too, as op-geth does: kona-node cannot read
+//! the other one. `ACCEPTED` is never given: a block whose parent is known is executed at
 //! once, also on a side branch.
 
 use alloy_primitives::B256;

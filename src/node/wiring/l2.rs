@@ -246,6 +246,7 @@ fn backfill(
         wanted,
         offer: executor.port(),
         advance: executor.port(),
+        condemn: executor.port(),
         heads: heads.clone(),
         reader: base.stores.l2.reader(),
         catching_up,

@@ -111,7 +111,8 @@ pub struct Wanted {
     pub mandate: Mandate,
 }
 
-/// The feed of [`Wanted`], for whoever brings missing blocks: sent each time that a head is wanted, and `None` once the client has one.
+/// The feed of [`Wanted`], for whoever brings missing blocks: sent each time that a head is wanted, and `None` once the client has one, or
+/// the wanted one is [condemned](Condemn).
 pub type WantedFeed = watch::Receiver<Option<Wanted>>;
 
 /// Make an offered block the head and leave the labels as they are; asked by backfill, on the way to a head that the consensus client
@@ -145,6 +146,27 @@ impl Message for Advance {
     const IDEMPOTENT: bool = true;
 }
 
+/// Remember that a wanted head is invalid, because a block that it descends from is; asked by backfill, to which [`Offer`] said that of
+/// the block. Idempotent.
+///
+/// From then on the head is answered as [invalid](Chosen::Invalid), and is not wanted any more. A head that is in the chain, or was found
+/// valid, stays what it is.
+#[derive(Debug, Clone)]
+pub struct Condemn {
+    /// The head.
+    pub head: B256,
+    /// Which rule its ancestor broke.
+    pub why: String,
+    /// The nearest ancestor that is valid; `None` if that one is not known any more.
+    pub latest_valid: Option<B256>,
+}
+
+impl Message for Condemn {
+    type Reply = ();
+    const NAME: &'static str = "condemn";
+    const IDEMPOTENT: bool = true;
+}
+
 /// Build a block on the head and keep it on the side; asked by the Engine API. Delivered twice it builds twice.
 #[derive(Debug, Clone)]
 pub struct BuildPayload {
@@ -152,8 +174,8 @@ pub struct BuildPayload {
     pub parent: B256,
     /// What it is built from.
     pub attributes: BlockAttributes,
-    /// Is it to be a block of the forced transactions and nothing else, as L1 gives them? Such a block comes again, by others or by
-    /// building it again; any other, also without a transaction of the pool, is the consensus client's own, and only here.
+    /// Is it to be a block of the forced transactions and nothing else, as L1 gives them? Such a block can be built again; any other,
+    /// also without a transaction of the pool, is the consensus client's own, and only here.
     pub no_tx_pool: bool,
     /// Transactions to try after the forced ones, best first; empty for a block of forced ones only.
     pub pool: Arc<[Arc<RecoveredTx>]>,

@@ -10,7 +10,7 @@ use crate::{
 };
 use alloy_primitives::{B256, U64};
 use duskevm_engine_api::{
-    ForkchoiceMethod, PayloadEnvelope, PayloadId, PayloadMethod,
+    ForkchoiceMethod, PayloadAnswer, PayloadId, PayloadMethod,
     bodies::{self, ExecutionPayloadBodyV1},
     capabilities::{CAPABILITIES, ClientVersion},
 };
@@ -53,7 +53,7 @@ pub(crate) fn methods(api: Arc<EngineApi>) -> Result<Surface, RegisterMethodErro
             args.end()?;
             let built = api.driver.get_payload(id, method).await?;
             api.on(&api.reads.desk.reads, move |api, _| {
-                Ok(PayloadEnvelope::new(api.reads.chain.spec(), method, &built.block, built.value)?)
+                Ok(PayloadAnswer::new(api.reads.chain.spec(), method, &built.block, built.value)?)
             })
             .await
         });

@@ -2,7 +2,9 @@
 //! is asked for.
 //!
 //! op-node asks for a payload shortly before its block is due and hands it on as it is. What the pool has for it must not take long then:
-//! where the first building was quick it is repeated, so that what came meanwhile is in the block, else its block is the answer.
+//! where the first building was quick it is repeated, so that what came meanwhile is in the block, else its block is the answer. It is
+//! the answer too if the executor dies over the repetition. Where the first building gave none, as the executor died over it or the
+//! pool had nothing, there is nothing else to answer with, and it is tried once more.
 
 use super::EnginePorts;
 use crate::{error::RpcError, metrics};
@@ -30,6 +32,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const QUICK: Duration = Duration::from_millis(50);
 /// How long the pool's transactions may take then.
 const LATE: Duration = Duration::from_millis(100);
+/// How long the executor may take then for the whole step, if there is a block to answer with anyway: a restart is not waited for.
+const IN_HAND: Duration = Duration::from_millis(500);
 
 /// A block that was built.
 #[derive(Debug, Clone)]
@@ -52,8 +56,19 @@ impl From<BuiltPayload> for Built {
     }
 }
 
-/// What was built ahead with the pool, and how long it took. `None` if nothing came of it.
-pub(super) type Ahead = oneshot::Receiver<(Option<Built>, Duration)>;
+/// What came of building ahead with the pool.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// A block, and how long it took.
+    Made(Built, Duration),
+    /// The pool had nothing to add, or the head had moved.
+    Nothing,
+    /// The executor gave no answer: it says nothing of what there is to add.
+    Failed,
+}
+
+/// What is being built ahead.
+pub(super) type Ahead = oneshot::Receiver<Tried>;
 
 /// Has payloads built.
 #[derive(Debug, Clone)]
@@ -70,7 +85,7 @@ impl Builder {
     /// # Errors
     /// Why the executor gives no answer.
     pub(super) async fn forced(&self, request: &BuildRequest) -> Result<Result<Built, ExecutorRefusal>, RpcError> {
-        Ok(self.build(request, Arc::from([]), None).await?.map(Built::from))
+        Ok(self.build(request, Arc::from([]), None, PATIENCE).await?.map(Built::from))
     }
 
     /// Begins to build with the pool, beside everything else.
@@ -79,12 +94,16 @@ impl Builder {
         let (me, request, forced) = (self.clone(), request.clone(), forced.clone());
         tokio::spawn(async move {
             let begun = Instant::now();
-            let made = me.with_pool(&request, &forced, me.time_budget).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "a payload is not built ahead");
-                None
-            });
+            let tried = match me.with_pool(&request, &forced, me.time_budget, PATIENCE).await {
+                Ok(Some(built)) => Tried::Made(built, begun.elapsed()),
+                Ok(None) => Tried::Nothing,
+                Err(error) => {
+                    tracing::debug!(%error, "a payload is not built ahead");
+                    Tried::Failed
+                }
+            };
             // Nobody asks for it any more.
-            let _ = done.send((made, begun.elapsed()));
+            let _ = done.send(tried);
         });
         ahead
     }
@@ -92,36 +111,51 @@ impl Builder {
     /// The block to answer with, of what there is and what there is time for.
     ///
     /// # Errors
-    /// Why the executor gives no answer.
+    /// Why the executor gives no answer, if there is no block with transactions of the pool: the client calls again.
     pub(super) async fn finish(
         &self,
         request: &BuildRequest,
         forced: Built,
         ahead: Option<Ahead>,
     ) -> Result<Built, RpcError> {
-        let mut best = forced.clone();
         if request.no_tx_pool {
-            return Ok(best);
+            return Ok(forced);
         }
-        let mut time = self.time_budget;
-        if let Some(ahead) = ahead
-            && let Ok((made, took)) = ahead.await
-        {
-            best = better(best, made);
-            if took > QUICK {
-                return Ok(best);
+        let Some(ahead) = ahead else {
+            let made = self.with_pool(request, &forced, self.time_budget, PATIENCE).await?;
+            return Ok(better(forced, made));
+        };
+        let late = self.time_budget.min(LATE);
+        match ahead.await {
+            Ok(Tried::Made(made, took)) => {
+                let best = better(forced.clone(), Some(made));
+                if took > QUICK {
+                    return Ok(best);
+                }
+                match self.with_pool(request, &forced, late, IN_HAND).await {
+                    Ok(made) => Ok(better(best, made)),
+                    Err(error) => {
+                        tracing::debug!(%error, "a payload is answered as it was built ahead");
+                        Ok(best)
+                    }
+                }
             }
-            time = time.min(LATE);
+            // The task died, or its runtime is ending.
+            Ok(Tried::Nothing | Tried::Failed) | Err(_) => {
+                let made = self.with_pool(request, &forced, late, PATIENCE).await?;
+                Ok(better(forced, made))
+            }
         }
-        Ok(better(best, self.with_pool(request, &forced, time).await?))
     }
 
-    /// The block with transactions of the pool; `None` if there are none to add, or the head has moved meanwhile.
+    /// The block with transactions of the pool; `None` if there are none to add, or the head has moved meanwhile. They are added for
+    /// `time`, and the executor is waited for as long as `patience`.
     async fn with_pool(
         &self,
         request: &BuildRequest,
         forced: &Built,
         time: Duration,
+        patience: Duration,
     ) -> Result<Option<Built>, RpcError> {
         let header = &forced.block.header;
         let best = Best {
@@ -138,7 +172,7 @@ impl Builder {
                 return Ok(None);
             }
         };
-        match self.build(request, pool, Some(Instant::now() + time)).await? {
+        match self.build(request, pool, Some(Instant::now() + time), patience).await? {
             Ok(mut built) => {
                 metrics::engine_built("pool");
                 let txs = std::mem::take(&mut built.invalid);
@@ -160,6 +194,7 @@ impl Builder {
         request: &BuildRequest,
         pool: Arc<[Arc<RecoveredTx>]>,
         until: Option<Instant>,
+        patience: Duration,
     ) -> Result<Result<BuiltPayload, ExecutorRefusal>, RpcError> {
         let build = BuildPayload {
             parent: request.parent,
@@ -169,7 +204,7 @@ impl Builder {
             until,
             da: self.da_orders.limits(),
         };
-        self.ports.build.ask_within(build, PATIENCE).await.map_err(unavailable)
+        self.ports.build.ask_within(build, patience).await.map_err(unavailable)
     }
 }
 

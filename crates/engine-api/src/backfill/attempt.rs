@@ -2,6 +2,7 @@
 
 use super::{
     Effect, Event, MAX_AHEAD, MAX_AHEAD_BYTES, MAX_BLOCKS, MAX_BLOCKS_ASKED, MAX_HEADERS_ASKED, OwnChain, Progress,
+    Verdict, verdicts::Verdicts,
 };
 use crate::forkchoice::BlockRef;
 use alloy_consensus::Header;
@@ -61,7 +62,9 @@ pub type Answer = Result<Found, Trouble>;
 pub enum Outcome {
     /// It was taken.
     Done,
-    /// It breaks a rule of this chain, or the chain cannot be taken there.
+    /// It breaks a rule of this chain, and so does whatever descends from it.
+    Invalid(Verdict),
+    /// The chain cannot be taken there.
     Refused(String),
     /// The chain is not what it was: the consensus client moved it.
     Moved,
@@ -74,6 +77,8 @@ pub enum Outcome {
 pub(super) enum End {
     /// With the goal as the head.
     Reached(BlockRef),
+    /// The goal is invalid, for this block.
+    Invalid { block: B256, verdict: Verdict },
     /// Without; not again until the head is wanted again.
     Failed(String),
     /// Without, through no fault of the source: again after a pause.
@@ -237,6 +242,7 @@ impl Attempt {
         &mut self,
         answer: Answer,
         own: &impl OwnChain,
+        invalid: &Verdicts,
         now: Duration,
     ) -> Result<Option<Event>, End> {
         self.asking = false;
@@ -248,7 +254,7 @@ impl Attempt {
         };
         (self.silence, self.retry) = (None, Duration::ZERO);
         match found {
-            Found::Headers(headers) => self.headers(headers, own),
+            Found::Headers(headers) => self.headers(headers, own, invalid),
             Found::Blocks(blocks) => self.blocks(blocks).map(|()| None),
         }
     }
@@ -262,7 +268,12 @@ impl Attempt {
         Ok(None)
     }
 
-    fn headers(&mut self, headers: Vec<Option<Header>>, own: &impl OwnChain) -> Result<Option<Event>, End> {
+    fn headers(
+        &mut self,
+        headers: Vec<Option<Header>>,
+        own: &impl OwnChain,
+        invalid: &Verdicts,
+    ) -> Result<Option<Event>, End> {
         for header in headers {
             let (wanted, number) = match &self.phase {
                 Phase::Goal => (self.goal, None),
@@ -283,6 +294,10 @@ impl Attempt {
                     "block {wanted} has number {}, and its child says otherwise",
                     header.number
                 )));
+            }
+            // Each was named by its child, up to the goal: for what this block is invalid, the goal is too.
+            if let Some(verdict) = invalid.get(&wanted) {
+                return Err(End::Invalid { block: wanted, verdict: verdict.clone() });
             }
             if let Some(event) = self.descend(wanted, &header, own)? {
                 return Ok(Some(event));
@@ -360,6 +375,13 @@ impl Attempt {
         let Phase::Blocks(ascent) = &mut self.phase else { return Ok(false) };
         match outcome {
             Outcome::Done => {}
+            Outcome::Invalid(verdict) => {
+                return Err(match ascent.at {
+                    Executor::Offered(block) => End::Invalid { block: block.hash, verdict },
+                    // Only of what is offered it is said.
+                    Executor::Idle | Executor::Ready(_) | Executor::Advancing(_) => End::Failed(verdict.why),
+                });
+            }
             Outcome::Refused(why) => return Err(End::Failed(format!("block {} is refused: {why}", self.current + 1))),
             Outcome::Moved => return Err(End::Failed("the consensus client moved the head".into())),
             Outcome::Unavailable(why) => return Err(End::Interrupted(why)),

@@ -13,20 +13,27 @@
 //! So the head moves along ancestors of the wanted head only. A source that does not answer is asked again; one that contradicts the hashes,
 //! or lacks a block, ends the attempt, and the next one begins after a pause when the head is wanted again.
 //!
+//! A block that the executor finds invalid ends it too, and then the wanted head is invalid with the same latest valid ancestor (paris.md,
+//! "Payload validation", 3): the executor, which knows of that block only, is told so, and answers for itself from then on. Nothing is
+//! fetched for that head again, and no more than headers down to that block for another one on it.
+//!
 //! [`Backfill`] is without sockets and clocks: [`next`](Backfill::next) says what is to be done, the answers are told to it.
 
 mod attempt;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use attempt::{Answer, Ask, Found, Outcome, Trouble};
+pub use verdicts::Verdict;
 
 use crate::forkchoice::BlockRef;
 use alloy_primitives::B256;
 use attempt::{Attempt, End};
 use duskevm_evm::Block;
 use std::{sync::Arc, time::Duration};
+use verdicts::Verdicts;
 
 /// The most blocks that are fetched for one head. Of each 32 bytes are kept.
 pub const MAX_BLOCKS: u64 = 1_000_000;
@@ -54,7 +61,7 @@ pub trait OwnChain {
     fn hash(&self, number: u64) -> Option<B256>;
 }
 
-/// Something to be done; its result is told with the same number.
+/// Something to be done; its result is told with the same number, where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Ask the source, and tell [`Backfill::answered`].
@@ -69,6 +76,13 @@ pub enum Effect {
         from: B256,
         /// What becomes the head.
         to: BlockRef,
+    },
+    /// Tell the executor that a wanted head is invalid. Nothing is told of it: if it is lost, the head is wanted again.
+    Condemn {
+        /// Its hash.
+        head: B256,
+        /// What the executor said of its ancestor.
+        verdict: Verdict,
     },
 }
 
@@ -100,6 +114,13 @@ pub enum Event {
     },
     /// The wanted head is the head.
     Reached(BlockRef),
+    /// The wanted head is invalid, and an attempt at it, if there was one, ended with that.
+    Invalid {
+        /// The wanted head.
+        goal: B256,
+        /// What the executor said of its ancestor.
+        verdict: Verdict,
+    },
     /// The attempt ended without it.
     Ended {
         /// The wanted head.
@@ -121,6 +142,10 @@ pub struct Backfill {
     serial: u64,
     begin_at: Duration,
     pause: Duration,
+    /// Heads that turned out invalid, and the blocks that they are invalid for.
+    invalid: Verdicts,
+    /// Of these the executor is to be told.
+    condemned: Vec<Effect>,
     events: Vec<Event>,
 }
 
@@ -138,8 +163,20 @@ impl Backfill {
         self.attempt = None;
     }
 
+    /// The executor is another instance, which knows of no invalid block: its own word is asked for again.
+    pub fn forget_verdicts(&mut self) {
+        self.invalid = Verdicts::default();
+    }
+
     /// What is to be done now.
     pub fn next(&mut self, own: &impl OwnChain, now: Duration) -> Vec<Effect> {
+        // The executor was not told, or has forgotten it among newer ones.
+        if let Some(goal) = self.wanted
+            && let Some(verdict) = self.invalid.get(&goal).cloned()
+        {
+            self.wanted = None;
+            self.condemn(goal, verdict);
+        }
         if self.attempt.is_none()
             && now >= self.begin_at
             && let Some(goal) = self.wanted.take()
@@ -148,13 +185,15 @@ impl Backfill {
             self.attempt = Some(Attempt::new(self.serial, goal, own.head()));
             self.events.push(Event::Began { goal });
         }
-        self.attempt.as_mut().map(|attempt| attempt.next(now)).unwrap_or_default()
+        let mut effects = std::mem::take(&mut self.condemned);
+        effects.extend(self.attempt.as_mut().map(|attempt| attempt.next(now)).unwrap_or_default());
+        effects
     }
 
     /// What the source answered to an [`Effect::Ask`].
     pub fn answered(&mut self, attempt: u64, answer: Answer, own: &impl OwnChain, now: Duration) {
         let Some(current) = self.attempt.as_mut().filter(|current| current.serial() == attempt) else { return };
-        let result = current.answered(answer, own, now);
+        let result = current.answered(answer, own, &self.invalid, now);
         if let Ok(Some(event)) = &result {
             self.events.push(event.clone());
         }
@@ -180,15 +219,33 @@ impl Backfill {
                 self.pause = Duration::ZERO;
                 return self.events.push(Event::Reached(head));
             }
+            End::Invalid { block, verdict } => {
+                self.invalid.note(block, verdict.clone());
+                self.condemn(goal, verdict);
+                // It is not the source's fault, but whoever names such heads may name more of them.
+                self.rest(now);
+                return;
+            }
             End::Failed(why) => (why, false),
             End::Interrupted(why) => (why, true),
         };
         if again && self.wanted.is_none() {
             self.wanted = Some(goal);
         }
+        self.rest(now);
+        self.events.push(Event::Ended { goal, why, pause: self.pause });
+    }
+
+    /// Lets the pause before the next attempt begin.
+    fn rest(&mut self, now: Duration) {
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.begin_at = now + self.pause;
-        self.events.push(Event::Ended { goal, why, pause: self.pause });
+    }
+
+    fn condemn(&mut self, goal: B256, verdict: Verdict) {
+        self.invalid.note(goal, verdict.clone());
+        self.condemned.push(Effect::Condemn { head: goal, verdict: verdict.clone() });
+        self.events.push(Event::Invalid { goal, verdict });
     }
 
     /// What happened since this was called last.

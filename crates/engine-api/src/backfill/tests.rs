@@ -29,11 +29,15 @@ struct Own {
     side: HashMap<B256, Arc<Block>>,
     /// Every head that was taken.
     heads: Vec<B256>,
+    /// A block that breaks a rule.
+    broken: Option<B256>,
+    /// Every head that is invalid for it, and its latest valid ancestor.
+    condemned: Vec<(B256, Option<B256>)>,
 }
 
 impl Own {
     fn new(chain: Vec<Block>, finalized: u64) -> Self {
-        Self { chain, finalized, side: HashMap::new(), heads: Vec::new() }
+        Self { chain, finalized, side: HashMap::new(), heads: Vec::new(), broken: None, condemned: Vec::new() }
     }
 
     fn known(&self, hash: B256) -> bool {
@@ -43,6 +47,9 @@ impl Own {
     fn offer(&mut self, block: Arc<Block>) -> Outcome {
         if !self.known(block.header.parent_hash) {
             return Outcome::Unavailable("unknown parent".into());
+        }
+        if self.broken == Some(block.hash()) {
+            return Outcome::Invalid(broken_above(block.header.parent_hash));
         }
         assert!(self.side.len() < 64, "more than the executor keeps");
         self.side.insert(block.hash(), block);
@@ -78,6 +85,10 @@ impl OwnChain for Own {
     fn hash(&self, number: u64) -> Option<B256> {
         self.chain.get(number as usize).map(Block::hash)
     }
+}
+
+fn broken_above(parent: B256) -> Verdict {
+    Verdict { why: "it breaks a rule".into(), latest_valid: Some(parent) }
 }
 
 /// Answers from a chain.
@@ -135,6 +146,22 @@ fn tell(chain: &[Block], ask: &Ask, lie: Lie) -> Answer {
     Ok(found)
 }
 
+/// Does what is to be done, and tells the machine what came of it.
+fn carry_out(effect: Effect, machine: &mut Backfill, own: &mut Own, source: &[Block], lie: Lie, now: Duration) {
+    match effect {
+        Effect::Ask(attempt, ask) => machine.answered(attempt, tell(source, &ask, lie), own, now),
+        Effect::Offer(attempt, block) => {
+            let outcome = own.offer(block);
+            machine.done(attempt, outcome, now);
+        }
+        Effect::Advance { attempt, from, to } => {
+            let outcome = own.advance(from, to);
+            machine.done(attempt, outcome, now);
+        }
+        Effect::Condemn { head, verdict } => own.condemned.push((head, verdict.latest_valid)),
+    }
+}
+
 /// Runs until nothing is to be done and no attempt is under way. Each lie is for one question; afterwards the source is honest.
 fn run(machine: &mut Backfill, own: &mut Own, source: &[Block], mut lies: impl Iterator<Item = Lie>) -> Vec<Event> {
     let (mut now, mut events) = (Duration::ZERO, Vec::new());
@@ -148,20 +175,8 @@ fn run(machine: &mut Backfill, own: &mut Own, source: &[Block], mut lies: impl I
             now += Duration::from_millis(250);
         }
         for effect in effects {
-            match effect {
-                Effect::Ask(attempt, ask) => {
-                    let lie = lies.next().unwrap_or(Lie::None);
-                    machine.answered(attempt, tell(source, &ask, lie), own, now);
-                }
-                Effect::Offer(attempt, block) => {
-                    let outcome = own.offer(block);
-                    machine.done(attempt, outcome, now);
-                }
-                Effect::Advance { attempt, from, to } => {
-                    let outcome = own.advance(from, to);
-                    machine.done(attempt, outcome, now);
-                }
-            }
+            let lie = if matches!(effect, Effect::Ask(..)) { lies.next() } else { None };
+            carry_out(effect, machine, own, source, lie.unwrap_or(Lie::None), now);
         }
         events.extend(machine.events());
     }
@@ -412,6 +427,100 @@ fn an_executor_that_forgot_a_block_or_is_away_is_asked_anew() {
     assert!(machine.next(&own, Duration::ZERO).is_empty());
     let again = machine.next(&own, Duration::from_secs(1));
     assert_eq!(again, [Effect::Ask(2, Ask::Header(source[11].hash()))]);
+}
+
+/// What is asked for until the executor is told that a head is invalid.
+fn asked_for(machine: &mut Backfill, own: &mut Own, source: &[Block], head: B256) -> Vec<Ask> {
+    machine.want(head);
+    machine.begin_at = Duration::ZERO;
+    let (before, mut asked) = (own.condemned.len(), Vec::new());
+    while own.condemned.len() == before {
+        let effects = machine.next(own, Duration::ZERO);
+        assert!(!effects.is_empty(), "{machine:?}");
+        for effect in effects {
+            if let Effect::Ask(_, ask) = &effect {
+                asked.push(ask.clone());
+            }
+            carry_out(effect, machine, own, source, Lie::None, Duration::ZERO);
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_head_above_an_invalid_block_is_invalid_with_the_same_latest_valid_one() {
+    let source = chain(40, 40, 1);
+    let mut own = Own::new(source[..=10].to_vec(), 0);
+    own.broken = Some(source[25].hash());
+    let mut machine = Backfill::default();
+    machine.want(source[40].hash());
+    let events = run(&mut machine, &mut own, &source, std::iter::empty());
+    let verdict = broken_above(source[24].hash());
+    assert_eq!(events.last(), Some(&Event::Invalid { goal: source[40].hash(), verdict }), "{events:?}");
+    assert_eq!(own.condemned, [(source[40].hash(), Some(source[24].hash()))]);
+    assert_eq!(own.chain, source[..=24]);
+    assert!(machine.progress().is_none() && machine.waits_for().is_none());
+}
+
+#[test]
+fn the_wanted_head_itself_may_be_the_invalid_block() {
+    let source = chain(11, 11, 1);
+    let mut own = Own::new(source[..=10].to_vec(), 0);
+    own.broken = Some(source[11].hash());
+    let mut machine = Backfill::default();
+    machine.want(source[11].hash());
+    run(&mut machine, &mut own, &source, std::iter::empty());
+    assert_eq!(own.condemned, [(source[11].hash(), Some(source[10].hash()))]);
+}
+
+#[test]
+fn nothing_is_fetched_for_a_head_that_is_known_to_be_invalid() {
+    let source = chain(400, 400, 1);
+    let mut own = Own::new(source[..=10].to_vec(), 0);
+    own.broken = Some(source[15].hash());
+    let mut machine = Backfill::default();
+    let first = asked_for(&mut machine, &mut own, &source, source[200].hash());
+    assert!(first.iter().any(|ask| matches!(ask, Ask::Blocks(_))), "{first:?}");
+    // The executor was not told, or has forgotten it.
+    assert_eq!(asked_for(&mut machine, &mut own, &source, source[200].hash()), []);
+    // One above it: headers down to it. One below it: down to the block that is invalid.
+    for (wanted, headers) in [(300, 1), (400, 1), (150, 2)] {
+        let asked = asked_for(&mut machine, &mut own, &source, source[wanted].hash());
+        assert_eq!(asked.len(), 1 + headers, "{asked:?}");
+        assert!(!asked.iter().any(|ask| matches!(ask, Ask::Blocks(_))), "{asked:?}");
+    }
+    let valid = Some(source[14].hash());
+    let heads = [200, 200, 300, 400, 150].map(|number: usize| (source[number].hash(), valid));
+    assert_eq!(own.condemned, heads);
+    // Another instance of the executor knows nothing of this: its own word is asked for, which is another one here.
+    machine.forget_verdicts();
+    own.broken = None;
+    machine.want(source[200].hash());
+    machine.begin_at = Duration::ZERO;
+    run(&mut machine, &mut own, &source, std::iter::empty());
+    assert_eq!(own.chain, source[..=200]);
+}
+
+#[test]
+fn a_newer_head_on_another_branch_is_gone_after_when_the_old_one_is_invalid() {
+    let (bad, good) = (chain(30, 12, 1), chain(40, 12, 2));
+    let mut own = Own::new(bad[..=10].to_vec(), 0);
+    own.broken = Some(bad[20].hash());
+    let mut machine = Backfill::default();
+    machine.want(bad[30].hash());
+    assert_eq!(machine.next(&own, Duration::ZERO).len(), 1);
+    machine.want(good[40].hash());
+    machine.answered(1, tell(&bad, &Ask::Header(bad[30].hash()), Lie::None), &own, Duration::ZERO);
+    // The source has the one branch until that is condemned, and then the other.
+    while own.condemned.is_empty() {
+        for effect in machine.next(&own, Duration::ZERO) {
+            carry_out(effect, &mut machine, &mut own, &bad, Lie::None, Duration::ZERO);
+        }
+    }
+    assert_eq!(own.condemned, [(bad[30].hash(), Some(bad[19].hash()))]);
+    let events = run(&mut machine, &mut own, &good, std::iter::empty());
+    assert_eq!(events.last(), Some(&Event::Reached(at(&good[40]))), "{events:?}");
+    assert_eq!(own.chain, good);
 }
 
 fn lies() -> impl Strategy<Value = Lie> {

@@ -26,8 +26,11 @@ async fn a_block_is_offered_and_becomes_the_head() {
     assert_eq!(answer, json!({ "payloadStatus": valid, "payloadId": null }));
     let (head, safe, finalized) = node.executor.labels();
     assert_eq!((head, safe.unwrap().hash, finalized.unwrap().hash), (block.hash(), block.hash(), genesis.hash()));
-    // Either version moves the head.
-    node.call("engine_forkchoiceUpdatedV2", json!([state(block.hash(), B256::ZERO, B256::ZERO), null])).await;
+    // Any version moves the head.
+    for version in ["V1", "V2"] {
+        let method = format!("engine_forkchoiceUpdated{version}");
+        node.call(&method, json!([state(block.hash(), B256::ZERO, B256::ZERO), null])).await;
+    }
     node.stop().await;
 }
 
@@ -106,11 +109,16 @@ async fn another_version_than_the_forks_is_refused_before_anything_is_asked() {
     let node = EngineNode::start().await;
     let block = node.block_on(&node.executor.head(), 1);
     let mut payload = serde_json::to_value(ExecutionPayload::from_block(&block)).unwrap();
+    assert_eq!(node.error("engine_newPayloadV1", json!([payload])).await, -32602);
     assert_eq!(node.error("engine_newPayloadV2", json!([payload])).await, -38005);
     assert_eq!(node.error("engine_newPayloadV4", json!([payload, [], B256::ZERO])).await, -32602);
     assert_eq!(node.error("engine_newPayloadV4", json!([payload, [], B256::ZERO, [], 1])).await, -32602);
     payload.as_object_mut().unwrap().remove("withdrawalsRoot");
     assert_eq!(node.error("engine_newPayloadV3", json!([payload, [], B256::ZERO])).await, -38005);
+    for field in ["withdrawals", "blobGasUsed", "excessBlobGas"] {
+        payload.as_object_mut().unwrap().remove(field);
+    }
+    assert_eq!(node.error("engine_newPayloadV1", json!([payload])).await, -38005);
     for bad in [json!([]), json!([7]), json!([{}]), json!(["0x"]), json!({})] {
         assert_eq!(node.error("engine_newPayloadV4", bad).await, -32602);
     }

@@ -11,8 +11,12 @@ const TO: Address = Address::repeat_byte(0xde);
 
 /// Asks for a block on the head with these attributes.
 async fn begin(node: &EngineNode, attributes: &Value) -> Value {
+    begin_by(node, "engine_forkchoiceUpdatedV3", attributes).await
+}
+
+async fn begin_by(node: &EngineNode, method: &str, attributes: &Value) -> Value {
     let head = node.executor.head().hash();
-    node.raw("engine_forkchoiceUpdatedV3", json!([state(head, B256::ZERO, B256::ZERO), attributes])).await
+    node.raw(method, json!([state(head, B256::ZERO, B256::ZERO), attributes])).await
 }
 
 /// The id of a payload that is begun.
@@ -129,10 +133,98 @@ async fn an_executor_that_dies_over_a_payload_is_an_error_and_the_payload_stays(
 }
 
 #[tokio::test]
+async fn what_could_not_be_built_ahead_is_built_when_the_payload_is_asked_for() {
+    let node = EngineNode::start().await;
+    let transaction = transfer(&user(0), 0, TO, 5);
+    node.executor.pool.lock().push(transaction.clone());
+    // It dies after more than a building may take that is repeated.
+    *node.executor.building.lock() = Duration::from_millis(200);
+    *node.executor.dies_building.lock() = true;
+    let begun = id(&node, &plain(&node, false)).await;
+    while *node.executor.dies_building.lock() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // It is back long before the block is due.
+    *node.executor.building.lock() = Duration::ZERO;
+    let envelope = node.call("engine_getPayloadV4", json!([begun])).await;
+    let transactions = &envelope["executionPayload"]["transactions"];
+    assert_eq!((transactions.as_array().unwrap().len(), &transactions[1]), (2, &json!(transaction.encoded())));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_built_ahead_is_answered_if_the_executor_dies_over_the_repetition() {
+    let node = EngineNode::start().await;
+    let early = transfer(&user(0), 0, TO, 5);
+    node.executor.pool.lock().push(early.clone());
+    let begun = id(&node, &plain(&node, false)).await;
+    node.executor.until_asked("build done", 2).await;
+    node.executor.pool.lock().push(transfer(&user(1), 0, TO, 5));
+    *node.executor.dies.lock() = true;
+    let envelope = node.call("engine_getPayloadV4", json!([begun])).await;
+    let transactions = &envelope["executionPayload"]["transactions"];
+    assert_eq!((transactions.as_array().unwrap().len(), &transactions[1]), (2, &json!(early.encoded())));
+    *node.executor.dies.lock() = false;
+    assert_eq!(node.call("engine_getPayloadV4", json!([begun])).await, envelope, "it stays the answer");
+    node.stop().await;
+}
+
+/// Attributes as a consensus client sends them for a block before Canyon.
+fn of_bedrock(node: &EngineNode) -> Value {
+    let mut attributes = plain(node, true);
+    for field in ["withdrawals", "parentBeaconBlockRoot", "eip1559Params"] {
+        attributes.as_object_mut().unwrap().remove(field);
+    }
+    attributes
+}
+
+#[tokio::test]
+async fn before_canyon_the_first_version_of_each_method_drives_the_chain() {
+    // The first block is before Canyon, the second one is not.
+    let node = EngineNode::canyon_after(4).await;
+    let genesis = node.executor.head();
+    let (v1, v2) = ("engine_forkchoiceUpdatedV1", "engine_forkchoiceUpdatedV2");
+    let attributes = of_bedrock(&node);
+    let begun = begin_by(&node, v1, &attributes).await;
+    assert_eq!(begun["result"]["payloadStatus"]["status"], "VALID", "{begun}");
+    let id = begun["result"]["payloadId"].clone();
+    assert!(id.as_str().unwrap().starts_with("0x01"), "{begun}");
+    let payload = node.call("engine_getPayloadV1", json!([id])).await;
+    assert_eq!((&payload["parentHash"], &payload["withdrawals"]), (&json!(genesis.hash()), &Value::Null));
+    assert_eq!(payload["transactions"], attributes["transactions"]);
+    // op-node asks with V2, and offers with it.
+    let envelope = node.call("engine_getPayloadV2", json!([id])).await;
+    assert_eq!(envelope["executionPayload"], payload);
+    assert_eq!(node.error("engine_getPayloadV3", json!([id])).await, -38005);
+    for version in ["V1", "V2"] {
+        let status = node.call(&format!("engine_newPayload{version}"), json!([payload])).await;
+        assert_eq!((&status["status"], &status["latestValidHash"]), (&json!("VALID"), &payload["blockHash"]));
+    }
+    assert_eq!(node.error("engine_newPayloadV1", json!([payload, []])).await, -32602);
+    let mut wrong = payload.clone();
+    wrong["gasUsed"] = json!("0x1");
+    assert_eq!(node.call("engine_newPayloadV1", json!([wrong])).await["status"], "INVALID");
+
+    let mut with_withdrawals = attributes.clone();
+    with_withdrawals["withdrawals"] = json!([]);
+    assert_eq!(begin_by(&node, v1, &with_withdrawals).await["error"]["code"], -32602);
+    assert_eq!(begin_by(&node, v2, &with_withdrawals).await["error"]["code"], -38003);
+    let other = begin_by(&node, v2, &attributes).await;
+    assert!(other["result"]["payloadId"].as_str().unwrap().starts_with("0x02"), "{other}");
+
+    let hash: B256 = serde_json::from_value(payload["blockHash"].clone()).unwrap();
+    node.call(v1, json!([state(hash, B256::ZERO, B256::ZERO)])).await;
+    assert_eq!(node.executor.head().hash(), hash);
+    let late = begin_by(&node, v1, &of_bedrock(&node)).await;
+    assert_eq!(late["error"]["code"], -38005, "it would be a block of Canyon: {late}");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn an_unknown_payload_and_a_wrong_version_are_named() {
     let node = EngineNode::start().await;
     let unknown = json!(["0x0300000000000000"]);
-    for version in ["V2", "V3", "V4"] {
+    for version in ["V1", "V2", "V3", "V4"] {
         assert_eq!(node.error(&format!("engine_getPayload{version}"), unknown.clone()).await, -38001);
     }
     for bad in [json!([]), json!(["0x"]), json!([7]), json!(["0x0300000000000000", 1])] {
@@ -140,7 +232,7 @@ async fn an_unknown_payload_and_a_wrong_version_are_named() {
     }
     assert_eq!(node.executor.asked(), [""; 0]);
     let begun = id(&node, &plain(&node, true)).await;
-    for version in ["V2", "V3"] {
+    for version in ["V1", "V2", "V3"] {
         assert_eq!(node.error(&format!("engine_getPayload{version}"), json!([begun])).await, -38005);
     }
     node.stop().await;
@@ -176,8 +268,11 @@ async fn attributes_are_judged_after_the_head_was_taken() {
         assert_eq!(answer["error"]["code"], code, "{attributes}: {answer}");
         assert_eq!(node.executor.head().hash(), block.hash(), "the head is taken nevertheless");
     }
-    let v2 = json!([state(block.hash(), B256::ZERO, B256::ZERO), good]);
-    assert_eq!(node.error("engine_forkchoiceUpdatedV2", v2).await, -38003);
+    let of_another_version = json!([state(block.hash(), B256::ZERO, B256::ZERO), good]);
+    assert_eq!(node.error("engine_forkchoiceUpdatedV2", of_another_version.clone()).await, -38003);
+    assert_eq!(node.error("engine_forkchoiceUpdatedV1", of_another_version).await, -32602);
+    let of_another_fork = json!([state(block.hash(), B256::ZERO, B256::ZERO), of_bedrock(&node)]);
+    assert_eq!(node.error("engine_forkchoiceUpdatedV1", of_another_fork).await, -38005);
     // An unknown head is not built on.
     let params = json!([state(B256::repeat_byte(1), B256::ZERO, B256::ZERO), good]);
     let answer = node.call("engine_forkchoiceUpdatedV3", params).await;

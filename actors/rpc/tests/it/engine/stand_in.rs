@@ -5,12 +5,14 @@ use crate::{
     client::Client,
     scripted::{Alone, ScriptedPool},
 };
+use alloy_consensus::{Header, Sealable as _, proofs::ordered_trie_root_with_encoder};
+use alloy_op_hardforks::OpHardforks as _;
 use alloy_primitives::{B256, U256};
 use duskevm_engine_api::{
     ExecutionPayload, JwtSecret,
     forkchoice::{BlockRef, Chain, Judgement, SideBlock, Way, judge},
 };
-use duskevm_evm::{Block, BlockAttributes, RecoveredTx};
+use duskevm_evm::{Block, BlockAttributes, ChainSpec, Eip1559Constants, ForkTimes, RecoveredTx};
 use duskevm_messages::{
     executor::{
         DaOrders, ExecutorRefusal,
@@ -81,6 +83,7 @@ impl Chain for State {
 /// The executor, and what it was asked.
 pub(super) struct StandIn {
     chain: Arc<MemoryChain>,
+    spec: ChainSpec,
     state: Mutex<State>,
     asked: Mutex<Vec<String>>,
     /// What the pool offers, and what it was told.
@@ -90,12 +93,14 @@ pub(super) struct StandIn {
     pub(super) dies: Mutex<bool>,
     /// How long it takes to build with transactions of the pool.
     pub(super) building: Mutex<Duration>,
+    /// The next building with transactions of the pool gives no answer after that time.
+    pub(super) dies_building: Mutex<bool>,
     /// The next question waits for this.
     pub(super) gate: Mutex<Option<Arc<Notify>>>,
 }
 
 impl StandIn {
-    fn new(chain: Arc<MemoryChain>) -> Arc<Self> {
+    fn new(chain: Arc<MemoryChain>, spec: ChainSpec) -> Arc<Self> {
         let genesis = chain.head();
         let at = Some(BlockRef { number: 0, hash: genesis.hash() });
         let state = State {
@@ -106,12 +111,14 @@ impl StandIn {
         };
         Arc::new(Self {
             chain,
+            spec,
             state: Mutex::new(state),
             asked: Mutex::default(),
             pool: Mutex::default(),
             invalid: Mutex::default(),
             dies: Mutex::default(),
             building: Mutex::default(),
+            dies_building: Mutex::default(),
             gate: Mutex::default(),
         })
     }
@@ -185,6 +192,11 @@ impl StandIn {
             return Err(ExecutorRefusal::NotTheHead { head, head_number, wanted: build.parent });
         }
         let mut attributes = build.attributes;
+        if !self.spec.hardforks().is_canyon_active_at_timestamp(attributes.timestamp) {
+            let block = Arc::new(before_canyon(&head, &attributes));
+            self.state.lock().blocks.insert(block.hash(), block.clone());
+            return Ok(BuiltPayload { block, value: U256::ZERO, invalid: Vec::new() });
+        }
         let (good, bad): (Vec<_>, Vec<_>) = build.pool.iter().cloned().partition(|tx| tx.nonce() < 100);
         attributes.transactions.extend(good.clone());
         let (executed, _) = self.chain.execute(&head, &attributes).map_err(ExecutorRefusal::Invalid)?;
@@ -221,8 +233,12 @@ impl StandIn {
             forkchoice: port!(Forkchoice, "forkchoice", |this, msg| this.choose(msg)),
             build: port!(BuildPayload, "build", |this, msg| {
                 let takes = *this.building.lock();
-                if !msg.pool.is_empty() && !takes.is_zero() {
+                if !msg.pool.is_empty() {
                     tokio::time::sleep(takes).await;
+                    let dies = std::mem::take(&mut *this.dies_building.lock());
+                    if dies {
+                        return Err(AskError::Gone { actor: "executor".into() });
+                    }
                 }
                 this.build(msg)
             }),
@@ -245,6 +261,23 @@ impl StandIn {
     }
 }
 
+/// A block of the first fork, which the chain in memory does not execute: nothing is right but its form.
+fn before_canyon(parent: &Block, attributes: &BlockAttributes) -> Block {
+    let encoded: Vec<_> = attributes.transactions.iter().map(|tx| tx.encoded().clone()).collect();
+    let header = Header {
+        parent_hash: parent.hash(),
+        number: parent.number() + 1,
+        timestamp: attributes.timestamp,
+        gas_limit: attributes.gas_limit,
+        beneficiary: attributes.fee_recipient,
+        mix_hash: attributes.prev_randao,
+        base_fee_per_gas: Some(7),
+        transactions_root: ordered_trie_root_with_encoder(&encoded, |tx, out| out.extend_from_slice(tx)),
+        ..Header::default()
+    };
+    Block { header: header.seal_slow(), transactions: attributes.transactions.clone() }
+}
+
 /// A supervised Engine API on a free port.
 pub(super) struct EngineNode {
     pub(super) chain: Arc<MemoryChain>,
@@ -260,26 +293,43 @@ impl EngineNode {
     }
 
     pub(super) async fn with(limits: Limits) -> Self {
-        Self::build(limits, |spec| spec).await
+        let chain = MemoryChain::isthmus();
+        let spec = chain.spec.clone();
+        Self::build(chain, spec, limits, |spec| spec).await
+    }
+
+    /// On a chain whose blocks are those before Canyon for so many seconds after its genesis block, and of Canyon then.
+    pub(super) async fn canyon_after(seconds: u64) -> Self {
+        let chain = MemoryChain::isthmus();
+        let canyon = Some(chain.head().header.timestamp + seconds);
+        let times = ForkTimes { regolith: Some(0), canyon, ..ForkTimes::default() };
+        let spec = ChainSpec::new(chain.spec.chain_id, times, Eip1559Constants::default()).unwrap();
+        Self::build(chain, spec, EngineConfig::default().limits, |spec| spec).await
     }
 
     /// With another deadline of the watchdog.
     pub(super) async fn watched(deadline: Duration) -> Self {
-        Self::build(EngineConfig::default().limits, |spec| spec.deadline(deadline)).await
+        let chain = MemoryChain::isthmus();
+        let spec = chain.spec.clone();
+        Self::build(chain, spec, EngineConfig::default().limits, |spec| spec.deadline(deadline)).await
     }
 
-    async fn build(limits: Limits, adjust: impl FnOnce(ChildSpec<EngineServer>) -> ChildSpec<EngineServer>) -> Self {
-        let chain = MemoryChain::isthmus();
+    async fn build(
+        chain: Arc<MemoryChain>,
+        spec: ChainSpec,
+        limits: Limits,
+        adjust: impl FnOnce(ChildSpec<EngineServer>) -> ChildSpec<EngineServer>,
+    ) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = EngineConfig { listen, limits, ..EngineConfig::default() }.reads();
         let socket = Socket::new(config.listen);
-        let executor = StandIn::new(chain.clone());
+        let executor = StandIn::new(chain.clone(), spec.clone());
         let heard = Heard::default();
         let wiring = EngineWiring {
             reads: Wiring {
                 socket: socket.clone(),
                 reader: chain.clone(),
-                spec: chain.spec.clone(),
+                spec,
                 heads: chain.signal(),
                 pool: ScriptedPool::new().ports(),
                 node: Arc::new(Alone),
