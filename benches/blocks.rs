@@ -111,7 +111,8 @@ impl Bench {
         let network = files.load().expect("a local network");
         let stores =
             DataFolder::open(folder.path()).and_then(|data| data.stores(&config, &network)).expect("fresh stores");
-        let settings = Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default() };
+        let settings =
+            Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default(), answered: None };
         let mut chain = ChainState::open(settings, stores.l2, Fence::unfenced()).expect("a fresh chain");
 
         let signers: Vec<PrivateKeySigner> = dev_accounts(&config.keys.mnemonic, SENDERS)

@@ -63,7 +63,7 @@ fn config() -> Config {
 
 fn open(folder: &Path, network: &Network) -> (Settings, Arc<duskevm_store::l2::L2Store>) {
     let stores = DataFolder::open(folder).and_then(|data| data.stores(&config(), network)).expect("fresh stores");
-    (Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default() }, stores.l2)
+    (Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default(), answered: None }, stores.l2)
 }
 
 fn sign(signer: &PrivateKeySigner, nonce: u64, to: TxKind) -> Arc<RecoveredTx> {

@@ -266,7 +266,7 @@ impl Node {
             std::future::ready(())
         });
         let settings =
-            duskevm_executor::Settings { spec: rollup.spec.clone(), block_time: 2, trie: StateLimits::default() };
+            duskevm_executor::Settings { spec: rollup.spec.clone(), block_time: 2, trie: StateLimits::default(), answered: None };
         let (suspect, kept) = (Suspect::default(), KeptBlocks::default());
         let (wanted, _) = watch::channel(None);
         let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect, wanted, kept };
@@ -355,7 +355,7 @@ impl Node {
         let two = [self.spoiled(&parent, 0, how), self.spoiled(&parent, 1, how)];
         self.supervisor.shutdown(PATIENCE).await;
         let settings =
-            duskevm_executor::Settings { spec: self.rollup.spec.clone(), block_time: 2, trie: StateLimits::default() };
+            duskevm_executor::Settings { spec: self.rollup.spec.clone(), block_time: 2, trie: StateLimits::default(), answered: None };
         let mut chain = ChainState::open(settings, self.store.clone(), Fence::unfenced()).unwrap();
         for attributes in two {
             let block = chain.build(&attributes, &mut NoPool).unwrap().unwrap();

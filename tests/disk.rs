@@ -39,7 +39,8 @@ fn the_next_instance_opens_a_database_that_failed() {
     let network = NetworkFiles::local(&config, 1_700_000_000).unwrap().load().unwrap();
     let stores = DataFolder::open(folder.path()).and_then(|data| data.stores(&config, &network)).unwrap();
     let open = || {
-        let settings = Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default() };
+        let settings =
+            Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default(), answered: None };
         ChainState::open(settings, Arc::clone(&stores.l2), Fence::unfenced()).map_err(anyhow::Error::from)
     };
     let mut chain = open().unwrap();

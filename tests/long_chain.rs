@@ -203,7 +203,7 @@ fn build_chain(data: &Path, blocks: u64, seed: u64) -> Network {
     files.write(&data.join("network")).unwrap();
     let network = files.load().unwrap();
     let stores = DataFolder::open(data).unwrap().stores(&config, &network).unwrap();
-    let settings = Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default() };
+    let settings = Settings { spec: network.spec.clone(), block_time: 1, trie: StateLimits::default(), answered: None };
     let mut chain = ChainState::open(settings, stores.l2.clone(), Fence::unfenced()).unwrap();
 
     let mut rng = StdRng::seed_from_u64(seed);

@@ -32,7 +32,7 @@ use std::{
 };
 
 /// Everything that belongs into a data folder, besides the lock.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "network",
     "l1",
     "l2",
@@ -44,6 +44,7 @@ const KNOWN: [&str; 14] = [
     "sequencer",
     "batcher",
     "carrier",
+    "answered",
     PROVISIONERS,
     JWT_SECRET,
     JWT_SECRET_NEW,

@@ -157,7 +157,7 @@ impl Node {
         let (wanted_out, wanted) = watch::channel(None);
         let (catching_up_out, catching_up) = watch::channel(None);
         let spec = ChainSpec::new(CHAIN_ID, ForkTimes::isthmus_at_genesis(), Eip1559Constants::default()).unwrap();
-        let settings = Settings { spec: Arc::new(spec), block_time: 2, trie: StateLimits::default() };
+        let settings = Settings { spec: Arc::new(spec), block_time: 2, trie: StateLimits::default(), answered: None };
         let feeds = Feeds {
             heads: heads_out,
             pool,

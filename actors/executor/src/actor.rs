@@ -1,6 +1,7 @@
 //! The handlers.
 
 use crate::{
+    answered::Answered,
     error::ExecutorError,
     metrics,
     pool_source::PoolSource,
@@ -37,6 +38,8 @@ pub struct Executor {
     pub(crate) pending: Option<Executed>,
     /// What a consensus client offered or had built.
     pub(crate) side: Side,
+    /// What it was answered, until the database has it.
+    pub(crate) answered: Option<Answered>,
     /// Forkchoice states of a consensus client that were taken.
     pub(crate) taken: u64,
     /// The pool has not taken back the transactions of dropped blocks: they are offered to it again.
@@ -68,10 +71,13 @@ impl Executor {
         start: &StartContext,
     ) -> Result<Self, ExecutorError> {
         metrics::describe();
-        let chain = ChainState::open(settings, store, start.fence.clone())?;
+        let folder = settings.answered.clone();
+        let mut chain = ChainState::open(settings, store, start.fence.clone())?;
+        let answered = folder.map(|folder| Answered::open(&folder, &mut chain, &start.fence)).transpose()?;
         feeds.suspect.take_over(start.generation);
         let side = Side::new(feeds.kept.clone(), start.generation);
-        Ok(Self { rollup, chain, feeds, generation: start.generation, pending: None, side, taken: 0, owes_pool: false })
+        let (generation, pending, owes_pool) = (start.generation, None, false);
+        Ok(Self { rollup, chain, feeds, generation, pending, side, answered, taken: 0, owes_pool })
     }
 
     /// Executes a new block on the head, which `parent` must be.

@@ -228,8 +228,11 @@ impl Executor {
         // VALID, but asks for it until it is restarted. And a crash must not bring dropped blocks back under a client that builds on
         // what it was answered. What the backfill brings is fetched again, unless it only was here. Whoever asks again after a failure
         // half-way is owed the same.
-        let is_answered = by == By::Client && !way.is_empty();
-        if is_answered || back_to.is_some() || way.iter().any(|block| self.side.is_only_here(&block.hash())) {
+        let must_last = match by {
+            By::Client => self.answered.is_none() && !way.is_empty(),
+            By::Backfill => way.iter().any(|block| self.side.is_only_here(&block.hash())),
+        };
+        if back_to.is_some() || must_last {
             self.side.owe_flush();
         }
         if let Some(target) = back_to {
@@ -242,11 +245,11 @@ impl Executor {
             tracing::warn!(from = %transition.from, to = %target.hash, dropped, "L2 chain taken back by the consensus client");
         }
         transition.reorganized = back_to.is_some() || way.len() > 1;
-        for block in way {
+        for block in &way {
             let started = Instant::now();
             let executed = match self.side.take_executed(&block.hash()) {
                 Some(executed) => executed,
-                None => match self.chain.execute(&block)? {
+                None => match self.chain.execute(block)? {
                     Ok(executed) => executed,
                     Err(refusal) => return Err(self.contradiction(&block.hash(), refusal)),
                 },
@@ -258,7 +261,7 @@ impl Executor {
             metrics::inserted(gas, count);
             ctx.healthy();
             ctx.progress(format!("block {}", block.number()));
-            transition.block = Some(block);
+            transition.block = Some(Arc::clone(block));
         }
         if transition.reorganized {
             // More than one block's worth: whoever follows reads again.
@@ -269,18 +272,33 @@ impl Executor {
         let moved =
             |label: Option<BlockRef>, now: BlockNumHash| label.map(|block| block.hash).filter(|hash| *hash != now.hash);
         let (safe, finalized) = (moved(update.safe, labels.safe), moved(update.finalized, labels.finalized));
-        if safe.is_some() || finalized.is_some() {
+        let are_labels_moved = safe.is_some() || finalized.is_some();
+        if are_labels_moved {
             let set = self.chain.set_labels(safe, finalized)?;
             set.map_err(|refusal| ExecutorError::Contradiction(refusal.to_string()))?;
             // A block that was answered safe must not be gone after `kill -9`: kona-node 1.0.0-rc.1 asks for it by its number when L1 has
             // finalized it, and ends if it is not there.
-            self.side.owe_flush();
+            if self.answered.is_none() {
+                self.side.owe_flush();
+            }
         }
         if let Some(finalized) = update.finalized {
             self.side.finalize(finalized.number);
         }
+        if by == By::Client && !self.side.owes_flush() && self.answered.is_some() {
+            let labels = are_labels_moved.then(|| self.chain.labels()).transpose()?;
+            let head = self.chain.head().hash();
+            if let Some(answered) = &mut self.answered
+                && !answered.note(&way, head, labels.as_ref())?
+            {
+                self.side.owe_flush();
+            }
+        }
         if self.side.owes_flush() {
             self.chain.flush()?;
+            if let Some(answered) = &mut self.answered {
+                answered.flushed(self.chain.head().hash())?;
+            }
             self.side.flushed();
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::state::SnapshotError;
 use duskevm_fence::FenceError;
-use duskevm_store::{db::DbError, l2::L2Error};
+use duskevm_store::{db::DbError, journal::JournalError, l2::L2Error};
 use duskevm_supervision::{ActorError, Reaction};
 
 /// A failure of the executor.
@@ -17,6 +17,17 @@ pub enum ExecutorError {
     /// The state could not be read.
     #[error("reading the state: {0}")]
     State(#[from] SnapshotError),
+    /// The journal of what a consensus client was answered.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record of it, which was intact on disk, makes no sense.
+    #[error("record {record} of the journal of answered blocks makes no sense: {why}")]
+    Answered {
+        /// How many came before it.
+        record: usize,
+        /// What is wrong.
+        why: String,
+    },
     /// This instance was replaced.
     #[error(transparent)]
     Fenced(#[from] FenceError),
@@ -59,6 +70,11 @@ impl ActorError for ExecutorError {
                 | L2Error::StatePruned { .. }
                 | L2Error::Reorged { .. } => Reaction::RestartSelf,
             },
+            Self::Journal(JournalError::Damaged { .. } | JournalError::TooLarge { .. }) | Self::Answered { .. } => {
+                Reaction::Abort
+            }
+            // A write that failed may work after the file is opened again; what was not synced was not answered.
+            Self::Journal(_) => Reaction::RestartSelf,
             Self::Rewind(_) | Self::Fenced(_) | Self::State(_) | Self::Execution(_) | Self::Contradiction(_) => {
                 Reaction::RestartSelf
             }

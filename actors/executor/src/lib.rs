@@ -4,6 +4,7 @@
 //! publishes the heads. Reads never come here: they are served from the store's snapshots.
 
 mod actor;
+mod answered;
 mod driven;
 mod error;
 mod ingress;

@@ -19,7 +19,7 @@ use duskevm_store::{
 };
 use duskevm_trie::{Changes, NodeSource, StateChanges, StateLimits, StateOutcome, StateTrie, TrieError};
 use revm::{Database, bytecode::Bytecode, database_interface::DBErrorMarker, state::AccountInfo};
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// What does not change while the executor runs.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub block_time: u64,
     /// Decoded trie nodes that are kept from block to block.
     pub trie: StateLimits,
+    /// Folder of a journal of what a consensus client is answered. Without it such an answer waits for the database to write.
+    pub answered: Option<PathBuf>,
 }
 
 /// A block that was executed and is ready to be stored.

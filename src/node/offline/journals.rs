@@ -7,7 +7,7 @@ use duskevm_store::journal::{self, JournalError};
 use crate::cli::DbReport;
 
 /// Journals of the node itself.
-const OF_NODE: [&str; 4] = ["txpool", "sequencer", "batcher", "carrier"];
+const OF_NODE: [&str; 5] = ["txpool", "sequencer", "batcher", "carrier", "answered"];
 /// Of each of its provisioners.
 const OF_PROVISIONER: &str = "votes";
 

@@ -78,6 +78,7 @@ impl Rollup {
                 spec: base.network.spec.clone(),
                 block_time: base.network.rollup.block_time,
                 trie: duskevm_trie::StateLimits::default(),
+                answered: on.engine_api.then(|| base.data.join("answered")),
             };
             let feeds = duskevm_executor::Feeds {
                 heads: heads_out,

@@ -186,7 +186,7 @@ impl Bed {
                 }
             }
         });
-        let settings = Settings { spec: spec(), block_time: 2, trie: StateLimits::default() };
+        let settings = Settings { spec: spec(), block_time: 2, trie: StateLimits::default(), answered: None };
         let (wanted_out, wanted) = watch::channel(None);
         let suspect = Suspect::default();
         let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect, wanted: wanted_out, kept };
