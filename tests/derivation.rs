@@ -265,8 +265,12 @@ impl Node {
             noted.lock().unwrap().extend(message.reorged_out.iter().map(|tx| tx.hash()));
             std::future::ready(())
         });
-        let settings =
-            duskevm_executor::Settings { spec: rollup.spec.clone(), block_time: 2, trie: StateLimits::default(), answered: None };
+        let settings = duskevm_executor::Settings {
+            spec: rollup.spec.clone(),
+            block_time: 2,
+            trie: StateLimits::default(),
+            answered: None,
+        };
         let (suspect, kept) = (Suspect::default(), KeptBlocks::default());
         let (wanted, _) = watch::channel(None);
         let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect, wanted, kept };
@@ -354,8 +358,12 @@ impl Node {
         let parent = self.heads.borrow().clone().unwrap().latest.clone();
         let two = [self.spoiled(&parent, 0, how), self.spoiled(&parent, 1, how)];
         self.supervisor.shutdown(PATIENCE).await;
-        let settings =
-            duskevm_executor::Settings { spec: self.rollup.spec.clone(), block_time: 2, trie: StateLimits::default(), answered: None };
+        let settings = duskevm_executor::Settings {
+            spec: self.rollup.spec.clone(),
+            block_time: 2,
+            trie: StateLimits::default(),
+            answered: None,
+        };
         let mut chain = ChainState::open(settings, self.store.clone(), Fence::unfenced()).unwrap();
         for attributes in two {
             let block = chain.build(&attributes, &mut NoPool).unwrap().unwrap();

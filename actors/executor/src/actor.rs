@@ -74,8 +74,10 @@ impl Executor {
         let folder = settings.answered.clone();
         let mut chain = ChainState::open(settings, store, start.fence.clone())?;
         let answered = folder.map(|folder| Answered::open(&folder, &mut chain, &start.fence)).transpose()?;
+        let (answered, unplaced) = answered.map_or((None, Vec::new()), |(answered, blocks)| (Some(answered), blocks));
         feeds.suspect.take_over(start.generation);
-        let side = Side::new(feeds.kept.clone(), start.generation);
+        let mut side = Side::new(feeds.kept.clone(), start.generation);
+        unplaced.iter().for_each(|block| side.keep(block, true));
         let (generation, pending, owes_pool) = (start.generation, None, false);
         Ok(Self { rollup, chain, feeds, generation, pending, side, answered, taken: 0, owes_pool })
     }
@@ -416,7 +418,15 @@ impl Actor for Executor {
 
     fn stopping(&mut self, _: &mut Context<Self>) {
         if let Err(error) = self.chain.flush() {
-            tracing::warn!(%error, "the last blocks are not flushed: they will be taken from the sequencer's journal");
+            tracing::warn!(%error, "the last blocks are not flushed: they will be taken from a journal");
+            return;
+        }
+        let head = self.chain.head().hash();
+        if let Some(answered) = &mut self.answered
+            && answered.is_placed()
+            && let Err(error) = answered.flushed(head)
+        {
+            tracing::warn!(%error, "the journal of answered blocks is not emptied: it is at the next start");
         }
     }
 }

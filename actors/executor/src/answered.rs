@@ -37,7 +37,7 @@ const LABELS: u8 = 1;
 pub(crate) struct Answered {
     journal: Journal,
     fence: Fence,
-    /// The newest block that is noted here, or was on disk when the journal began anew.
+    /// The newest block that is noted here, or was on disk when the journal began anew; zero while what is noted had no room in the chain.
     head: B256,
     records: usize,
     bytes: usize,
@@ -69,27 +69,54 @@ impl<'a> Record<'a> {
         Ok(Self::Block { hash: header.hash_slow(), number: header.number, parent: header.parent_hash, rlp: bytes })
     }
 
+    /// The whole block, if it is one.
+    fn block(&self) -> Option<Arc<Block>> {
+        let Self::Block { rlp, .. } = self else { return None };
+        Block::from_rlp(rlp).ok().map(Arc::new)
+    }
+
     fn labels(labels: &Labels) -> Vec<u8> {
         [&[LABELS][..], labels.safe.hash.as_slice(), labels.finalized.hash.as_slice()].concat()
     }
 }
 
 impl Answered {
-    /// Opens the journal in this directory, or begins one, and brings back into the chain what the database has lost.
+    /// Opens the journal in this directory, or begins one, and brings back into the chain what the database has lost. Where the disk is too
+    /// full for that, the blocks are returned.
     ///
     /// # Errors
     /// If the journal is damaged or cannot be read or written, or if the store fails.
-    pub(crate) fn open(directory: &Path, chain: &mut ChainState, fence: &Fence) -> Result<Self, ExecutorError> {
+    pub(crate) fn open(
+        directory: &Path,
+        chain: &mut ChainState,
+        fence: &Fence,
+    ) -> Result<(Self, Vec<Arc<Block>>), ExecutorError> {
         let mut records = Vec::new();
         let visit = |_: u64, bytes: &[u8]| records.push(bytes.to_vec());
         let (journal, _) = Journal::open(directory, fence, NAME, LIMITS, visit)?;
-        bring_back(&records, chain)?;
-        // Also what nobody was answered: the next record stands on it.
-        chain.flush()?;
-        let head = chain.head().hash();
-        let mut answered = Self { journal, fence: fence.clone(), head, records: records.len(), bytes: 0 };
-        answered.flushed(head)?;
-        Ok(answered)
+        let mut answered = Self { journal, fence: fence.clone(), head: B256::ZERO, records: records.len(), bytes: 0 };
+        let unreadable = |(record, why)| ExecutorError::Answered { path: directory.to_owned(), record, why };
+        let records = records.iter().enumerate().map(|(at, bytes)| Record::read(bytes).map_err(|why| (at, why)));
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        match bring_back(&records, chain) {
+            Ok(()) => {
+                // Also what nobody was answered: the next record stands on it.
+                chain.flush()?;
+                answered.flushed(chain.head().hash())?;
+                Ok((answered, Vec::new()))
+            }
+            // The node serves what it has. Nothing is noted, and nothing is forgotten, before there is room for what is noted here.
+            Err(error) if error.is_full_disk() => {
+                tracing::warn!(%error, "blocks that a consensus client was answered are not in the chain yet");
+                Ok((answered, records.iter().filter_map(Record::block).collect()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Is all that is noted in the chain?
+    pub(crate) fn is_placed(&self) -> bool {
+        self.head != B256::ZERO
     }
 
     /// Notes the way to a head, if it begins where the last one ended, and the labels if they have moved. When this returns true all of it
@@ -134,20 +161,26 @@ impl Answered {
 }
 
 /// Executes again what follows on the head. What is in the chain is passed over, and what stands on something else.
-fn bring_back(records: &[Vec<u8>], chain: &mut ChainState) -> Result<(), ExecutorError> {
+fn bring_back(records: &[Record<'_>], chain: &mut ChainState) -> Result<(), ExecutorError> {
     let (mut labels, mut brought) = (None, 0u64);
-    for (index, bytes) in records.iter().enumerate() {
-        let unreadable = |why: String| ExecutorError::Answered { record: index, why };
-        match Record::read(bytes).map_err(unreadable)? {
+    for record in records {
+        match *record {
             Record::Labels { safe, finalized } => labels = Some((safe, finalized)),
             Record::Block { hash, number, parent, rlp } => {
                 if chain.is_canonical(number, hash)? || parent != chain.head().hash() {
                     continue;
                 }
-                let block = Block::from_rlp(rlp).map_err(|error| unreadable(error.to_string()))?;
-                match chain.execute(&block)? {
+                let executed = match Block::from_rlp(rlp) {
+                    Ok(block) => chain.execute(&block)?.map_err(|refusal| refusal.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                match executed {
                     Ok(executed) => chain.commit(executed)?,
-                    Err(refusal) => return Err(ExecutorError::Contradiction(refusal.to_string())),
+                    Err(why) => {
+                        // By a program with other rules it was valid. It would be refused at every start.
+                        tracing::error!(number, %hash, %why, "a block that a consensus client was answered is refused now: it is dropped");
+                        break;
+                    }
                 }
                 brought += 1;
             }
@@ -160,7 +193,8 @@ fn bring_back(records: &[Vec<u8>], chain: &mut ChainState) -> Result<(), Executo
         tracing::debug!(%refusal, "labels of the journal are not set");
     }
     if brought > 0 {
-        tracing::info!(blocks = brought, head = %chain.head().hash(), "blocks that a consensus client was answered are executed again");
+        let head = chain.head().hash();
+        tracing::info!(blocks = brought, %head, "blocks that a consensus client was answered are executed again");
     }
     Ok(())
 }

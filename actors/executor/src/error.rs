@@ -4,6 +4,7 @@ use crate::state::SnapshotError;
 use duskevm_fence::FenceError;
 use duskevm_store::{db::DbError, journal::JournalError, l2::L2Error};
 use duskevm_supervision::{ActorError, Reaction};
+use std::path::PathBuf;
 
 /// A failure of the executor.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +22,10 @@ pub enum ExecutorError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// A record of it, which was intact on disk, makes no sense.
-    #[error("record {record} of the journal of answered blocks makes no sense: {why}")]
+    #[error("record {record} of the journal {path} makes no sense ({why}): move the folder away to start without it", path = .path.display())]
     Answered {
+        /// The journal's folder.
+        path: PathBuf,
         /// How many came before it.
         record: usize,
         /// What is wrong.
@@ -40,6 +43,13 @@ pub enum ExecutorError {
     /// Two executions of one block on one state differ.
     #[error("a block that was valid a moment ago is refused now: {0}")]
     Contradiction(String),
+}
+
+impl ExecutorError {
+    /// Is there no room on the disk, and nothing else wrong?
+    pub(crate) const fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Store(L2Error::Db(DbError::DiskFull { .. })))
+    }
 }
 
 impl ActorError for ExecutorError {

@@ -21,7 +21,7 @@ use duskevm_rpc::{RollupControls, SequencerPorts};
 use duskevm_sequencer::Sequencer;
 use duskevm_supervision::{ChildSpec, Ref, Tree};
 use duskevm_txpool::TxPool;
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 
 /// Announced pool transactions that a slow subscriber may leave unread.
@@ -78,7 +78,7 @@ impl Rollup {
                 spec: base.network.spec.clone(),
                 block_time: base.network.rollup.block_time,
                 trie: duskevm_trie::StateLimits::default(),
-                answered: on.engine_api.then(|| base.data.join("answered")),
+                answered: answered_journal(base),
             };
             let feeds = duskevm_executor::Feeds {
                 heads: heads_out,
@@ -234,6 +234,13 @@ impl Rollup {
 }
 
 /// What fetches blocks that lack before a head of the consensus client; `None` where nobody is to be asked.
+/// Where it is noted what a consensus client is answered. One that is left of another run is read where none drives the node any more,
+/// too: what is in it must not come back later.
+fn answered_journal(base: Base<'_>) -> Option<PathBuf> {
+    let folder = base.data.join("answered");
+    (base.config.actors.engine_api || folder.is_dir()).then_some(folder)
+}
+
 fn backfill(
     base: Base<'_>,
     executor: &Ref<Executor>,

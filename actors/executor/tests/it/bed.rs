@@ -21,6 +21,7 @@ use duskevm_supervision::{ActorState, ChildSpec, Fault, Port, Ref, Strategy, Sup
 use duskevm_trie::{AccountDelta, AccountInfo, EMPTY_ROOT_HASH, StateChanges, StateLimits, StateTrie, Witness};
 use op_alloy_consensus::OpTxEnvelope;
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -162,6 +163,14 @@ impl Bed {
         Self::with(folder, genesis, store, works, KeptBlocks::default(), None)
     }
 
+    /// The same chain under an executor with a journal of what it answers, which knows nothing else of before.
+    #[allow(dead_code, reason = "each test uses its part")]
+    pub(crate) async fn answering(self, journal: &Path) -> Self {
+        self.supervisor.shutdown(PATIENCE).await;
+        let journal = Some(journal.to_owned());
+        Self::noting(self.folder, self.genesis, self.store, true, KeptBlocks::default(), None, journal)
+    }
+
     /// `deadline` is that of the watchdog.
     pub(crate) fn with(
         folder: TempDir,
@@ -170,6 +179,18 @@ impl Bed {
         works: bool,
         kept: KeptBlocks,
         deadline: Option<Duration>,
+    ) -> Self {
+        Self::noting(folder, genesis, store, works, kept, deadline, None)
+    }
+
+    fn noting(
+        folder: TempDir,
+        genesis: Arc<Block>,
+        store: Arc<L2Store>,
+        works: bool,
+        kept: KeptBlocks,
+        deadline: Option<Duration>,
+        answered: Option<PathBuf>,
     ) -> Self {
         let executor: Ref<Executor> = Ref::declare("executor");
         let (heads_out, heads) = watch::channel(None);
@@ -186,7 +207,7 @@ impl Bed {
                 }
             }
         });
-        let settings = Settings { spec: spec(), block_time: 2, trie: StateLimits::default(), answered: None };
+        let settings = Settings { spec: spec(), block_time: 2, trie: StateLimits::default(), answered };
         let (wanted_out, wanted) = watch::channel(None);
         let suspect = Suspect::default();
         let feeds = Feeds { heads: heads_out, pool: pool_out, head_changed, suspect, wanted: wanted_out, kept };
