@@ -11,12 +11,11 @@ use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
 use std::{
     fs::{self, OpenOptions},
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{Load, Ports, accounts, call, client, head, metrics, quantity};
+use support::{Load, Ports, accounts, call, client, free_ports, head, metrics, quantity};
 
 /// Starting, and catching up, on a busy machine.
 const LONG: Duration = Duration::from_secs(240);
@@ -42,11 +41,6 @@ fn duskevm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_duskevm"));
     command.env_clear().env("DUSKEVM_PASSWORD", "secret").stdin(Stdio::null());
     command
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Pair {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations, reason = "each test uses its part")]
 
+pub use crate::support::free_ports as free;
 use crate::support::{Node, Ports, call, client};
 use alloy_primitives::B256;
 use duskevm_genesis::dev_accounts;
@@ -11,7 +12,7 @@ use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
 use std::{
     fs::OpenOptions,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -35,12 +36,6 @@ pub fn program() -> Option<PathBuf> {
         Command::new(&path).arg("--version").output().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     println!("{}", String::from_utf8_lossy(&version.stdout).trim());
     Some(path)
-}
-
-/// Ports that were free a moment ago.
-pub fn free<const N: usize>() -> [u16; N] {
-    let listeners = std::array::from_fn::<_, N, _>(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn spawn(command: &mut Command, log: &Path) -> Child {

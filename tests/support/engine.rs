@@ -9,7 +9,7 @@
     reason = "each test uses its part"
 )]
 
-use super::support::{self, Ports, call, client};
+use super::support::{self, Ports, call, client, free_ports};
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy_rpc_types_engine::{ForkchoiceState, ForkchoiceUpdated, PayloadAttributes, PayloadStatus, PayloadStatusEnum};
@@ -26,7 +26,6 @@ use op_alloy_rpc_types_engine::{OpExecutionPayloadEnvelopeV4, OpExecutionPayload
 use serde_json::{Value, json};
 use std::{
     fs::{self, OpenOptions},
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -49,7 +48,7 @@ pub struct Node {
 impl Node {
     /// `settings` are more lines of the section `engine_api`.
     fn new(name: &'static str, net: PathBuf, settings: &str) -> Self {
-        let engine = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [engine] = free_ports();
         let mut node = Self { name, ports: Ports::free(), engine, net, child: None };
         let Ports { rpc, admin, http, .. } = node.ports;
         let text = format!(

@@ -47,11 +47,26 @@ pub struct Ports {
     pub rollup: u16,
 }
 
+/// Ports that nobody has, each given to one test of this process only. They are not of the range from which the system takes those of
+/// outgoing connections (from 32,768 on): such a connection could have the port before the node does, or be one to itself.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    const FIRST: u64 = 10_240;
+    const COUNT: u64 = 22_000;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Tests of another process begin elsewhere.
+    let offset = u64::from(std::process::id()).wrapping_mul(7919);
+    let next = || {
+        let tries = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).take(COUNT as usize);
+        let mut ports = tries.map(|number| (FIRST + offset.wrapping_add(number) % COUNT) as u16);
+        ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    };
+    std::array::from_fn(|_| next())
+}
+
 impl Ports {
     pub fn free() -> Self {
-        let listeners: Vec<TcpListener> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = |i: usize| listeners[i].local_addr().unwrap().port();
-        Self { rpc: port(0), admin: port(1), http: port(2), blobs: port(3), l1: port(4), rollup: port(5) }
+        let [rpc, admin, http, blobs, l1, rollup] = free_ports();
+        Self { rpc, admin, http, blobs, l1, rollup }
     }
 }
 
