@@ -45,10 +45,20 @@ struct Bed {
     batcher: PrivateKeySigner,
 }
 
+/// Waits for the L1 endpoint, which is a server of its own.
+fn serving(node: Node) -> Node {
+    let begin = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", node.ports.l1)).is_err() {
+        assert!(begin.elapsed() < LONG, "no L1 endpoint: {}", node.log_tail());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    node
+}
+
 impl Bed {
     fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
         let settings = [&NO_BATCHER, settings].concat();
-        let node = Node::start_as(data, Ports::free(), &[], &settings);
+        let node = serving(Node::start_as(data, Ports::free(), &[], &settings));
         let network = NetworkFiles::read(&data.join("network")).unwrap().load().unwrap();
         let batcher = PrivateKeySigner::from_bytes(&dev_accounts().unwrap().batcher.private_key).unwrap();
         Self { node, network, batcher }
@@ -398,7 +408,7 @@ async fn what_was_taken_survives_every_fault_and_lands_once() {
     let ports = bed.node.ports;
     let Bed { node, network, batcher } = bed;
     node.kill();
-    let node = Node::start_as(&data, ports, &[], &NO_BATCHER);
+    let node = serving(Node::start_as(&data, ports, &[], &NO_BATCHER));
     let bed = Bed { node, network, batcher };
     // What has landed and what is in the journal.
     assert_eq!(bed.count("pending").await, 4);
