@@ -6,7 +6,10 @@
 mod common;
 
 use common::{Block, Chain, FENCE, Op};
-use duskevm_store::l2::{L2Error, L2Settings, L2Store};
+use duskevm_store::{
+    db::OpenError,
+    l2::{L2Error, L2Settings, L2Store},
+};
 use duskevm_trie::{EMPTY_ROOT_HASH, StateLimits, StateTrie};
 use std::{
     collections::HashMap,
@@ -61,7 +64,17 @@ fn model(number: u64) -> Vec<Block> {
 }
 
 fn reopened(path: &Path, all: &mut Vec<Block>) -> Chain {
-    let store = L2Store::open(path, &common::identity(&all[0]), settings()).unwrap();
+    let begin = std::time::Instant::now();
+    let store = loop {
+        match L2Store::open(path, &common::identity(&all[0]), settings()) {
+            Ok(store) => break store,
+            // A process that another test is just starting has the lock until its program begins.
+            Err(L2Error::Open(OpenError::Locked { .. })) if begin.elapsed().as_secs() < 10 => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
     let head = if store.is_empty() { 0 } else { store.reader().heads().unwrap().latest.number };
     if head as usize >= all.len() {
         *all = model(head + 200);
